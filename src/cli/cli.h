@@ -1,0 +1,15 @@
+/* One file a verb. A verb's run() prints to stdout, its errors through cli_fail(), and returns one of these. */
+#ifndef GANDER_CLI_CLI_H
+#define GANDER_CLI_CLI_H
+
+#include "base/err.h"
+#include "base/opt.h"
+
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_LOST = 3 /* done, but data was lost or something was not set up */ };
+
+int cli_fail(const struct err *err);  /* prints "gander: SENTENCE", returns CLI_FAILED */
+int cli_usage(const struct err *err); /* the same for a mistake on the command line: CLI_USAGE */
+
+extern const struct verb *const cli_verbs[]; /* NULL-terminated: the table in main.c */
+
+#endif

@@ -1,0 +1,56 @@
+/* gander: one binary, familiar verbs. This file is the table of verbs and nothing else. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct verb *const cli_verbs[] = {
+	NULL,
+};
+
+int cli_fail(const struct err *err)
+{
+	fprintf(stderr, "gander: %s\n", err->text);
+	return CLI_FAILED;
+}
+
+int cli_usage(const struct err *err)
+{
+	if (err->code == -ECANCELED) /* --help has been printed */
+		return CLI_OK;
+	fprintf(stderr, "gander: %s\n", err->text);
+	return CLI_USAGE;
+}
+
+static void usage(FILE *out)
+{
+	int i;
+
+	fprintf(out, "usage: gander VERB ...\n\nA tracer and profiler for Go programs and the C code in and around them.\n\n");
+	for (i = 0; cli_verbs[i]; i++)
+		fprintf(out, "  %-10s  %s\n", cli_verbs[i]->name, cli_verbs[i]->summary);
+	fprintf(out, "\n'gander VERB --help' explains a verb and ends with examples.\n");
+}
+
+int main(int argc, char **argv)
+{
+	int i;
+
+	if (argc < 2) {
+		usage(stderr);
+		return CLI_USAGE;
+	}
+	if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
+		usage(stdout);
+		return CLI_OK;
+	}
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
+		printf("gander %s\n", GANDER_VERSION);
+		return CLI_OK;
+	}
+	for (i = 0; cli_verbs[i]; i++)
+		if (!strcmp(argv[1], cli_verbs[i]->name))
+			return cli_verbs[i]->run(argc - 1, argv + 1);
+	fprintf(stderr, "gander: unknown verb '%s' (gander --help lists them)\n", argv[1]);
+	return CLI_USAGE;
+}

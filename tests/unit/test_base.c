@@ -1,0 +1,126 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/hist.h"
+#include "base/json.h"
+#include "base/opt.h"
+#include "base/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void err_tells_a_story(void **state)
+{
+	struct err err = ERR_INIT;
+
+	assert_int_equal(err_set(&err, -ENOENT, "cannot open '%s': %m", "x"), -ENOENT);
+	assert_string_equal(err.text, "cannot open 'x': No such file or directory");
+	assert_int_equal(err_prefix(&err, "shop"), -ENOENT);
+	assert_string_equal(err.text, "shop: cannot open 'x': No such file or directory");
+	assert_int_equal(err_set(NULL, -EIO, "nobody listens"), -EIO);
+}
+
+static void json_escapes_what_is_hostile(void **state)
+{
+	struct buf b = BUF_INIT;
+	struct json j;
+
+	json_init(&j, &b);
+	json_obj(&j);
+	json_key(&j, "a\"b");
+	json_arr(&j);
+	json_u64(&j, UINT64_MAX);
+	json_i64(&j, INT64_MIN);
+	json_strn(&j, "\x01\xff\xc3\xa4\xed\xa0\x80", 7);
+	json_arr_end(&j);
+	json_key(&j, "n");
+	json_f64(&j, 0.0 / 0.0);
+	json_obj_end(&j);
+	assert_string_equal(b.data, "{\"a\\\"b\":[18446744073709551615,-9223372036854775808,"
+				    "\"\\u0001\xef\xbf\xbd\xc3\xa4\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"],\"n\":null}");
+	buf_done(&b);
+}
+
+static void hist_buckets_are_narrow_and_merge(void **state)
+{
+	static struct hist a, b, both;
+	uint64_t v;
+	unsigned i;
+
+	for (i = 0; i + 1 < HIST_BUCKETS; i++) {
+		assert_int_equal(hist_index(hist_low(i)), i);
+		assert_int_equal(hist_index(hist_high(i)), i);
+		if (i >= HIST_SUB)
+			assert_true((hist_high(i) - hist_low(i) + 1) * 16 <= hist_low(i));
+	}
+	assert_int_equal(hist_index(UINT64_MAX), HIST_BUCKETS - 1);
+	for (v = 1; v <= 1000; v++) {
+		hist_add(v & 1 ? &a : &b, v * 1000);
+		hist_add(&both, v * 1000);
+	}
+	hist_merge(&a, &b);
+	assert_memory_equal(&a, &both, sizeof(a));
+	v = hist_quantile(&a, 0.5);
+	assert_in_range(v, 470000, 532000);
+	assert_int_equal(hist_quantile(&a, 1), 1000000);
+}
+
+static void options_parse(void **state)
+{
+	static const struct verb verb = { .name = "t", .args = "", .summary = "" };
+	bool flag = false;
+	const char *str = NULL;
+	uint64_t ns = 0, size = 0;
+	struct opt_list list = { .n = 0 };
+	const struct opt opts[] = {
+		{ OPT_FLAG, 'f', "flag", NULL, "", &flag }, { OPT_STR, 'o', "out", "DIR", "", &str },
+		{ OPT_DURATION, 0, "for", "T", "", &ns },   { OPT_SIZE, 0, "size", "N", "", &size },
+		{ OPT_LIST, 'e', "event", "GLOB", "", &list }, { OPT_END },
+	};
+	char a[][16] = { "t", "x", "-fo", "dir", "--for=1.5ms", "-ea*", "-e", "b", "--size", "64k", "--", "-y" };
+	char *argv[13];
+	struct err err = ERR_INIT;
+	int i;
+
+	for (i = 0; i < 12; i++)
+		argv[i] = a[i];
+	argv[12] = NULL;
+	assert_int_equal(opt_parse(&verb, opts, 12, argv, &err), 2);
+	assert_string_equal(argv[1], "x");
+	assert_string_equal(argv[2], "-y");
+	assert_true(flag);
+	assert_string_equal(str, "dir");
+	assert_int_equal(ns, 1500000);
+	assert_int_equal(size, 65536);
+	assert_int_equal(list.n, 2);
+	assert_string_equal(list.v[0], "a*");
+	assert_int_equal(opt_duration("soon", &ns, &err), -EINVAL);
+	assert_int_equal(opt_u64("-1", &ns, &err), -EINVAL);
+}
+
+static void units_are_short(void **state)
+{
+	char t[UNIT_TEXT];
+
+	assert_string_equal(duration_text(t, 870), "870ns");
+	assert_string_equal(duration_text(t, 12300000), "12.3ms");
+	assert_string_equal(duration_text(t, 4020000000ull), "4.02s");
+	assert_string_equal(count_text(t, 1234567), "1.23M");
+	assert_string_equal(bytes_text(t, 4194304), "4.00 MiB");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(err_tells_a_story),  cmocka_unit_test(json_escapes_what_is_hostile),
+		cmocka_unit_test(hist_buckets_are_narrow_and_merge), cmocka_unit_test(options_parse),
+		cmocka_unit_test(units_are_short),
+	};
+
+	return cmocka_run_group_tests_name("base", tests, NULL, NULL);
+}
