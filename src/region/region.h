@@ -19,7 +19,9 @@
  *   channel: config             its collector (lock 16+c)  writers              before [ENABLE]
  *   channel: free[]             writers take, collector    both                 [FREE] acq_rel both
  *                               and vain takers give
- *   slot: cur, tail             the slot's one writer      collector, writers   [SWAP] release / acquire
+ *   slot: cur                   the slot's one writer      collector, writers   [SWAP] release / acquire
+ *   slot: tail                  who pops (compare-and-     both                 [TAIL] acq_rel both
+ *                               swap): writers, collector
  *   slot: lost[]                any thread (atomic add)    collector            relaxed
  *   packet: head                the slot's one writer      collector            [HEAD] release / acquire
  *   packet: lap                 who holds it exclusively   collector            [LAP] release, see gd_packet
@@ -185,8 +187,7 @@ struct gd_control {
 	uint32_t nrules; /* rules[0..nrules) may be used */
 	uint32_t filters_used; /* bytes of the filters part taken */
 	uint32_t pad0;
-	uint64_t granted[GD_PACKETS_MAX / 64]; /* bit i: packet i has memory and belongs to a channel */
-	uint8_t pad1[4096 - 16 - GD_PACKETS_MAX / 8];
+	uint8_t pad1[4096 - 16];
 	struct gd_rule rules[GD_RULES];
 };
 
@@ -216,14 +217,18 @@ struct gd_control {
 #define GD_LOST_REASONS 4u
 
 struct gd_slot {
-	uint32_t cur;      /* [SWAP] packet index + 1, 0: none yet */
-	uint32_t tail;     /* overwrite mode: oldest packet's index + 1 */
-	uint32_t npackets; /* overwrite mode: packets in this slot's chain */
-	uint32_t owner;    /* pool writer: tid of who is inside, 0: nobody */
+	uint32_t cur;   /* [SWAP] packet index + 1, 0: none yet */
+	uint32_t owner; /* pool writer: tid of who is inside, 0: nobody */
+	uint64_t tail;  /* [TAIL] overwrite mode: GD_TAIL() of the oldest packet; 0: not known yet, nothing to pop */
 	uint64_t lost[GD_LOST_REASONS];
 	uint64_t cut; /* events that were cut to GD_EVENT_MAX */
 	uint64_t pad;
 };
+
+/* seq makes the word unlike any earlier one, so that a compare-and-swap cannot mistake a packet that came back. */
+#define GD_TAIL(seq, index) ((uint64_t)(seq) << 16 | ((index) + 1))
+#define GD_TAIL_INDEX(tail) ((uint32_t)((tail) & 0xffff) - 1)
+#define GD_TAIL_SEQ(tail)   ((tail) >> 16)
 
 struct gd_channel {
 	/* first page: written by the channel's collector, but for free[] */
@@ -236,8 +241,9 @@ struct gd_channel {
 	uint8_t session[16];    /* the recording's id */
 	uint32_t collector_pid; /* informative; the lock says who lives */
 	uint32_t epoch;         /* grows when a new recording takes the channel */
-	uint8_t pad0[1024 - 56];
-	uint64_t free[GD_PACKETS_MAX / 64]; /* [FREE] bit i: packet i is granted here and nobody holds it */
+	uint8_t pad0[896 - 56];
+	uint64_t granted[GD_PACKETS_MAX / 64]; /* bit i: packet i has memory and belongs to this channel */
+	uint64_t free[GD_PACKETS_MAX / 64];    /* [FREE] bit i: it is granted and nobody holds it */
 	uint8_t pad1[4096 - 1024 - GD_PACKETS_MAX / 8];
 	struct gd_slot slot[GD_SLOTS];
 };
