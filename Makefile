@@ -1,13 +1,77 @@
 # A thin front for meson: every target a newcomer needs, by the names the README gives.
+#
+#   make              build/gander, the libraries and the examples
+#   make demo         install what is missing, build, watch a live Go service
+#   make check        everything that gates a change, < 15 minutes on two cores
+#   make help         the rest
 BUILD ?= build
-NINJA = ninja -C $(BUILD)
+JOBS  ?= $(shell nproc)
+NINJA  = ninja -j $(JOBS)
 
-.PHONY: all setup fmt clean
+# A Go that tools/setup had to fetch is preferred to one that is too old.
+export PATH := $(CURDIR)/build/go/bin:$(PATH)
+export GOTOOLCHAIN ?= local
+
+.PHONY: all help deps demo check check-versions check-asan check-tsan check-real bench fuzz fmt lint install clean
+
 all: $(BUILD)/build.ninja
-	@$(NINJA)
+	@$(NINJA) -C $(BUILD)
+	@ln -sf src/cli/gander $(BUILD)/gander
+	@tools/build-go $(BUILD)
 
 $(BUILD)/build.ninja:
-	@meson setup $(BUILD)
+	@meson setup $(BUILD) >/dev/null || { meson setup $(BUILD); exit 1; }
+
+help:
+	@sed -n 's/^# *make/make/p' Makefile
+	@echo 'make deps            install the Debian packages of tools/packages.txt that are missing'
+	@echo 'make check-versions  the Go agent under every Go from 1.21 on'
+	@echo 'make check-asan      all tests with address and undefined-behaviour sanitizers'
+	@echo 'make check-tsan      the unit tests with the thread sanitizer'
+	@echo 'make check-real      real programs under load for ten minutes each'
+	@echo 'make bench           measure, and rewrite the table in docs/performance.md'
+	@echo 'make fuzz            libFuzzer on every parser, FUZZ_SECONDS each (default 60)'
+	@echo 'make fmt, make lint  clang-format and gofmt; shellcheck, codespell, banned functions'
+	@echo 'make install         DESTDIR and PREFIX are honoured'
+
+deps:
+	@tools/setup
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@tools/demo $(BUILD)
+
+check: deps
+	@tools/check $(BUILD)
+
+check-versions: all
+	@tools/check-versions
+
+check-asan: deps
+	@tools/build-san address $(BUILD)-asan
+	@tools/run-tests --build $(BUILD)-asan
+
+check-tsan: deps
+	@tools/build-san thread $(BUILD)-tsan
+	@tools/run-tests --build $(BUILD)-tsan --suite unit
+
+check-real: deps all
+	@REAL_SECONDS=$${REAL_SECONDS:-600} tools/run-tests --build $(BUILD) --suite real
+
+bench: deps all
+	@bench/run $(BUILD)
+
+fuzz: deps
+	@tools/fuzz $(BUILD)-fuzz
+
+fmt:
+	@tools/fmt
+
+lint:
+	@tools/lint
+
+install: all
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
 
 clean:
 	rm -rf build build-*
