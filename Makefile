@@ -17,6 +17,7 @@ export GOTOOLCHAIN ?= local
 all: $(BUILD)/build.ninja
 	@$(NINJA) -C $(BUILD)
 	@ln -sf src/cli/gander $(BUILD)/gander
+	@tools/make-goproxy $(BUILD)/goproxy >/dev/null
 	@tools/build-go $(BUILD)
 
 $(BUILD)/build.ninja:
