@@ -26,7 +26,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__GNUC__) && !defined(GANDER_KEEP_WARNINGS)
+#if defined(__GNUC__)
 #pragma GCC system_header /* the macros use GNU extensions that -Wpedantic dislikes */
 #ifdef __clang__
 #pragma clang diagnostic ignored "-Wgnu-zero-variadic-macro-arguments" /* an event without fields */

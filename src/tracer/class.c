@@ -1,0 +1,357 @@
+/* Declaring classes, and applying the collectors' rules to them: docs/region.md, "Declaring a class". Any thread, never waits: what a
+ * declarer that died left unfinished is passed by. */
+#include "tracer/tracer.h"
+
+#include "region/desc.h"
+#include "region/glob.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static struct gd_header *header(void)
+{
+	return (struct gd_header *)gander__t.map;
+}
+
+static struct gd_class *class_slot(uint32_t id)
+{
+	return (struct gd_class *)(gander__t.map + GD_OFF_CLASSES) + id;
+}
+
+void tracer_refuse_class(void)
+{
+	if (gander__t.map)
+		__atomic_fetch_add(&header()->lost_classes, 1, __ATOMIC_RELAXED);
+}
+
+/* ------------------------------------------------------------------ descriptions */
+
+struct out {
+	uint8_t *at, *end;
+};
+
+static void put(struct out *o, const void *p, size_t n)
+{
+	if (o->at && n <= (size_t)(o->end - o->at)) {
+		memcpy(o->at, p, n);
+		o->at += n;
+	} else {
+		o->at = NULL;
+	}
+}
+
+static void put8(struct out *o, unsigned v)
+{
+	uint8_t b = (uint8_t)v;
+
+	put(o, &b, 1);
+}
+
+static void put_name(struct out *o, const char *name)
+{
+	size_t n = name ? strlen(name) : 0;
+
+	if (n < 1 || n > GD_NAME_MAX) {
+		o->at = NULL;
+		return;
+	}
+	put8(o, (unsigned)n);
+	put(o, name, n);
+}
+
+static void put_fields(struct out *o, const struct gander_field *f, unsigned n, int depth);
+
+static void put_element(struct out *o, const struct gander_field *f, unsigned type, int depth)
+{
+	put8(o, type);
+	if (type == GANDER_T_STRUCT) {
+		put8(o, f->nsub);
+		put_fields(o, f->sub, f->nsub, depth + 1);
+	}
+}
+
+static void put_fields(struct out *o, const struct gander_field *f, unsigned n, int depth)
+{
+	uint32_t i;
+	uint16_t n16;
+
+	if (depth > GD_DESC_DEPTH) {
+		o->at = NULL;
+		return;
+	}
+	for (; n; n--, f++) {
+		put_name(o, f->name);
+		put8(o, f->flags);
+		switch (f->type) {
+		case GANDER_T_ENUM:
+			put8(o, f->type);
+			put8(o, f->element);
+			n16 = (uint16_t)f->count;
+			put(o, &n16, 2);
+			for (i = 0; i < n16; i++) {
+				put(o, &f->labels[i].low, 8);
+				put(o, &f->labels[i].high, 8);
+				put_name(o, f->labels[i].name);
+			}
+			break;
+		case GANDER_T_ARRAY:
+			put8(o, f->type);
+			put(o, &f->count, 4);
+			put_element(o, f, f->element, depth + 1);
+			break;
+		case GANDER_T_SEQUENCE:
+			put8(o, f->type);
+			put_element(o, f, f->element, depth + 1);
+			break;
+		default:
+			put_element(o, f, f->type, depth);
+		}
+	}
+}
+
+int tracer_describe(uint8_t *to, const char *name, unsigned level, unsigned kind, const struct gander_field *fields, unsigned nfields)
+{
+	struct out o = { to, to + TRACER_DESC_MAX };
+
+	if (nfields > 255)
+		return -1;
+	put8(&o, GD_DESC_VERSION);
+	put8(&o, kind);
+	put8(&o, level);
+	put8(&o, nfields);
+	put_name(&o, name);
+	put_fields(&o, fields, nfields, 0);
+	return o.at ? (int)(o.at - to) : -1;
+}
+
+/* ------------------------------------------------------------------ heap */
+
+/* Bytes of the heap that have memory: allocated by the constructor. What lies beyond is asked of the kernel before it is touched (a
+ * full tmpfs is then an error, not a SIGBUS): the one system call outside of constructors, in declarations that come late. */
+static uint32_t heap_ready;
+
+void tracer_heap_allocated(uint32_t bytes)
+{
+	__atomic_store_n(&heap_ready, bytes, __ATOMIC_RELAXED);
+}
+
+static bool have_memory(char *at, size_t len)
+{
+	char *from = (char *)((uintptr_t)at & ~(uintptr_t)(GD_PAGE - 1)), *to = at + len;
+	int saved = errno, r;
+
+	if ((size_t)(to - (gander__t.map + GD_OFF_HEAP)) <= __atomic_load_n(&heap_ready, __ATOMIC_RELAXED))
+		return true;
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+	r = madvise(from, (size_t)(to - from), MADV_POPULATE_WRITE);
+	if (r < 0 && errno == EINVAL) /* before Linux 5.14: touched unasked */
+		r = 0;
+	errno = saved;
+	return r == 0;
+}
+
+uint32_t tracer_heap_take(uint32_t len, char **at)
+{
+	uint32_t need = ((uint32_t)sizeof(struct gd_record) + len + 7) & ~7u, off;
+	struct gd_record *rec;
+
+	off = __atomic_load_n(&header()->heap_used, __ATOMIC_RELAXED);
+	do {
+		if (off > GD_HEAP_SIZE || need > GD_HEAP_SIZE - off || !have_memory(gander__t.map + GD_OFF_HEAP + off, need))
+			return 0;
+	} while (!__atomic_compare_exchange_n(&header()->heap_used, &off, off + need, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	rec = (struct gd_record *)(void *)(gander__t.map + GD_OFF_HEAP + off);
+	rec->len = len;
+	*at = (char *)(rec + 1);
+	return GD_OFF_HEAP + off + (uint32_t)sizeof(*rec);
+}
+
+void tracer_heap_finish(char *at, uint32_t kind)
+{
+	__atomic_store_n(&((struct gd_record *)(void *)at - 1)->kind, kind, __ATOMIC_RELEASE); /* [RECORD] */
+}
+
+/* ------------------------------------------------------------------ classes */
+
+/* A published class with these bytes below `limit`, UINT32_MAX: none. */
+static uint32_t find(const void *desc, uint32_t len, uint32_t hash, uint32_t limit)
+{
+	uint32_t i;
+
+	for (i = 0; i < limit && i < GD_CLASSES; i++) {
+		struct gd_class *c = class_slot(i);
+
+		if (__atomic_load_n(&c->state, __ATOMIC_SEQ_CST) != GD_CLASS_PUBLISHED) /* [CLASS] */
+			continue;
+		if (c->hash == hash && c->desc_len == len && c->desc_off <= GD_META_SIZE - len && !memcmp(gander__t.map + c->desc_off, desc, len))
+			return i;
+	}
+	return UINT32_MAX;
+}
+
+uint32_t *tracer_declare(const void *desc, uint32_t len, uint32_t *id)
+{
+	uint32_t hash = gd_desc_hash(desc, len), i, same, off;
+	struct gd_class *c;
+	char *at;
+
+	if (!gander__t.map)
+		return NULL;
+	same = find(desc, len, hash, __atomic_load_n(&header()->class_count, __ATOMIC_SEQ_CST));
+	if (same != UINT32_MAX) {
+		*id = same;
+		return &class_slot(same)->enabled;
+	}
+	off = tracer_heap_take(len, &at);
+	if (!off) {
+		tracer_refuse_class();
+		return NULL;
+	}
+	memcpy(at, desc, len);
+	tracer_heap_finish(at, GD_RECORD_DESC);
+	i = __atomic_load_n(&header()->class_count, __ATOMIC_RELAXED);
+	do {
+		if (i >= GD_CLASSES || (i % (GD_PAGE / sizeof(*c)) == 0 && i && !have_memory((char *)class_slot(i), sizeof(*c)))) {
+			tracer_refuse_class();
+			return NULL;
+		}
+	} while (!__atomic_compare_exchange_n(&header()->class_count, &i, i + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+	c = class_slot(i);
+	c->state = GD_CLASS_CLAIMED;
+	c->desc_off = off;
+	c->desc_len = len;
+	c->hash = hash;
+	__atomic_store_n(&c->state, GD_CLASS_PUBLISHED, __ATOMIC_SEQ_CST); /* [CLASS] */
+	/* two threads may have declared the same: the higher slot yields */
+	same = find(desc, len, hash, i);
+	if (same != UINT32_MAX) {
+		__atomic_store_n(&c->state, GD_CLASS_ALIAS, __ATOMIC_SEQ_CST); /* [CLASS] */
+		*id = same;
+		return &class_slot(same)->enabled;
+	}
+	tracer_apply_rules(i, desc, len);
+	*id = i;
+	return &c->enabled;
+}
+
+/* ------------------------------------------------------------------ rules */
+
+static bool rule_matches(const struct gd_rule *rule, const struct gd_desc *d, unsigned channel)
+{
+	char glob[sizeof(rule->glob)];
+
+	if (!rule->used || rule->channel != channel || (rule->level != 255 && d->level > rule->level))
+		return false;
+	memcpy(glob, rule->glob, sizeof(glob));
+	glob[sizeof(glob) - 1] = 0;
+	return gd_glob_match(glob, strlen(glob), d->name, d->name_len);
+}
+
+/* The linked form of the generic filter at `off`, as an offset for class.filter[]; 0 when this class cannot have it. */
+static uint32_t link_filter(uint32_t off, const void *desc, uint32_t len)
+{
+	uint64_t linked[512];
+	uint32_t to, max;
+	char *at;
+	int r;
+
+	if (off < GD_OFF_FILTERS || off >= GD_OFF_HEAP || off % 8)
+		return 0;
+	max = GD_OFF_HEAP - off;
+	r = gd_filter_link(gander__t.map + off, max < GD_FILTER_GENERIC_MAX ? max : GD_FILTER_GENERIC_MAX, desc, len, linked, sizeof(linked));
+	if (r <= 0)
+		return 0;
+	to = tracer_heap_take((uint32_t)r, &at);
+	if (!to)
+		return 0;
+	memcpy(at, linked, (size_t)r);
+	tracer_heap_finish(at, GD_RECORD_FILTER);
+	return to;
+}
+
+void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len)
+{
+	struct gd_control *control = (struct gd_control *)(gander__t.map + GD_OFF_CONTROL);
+	struct gd_class *cls = class_slot(id);
+	uint32_t gen, want, n, tries, c, i;
+	uint32_t linked_from[GD_CHANNELS] = { 0 };
+	struct gd_desc d;
+
+	if (gd_desc_parse(&d, desc, len) < 0)
+		return;
+	for (tries = 0; tries < 100; tries++) {
+		gen = __atomic_load_n(&control->gen, __ATOMIC_SEQ_CST); /* [RULE] */
+		n = control->nrules < GD_RULES ? control->nrules : GD_RULES;
+		want = 0;
+		for (c = 0; c < GD_CHANNELS && n; c++) {
+			const struct gd_rule *last = NULL;
+			bool excluded = false;
+
+			if (__atomic_load_n(&tracer_channel(c)->state, __ATOMIC_SEQ_CST) != GD_CHANNEL_ON)
+				continue;
+			for (i = 0; i < n; i++) {
+				const struct gd_rule *rule = &control->rules[i];
+
+				if (!rule_matches(rule, &d, c))
+					continue;
+				if (rule->flags & GD_RULE_EXCLUDE)
+					excluded = true;
+				else
+					last = rule;
+			}
+			if (!last || excluded)
+				continue;
+			if (last->filter) {
+				/* once for a generic filter: a filter never changes in its place */
+				if (linked_from[c] != last->filter) {
+					cls->filter[c] = link_filter(last->filter, desc, len);
+					linked_from[c] = last->filter;
+				}
+				if (!cls->filter[c])
+					continue;
+				want |= GD_FILTERED(c);
+			}
+			want |= GD_ENABLED(c);
+			if (last->flags & GD_RULE_COUNT)
+				want |= GD_COUNTING(c);
+		}
+		__atomic_store_n(&cls->enabled, want, __ATOMIC_SEQ_CST); /* [ENABLE] */
+		if (!(gen & 1) && __atomic_load_n(&control->gen, __ATOMIC_SEQ_CST) == gen) /* [RULE] */
+			return;
+	}
+}
+
+/* ------------------------------------------------------------------ events of the program's objects */
+
+void gander__register(struct gander_event *const *first, struct gander_event *const *end)
+{
+	uint8_t desc[TRACER_DESC_MAX];
+	int saved = errno;
+
+	tracer_start();
+	if (gander__t.map && first < end)
+		tracer_note_object(*first);
+	for (; first < end; first++) {
+		struct gander_event *ev = *first;
+		const struct gander__spec *spec = ev->spec;
+		uint32_t *enabled;
+		int len;
+
+		if (!gander__t.map || ev->state)
+			continue;
+		len = tracer_describe(desc, spec->name, spec->level, spec->kind, spec->fields, spec->nfields);
+		if (len < 0) {
+			tracer_refuse_class();
+			continue;
+		}
+		enabled = tracer_declare(desc, (uint32_t)len, &ev->id);
+		ev->state = 1;
+		if (enabled) /* through the read-only mapping, which a forked child keeps */
+			__atomic_store_n(&ev->enabled, (const uint32_t *)(const void *)(gander__t.ro + ((char *)enabled - gander__t.map)),
+					 __ATOMIC_RELEASE);
+	}
+	errno = saved;
+}

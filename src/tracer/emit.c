@@ -1,0 +1,440 @@
+/* The event path. gander__emit_words() with one recording and the default context is the fast one; everything else goes through
+ * tracer_emit_all(). Nothing here allocates, locks, calls the kernel or raises a signal; a signal handler that emits may
+ * interrupt it anywhere. */
+#include "tracer/seq.h"
+#include "tracer/tracer.h"
+
+#include <sched.h>
+
+#define RETRIES 100 /* of one event: each is a packet that another thread filled first */
+
+__thread struct tracer_thread gander__thread;
+
+/* Context, packed in the order of the GD_CTX_ bits, but for the stack, which is a piece of its own. */
+#define CONTEXT_MAX 30
+static uint32_t put_context(uint8_t *to, uint32_t which, uint32_t tid)
+{
+	uint8_t *at = to;
+
+	if (which & GD_CTX_TID) {
+		__builtin_memcpy(at, &tid, 4);
+		at += 4;
+	}
+	if (which & GD_CTX_GOID) {
+		__builtin_memset(at, 0, 8);
+		at += 8;
+	}
+	if (which & GD_CTX_CPU) {
+		int cpu = sched_getcpu(); /* from the rseq area or the vDSO */
+		uint16_t v = cpu < 0 ? UINT16_MAX : (uint16_t)cpu;
+
+		__builtin_memcpy(at, &v, 2);
+		at += 2;
+	}
+	if (which & GD_CTX_SPAN) {
+		__builtin_memcpy(at, &gander__thread.span, 8);
+		at += 8;
+	}
+	if (which & GD_CTX_KEY) {
+		__builtin_memcpy(at, &gander__thread.key, 8);
+		at += 8;
+	}
+	return (uint32_t)(at - to);
+}
+
+/* One event without sequences: own a slot for its time. A slot that another thread owns, also one that is not running, or this very
+ * thread below a signal handler, is passed by: there are far more slots than threads inside. */
+static int pool_emit(unsigned c, uint64_t id, uint64_t inc, const void *context, uint32_t context_len, const struct gander__piece *piece,
+		     uint32_t npieces)
+{
+	struct gd_channel *ch = tracer_channel(c);
+	uint32_t n = gander__t.nslots, first = gander__thread.slot, i, k, slot = 0, tid = tracer_tid(), nobody;
+	uint32_t need = GD_HEAD_OFF(inc);
+	struct gd_packet *p;
+	struct gd_slot *s = NULL;
+	uint64_t head, time;
+	char *at;
+	int r;
+
+	for (i = 0; i < n; i++) {
+		slot = (first + i) % n;
+		s = &ch->slot[slot];
+		nobody = 0;
+		if (__atomic_load_n(&s->owner, __ATOMIC_RELAXED) == 0 &&
+		    __atomic_compare_exchange_n(&s->owner, &nobody, tid | 0x80000000u, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) /* [OWNER] */
+			break;
+	}
+	if (i == n) {
+		tracer_lose(c, first % n, GD_LOST_NESTED);
+		return -1;
+	}
+	gander__thread.slot = slot;
+	for (i = 0;; i++) {
+		uint32_t cur = __atomic_load_n(&s->cur, __ATOMIC_RELAXED);
+
+		if (cur - 1 < gander__t.npackets) {
+			p = tracer_packet(cur - 1);
+			head = p->head;
+			time = tracer_counter();
+			if ((GD_HEAD_OFF(head) & 0xffff) + need <= GD_PACKET_LIMIT && time >> 48 == p->time_high)
+				break;
+		}
+		r = i < RETRIES ? tracer_refill(c, slot, need, true, false) : -1;
+		if (r < 0) {
+			if (i >= RETRIES)
+				tracer_lose(c, slot, GD_LOST_OTHER);
+			goto out;
+		}
+	}
+	if (time < p->last_time)
+		time = p->last_time;
+	at = (char *)p + (GD_HEAD_OFF(head) & 0xffff);
+	id = GD_EVENT_WORD(id, time);
+	__builtin_memcpy(at, &id, 8);
+	at += 8;
+	__builtin_memcpy(at, context, context_len);
+	at += context_len;
+	for (k = 0; k < npieces; k++) {
+		__builtin_memcpy(at, piece[k].data, piece[k].len);
+		at += piece[k].len;
+	}
+	__atomic_store_n(&p->last_time, time, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->head, head + inc, __ATOMIC_RELEASE); /* [HEAD] */
+	r = 0;
+out:
+	__atomic_store_n(&s->owner, 0, __ATOMIC_RELEASE); /* [OWNER] */
+	return r;
+}
+
+static void publish(unsigned c, uint64_t id, uint64_t inc, const void *context, uint32_t context_len, const struct gander__piece *piece,
+		    uint32_t npieces)
+{
+#if TRACER_HAS_SEQUENCES
+	if (LIKELY(gander__t.sequences)) {
+		char *tp = __builtin_thread_pointer();
+		struct seq_event e = { piece, npieces, context, context_len, id, inc, 0, tp + gander__t.slot_off, tracer_channel(c)->slot };
+		unsigned i;
+
+		for (i = 0; i < RETRIES; i++) {
+			if (gander__t.clock == GD_CLOCK_MONO)
+				e.time = tracer_mono_ns();
+			if (seq_event(tp + gander__t.rseq_off, &e))
+				return;
+			if (tracer_refill(c, tracer_slot_now(), GD_HEAD_OFF(inc), false, false) < 0)
+				return;
+		}
+		tracer_lose(c, tracer_slot_now(), GD_LOST_OTHER);
+		return;
+	}
+#endif
+	pool_emit(c, id, inc, context, context_len, piece, npieces);
+}
+
+/* Shortens variable fields so that the event fits into `room`; false when its fixed parts alone do not. The count of a
+ * variable field is in the last two bytes of the piece before, which the caller built and may be written. */
+static bool cut_pieces(struct gander__piece *piece, uint32_t npieces, size_t room)
+{
+	size_t fixed = 0;
+	uint32_t i;
+
+	for (i = 0; i < npieces; i++)
+		if (!piece[i].elem)
+			fixed += piece[i].len;
+	if (fixed > room)
+		return false;
+	for (room -= fixed, i = 1; i < npieces; i++) {
+		uint16_t count;
+
+		if (!piece[i].elem)
+			continue;
+		if (piece[i].len > room) {
+			count = (uint16_t)(room / piece[i].elem);
+			piece[i].len = count * piece[i].elem;
+			__builtin_memcpy((char *)piece[i - 1].data + piece[i - 1].len - 2, &count, 2);
+		}
+		room -= piece[i].len;
+	}
+	return true;
+}
+
+static size_t sum_pieces(const struct gander__piece *piece, uint32_t npieces)
+{
+	size_t sum = 0;
+	uint32_t i;
+
+	for (i = 0; i < npieces; i++)
+		sum += piece[i].len;
+	return sum;
+}
+
+static void record(unsigned c, uint32_t id, struct gander__piece *piece, uint32_t npieces, uint32_t which, const void *stack, uint32_t stack_len)
+{
+	uint8_t context[CONTEXT_MAX];
+	uint32_t context_len = put_context(context, which, tracer_tid());
+	size_t total = 8 + context_len + stack_len + sum_pieces(piece, npieces);
+
+	if (UNLIKELY(total > GD_EVENT_MAX)) {
+		if (!cut_pieces(piece, npieces, GD_EVENT_MAX - 8 - context_len - stack_len)) {
+			tracer_lose(c, tracer_slot_now(), GD_LOST_OTHER);
+			return;
+		}
+		total = 8 + context_len + stack_len + sum_pieces(piece, npieces);
+		id |= GD_EVENT_CUT;
+	}
+	if (id & GD_EVENT_CUT)
+		__atomic_fetch_add(&tracer_channel(c)->slot[tracer_slot_now() % GD_SLOTS].cut, 1, __ATOMIC_RELAXED);
+	if (UNLIKELY(stack_len)) {
+		/* context and stack in one buffer: they are both context */
+		uint8_t both[CONTEXT_MAX + 2 + 8 * GD_STACK_MAX];
+
+		__builtin_memcpy(both, context, context_len);
+		__builtin_memcpy(both + context_len, stack, stack_len);
+		publish(c, id, GD_HEAD(1, total), both, context_len + stack_len, piece, npieces);
+		return;
+	}
+	publish(c, id, GD_HEAD(1, total), context, context_len, piece, npieces);
+}
+
+/* With a call stack: apart, because its buffers are large and small stacks must not pay for them. */
+static __attribute__((noinline)) void record_with_stack(unsigned c, uint32_t id, struct gander__piece *piece, uint32_t npieces, uint32_t which)
+{
+	struct {
+		uint16_t n;
+		uint64_t pc[GD_STACK_MAX];
+	} __attribute__((packed)) s;
+	uint32_t max = tracer_channel(c)->stack_depth;
+	uint64_t pc[GD_STACK_MAX];
+
+	s.n = (uint16_t)tracer_stack(pc, max < GD_STACK_MAX ? max : GD_STACK_MAX);
+	__builtin_memcpy(s.pc, pc, s.n * 8);
+	record(c, id, piece, npieces, which, &s, 2 + 8u * s.n);
+}
+
+static void count_plain(unsigned c, uint32_t id)
+{
+	struct gd_channel *ch = tracer_channel(c);
+	uint32_t slot, epoch = ch->epoch;
+	unsigned i;
+
+	for (i = 0; i < RETRIES; i++) {
+#if TRACER_HAS_SEQUENCES
+		if (gander__t.sequences) {
+			char *tp = __builtin_thread_pointer();
+
+			if (seq_count(tp + gander__t.rseq_off, tp + gander__t.slot_off, ch->slot, id, epoch))
+				return;
+			if (tracer_refill(c, tracer_slot_now(), 0, false, true) < 0)
+				return;
+			continue;
+		}
+#endif
+		slot = tracer_slot_now();
+		if (ch->slot[slot].cur - 1 < gander__t.npackets) {
+			struct gd_packet *p = tracer_packet(ch->slot[slot].cur - 1);
+
+			if (p->epoch == epoch) {
+				/* slots are shared here, so the add is atomic */
+				__atomic_fetch_add((uint64_t *)((char *)p + GD_PACKET_HEADER) + id, 1, __ATOMIC_RELAXED);
+				return;
+			}
+		}
+		slot = 0;
+		/* opening wants the slot owned */
+		if (__atomic_compare_exchange_n(&ch->slot[tracer_slot_now()].owner, &slot, tracer_tid() | 0x80000000u, false, __ATOMIC_ACQUIRE,
+						__ATOMIC_RELAXED)) { /* [OWNER] */
+			int r = tracer_refill(c, tracer_slot_now(), 0, true, true);
+
+			__atomic_store_n(&ch->slot[tracer_slot_now()].owner, 0, __ATOMIC_RELEASE); /* [OWNER] */
+			if (r < 0)
+				return;
+		} else {
+			gander__thread.slot++;
+		}
+	}
+	tracer_lose(c, tracer_slot_now(), GD_LOST_OTHER);
+}
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+	h = (h ^ v) * 0x9e3779b97f4a7c15ull;
+	return h ^ (h >> 29);
+}
+
+static void count_by_key(unsigned c, uint32_t id, const struct gd_filter_key *key)
+{
+	struct gd_channel *ch = tracer_channel(c);
+	uint32_t first = ch->keys_first, n = ch->keys_count, i, entries, at;
+	uint64_t print = mix(key->kind, id), v[(sizeof(key->value) + 7) / 8] = { 0 }, seen;
+	struct gd_count_key *table;
+
+	if (first >= gander__t.npackets || n == 0 || n > gander__t.npackets - first) {
+		tracer_lose(c, tracer_slot_now(), GD_LOST_OTHER);
+		return;
+	}
+	__builtin_memcpy(v, key->value, sizeof(key->value));
+	for (i = 0; i < sizeof(v) / 8; i++)
+		print = mix(print, v[i]);
+	print |= 1;
+	table = (struct gd_count_key *)tracer_packet(first);
+	entries = n * (GD_PACKET / sizeof(*table));
+	for (i = 0; i < 16; i++) {
+		at = (uint32_t)((print >> 1) + i) % entries;
+		seen = __atomic_load_n(&table[at].fingerprint, __ATOMIC_RELAXED);
+		if (seen == 0 &&
+		    __atomic_compare_exchange_n(&table[at].fingerprint, &seen, print, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) { /* [KEY] */
+			table[at].class_id = (uint16_t)id;
+			table[at].len = key->len;
+			__builtin_memcpy(table[at].value, key->value, sizeof(key->value));
+			__atomic_store_n(&table[at].kind, key->kind, __ATOMIC_RELEASE); /* [KEY] */
+			seen = print;
+		}
+		if (seen == print) {
+			__atomic_fetch_add(&table[at].count, 1, __ATOMIC_RELAXED);
+			return;
+		}
+	}
+	tracer_lose(c, tracer_slot_now(), GD_LOST_FULL);
+}
+
+/* The filter of class id in channel c: 1 record, 0 not. */
+static int filter_passes(unsigned c, const struct gd_class *cls, const struct gander__piece *piece, uint32_t npieces, uint32_t id,
+			 struct gd_filter_key *key)
+{
+	uint32_t off = __atomic_load_n(&cls->filter[c], __ATOMIC_RELAXED), needs;
+	struct gd_view view = { (const struct gd_piece *)piece, npieces, 0, 0, 0, 0, 0, 0 };
+	const void *linked;
+	size_t avail;
+
+	key->kind = 0;
+	if (off < GD_OFF_FILTERS || off > GD_META_SIZE - sizeof(struct gd_filter_head) || off % 8)
+		return 0;
+	linked = gander__t.ro + off;
+	avail = GD_META_SIZE - off;
+	needs = gd_filter_needs(linked, avail);
+	if (needs) {
+		view.tid = tracer_tid();
+		view.span = gander__thread.span;
+		view.key = gander__thread.key;
+		if (needs & GD_CTX_CPU)
+			view.cpu = (uint32_t)sched_getcpu();
+	}
+	(void)id;
+	return gd_filter_run(linked, avail, &view, key);
+}
+
+static_assert(sizeof(struct gander__piece) == sizeof(struct gd_piece) && offsetof(struct gander__piece, elem) == offsetof(struct gd_piece, elem),
+	      "the public piece is the filter's");
+
+void tracer_emit_all(const struct gander_event *ev, uint32_t on, struct gander__piece *piece, uint32_t npieces, uint32_t cut)
+{
+	const struct gd_class *cls = (const struct gd_class *)(const void *)ev->enabled;
+	uint32_t channels = on & GD_ENABLED_MASK;
+
+	while (channels) {
+		unsigned c = (unsigned)__builtin_ctz(channels);
+		uint32_t which = tracer_channel(c)->context;
+		struct gd_filter_key key = { .kind = 0 };
+
+		channels &= channels - 1;
+		if ((on & GD_FILTERED(c)) && !filter_passes(c, cls, piece, npieces, ev->id, &key))
+			continue;
+		if (on & GD_COUNTING(c)) {
+			count_plain(c, ev->id);
+			if (key.kind)
+				count_by_key(c, ev->id, &key);
+		} else if (which & GD_CTX_STACK) {
+			record_with_stack(c, ev->id | cut, piece, npieces, which);
+		} else {
+			record(c, ev->id | cut, piece, npieces, which, NULL, 0);
+		}
+	}
+}
+
+void gander__emit_words(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
+{
+	uint32_t on = __atomic_load_n(ev->enabled, __ATOMIC_RELAXED); /* [ENABLE] */
+	uint64_t w[4] = { w0, w1, w2, w3 };
+	struct gander__piece piece;
+
+	if (UNLIKELY(!__atomic_load_n(gander__t.alive, __ATOMIC_RELAXED)))
+		return; /* a forked child that has no region */
+#if TRACER_HAS_SEQUENCES
+	/* One bit: recorded once, not filtered, not counted. */
+	if (LIKELY(on && on <= GD_ENABLED_MASK && !(on & (on - 1)) && gander__t.sequences && gander__t.clock == GD_CLOCK_TSC)) {
+		unsigned c = (unsigned)__builtin_ctz(on);
+		struct gd_channel *ch = tracer_channel(c);
+		char *tp = __builtin_thread_pointer();
+		unsigned i;
+
+		if (LIKELY(__atomic_load_n(&ch->context, __ATOMIC_RELAXED) == GD_CTX_TID)) {
+			__m128i x0 = _mm_set_epi64x((long long)w1, (long long)w0), x1 = _mm_set_epi64x((long long)w3, (long long)w2);
+			uint32_t total = 12 + size;
+
+			for (i = 0; i < RETRIES; i++) {
+				if (LIKELY(seq_words(tp + gander__t.rseq_off, tp + gander__t.slot_off, ch->slot, ev->id, tracer_tid(),
+						     GD_HEAD(1, total), x0, x1, size > 16)))
+					return;
+				if (tracer_refill(c, tracer_slot_now(), total, false, false) < 0)
+					return;
+			}
+			tracer_lose(c, tracer_slot_now(), GD_LOST_OTHER);
+			return;
+		}
+	}
+#endif
+	piece.data = w;
+	piece.len = size;
+	piece.elem = 0;
+	tracer_emit_all(ev, on, &piece, 1, 0);
+}
+
+void gander__emit_pieces(const struct gander_event *ev, const struct gander__piece *piece, uint32_t npieces)
+{
+	uint32_t on = __atomic_load_n(ev->enabled, __ATOMIC_RELAXED); /* [ENABLE] */
+
+	if (UNLIKELY(!__atomic_load_n(gander__t.alive, __ATOMIC_RELAXED)))
+		return;
+	/* the pieces are the calling macro's own array */
+	tracer_emit_all(ev, on, (struct gander__piece *)piece, npieces, 0);
+}
+
+/* ------------------------------------------------------------------ spans, key */
+
+uint64_t gander_current_span(void)
+{
+	return gander__thread.span;
+}
+
+void gander_set_current_span(uint64_t id)
+{
+	gander__thread.span = id;
+}
+
+void gander_set_key(uint64_t key)
+{
+	gander__thread.key = key;
+}
+
+/* Ids are the process's seed plus (thread, number), through a bijection: different in a process, unlike between processes. */
+void gander__span_open(struct gander_span *span)
+{
+	struct tracer_thread *th = &gander__thread;
+	uint64_t id = gander__t.span_seed + ((uint64_t)tracer_tid() << 32 | ++th->spans);
+
+	id = (id ^ (id >> 30)) * 0xbf58476d1ce4e5b9ull;
+	id = (id ^ (id >> 27)) * 0x94d049bb133111ebull;
+	id ^= id >> 31;
+	span->id = id ? id : 1;
+	span->parent = span->outer = th->span;
+	span->start = tracer_counter();
+	th->span = span->id;
+}
+
+int64_t gander__span_close(struct gander_span *span)
+{
+	uint64_t now = tracer_counter();
+
+	if (gander__thread.span == span->id)
+		gander__thread.span = span->outer;
+	return now > span->start ? (int64_t)tracer_ticks_to_ns(now - span->start) : 0;
+}

@@ -1,0 +1,191 @@
+/* Opening packets: what an event does when its slot has no packet, or none with room. docs/region.md, "Opening a packet", has the steps and the
+ * proof; the numbers here are its numbers. Runs in the emitting thread, may be interrupted by a signal whose handler emits, and
+ * may be killed anywhere. */
+#include "tracer/seq.h"
+#include "tracer/tracer.h"
+
+#include <time.h>
+
+#define NO_PACKET UINT32_MAX
+
+void tracer_lose(unsigned c, uint32_t slot, unsigned reason)
+{
+	struct gd_slot *s = &tracer_channel(c)->slot[slot < GD_SLOTS ? slot : GD_SLOTS - 1];
+
+	__atomic_fetch_add(&s->lost[reason], 1, __ATOMIC_RELAXED);
+}
+
+uint32_t tracer_slot_now(void)
+{
+	if (gander__t.sequences)
+		return *(volatile uint32_t *)((char *)__builtin_thread_pointer() + gander__t.slot_off);
+	return gander__thread.slot % gander__t.nslots;
+}
+
+/* 1, from the free ones. The search begins at another word for each slot, so that slots rarely meet. */
+static uint32_t take_free(struct gd_channel *ch, uint32_t slot)
+{
+	uint32_t words = (gander__t.npackets + 63) / 64, i, w, bit;
+	uint64_t v;
+
+	for (i = 0; i < words; i++) {
+		w = (slot * 7 + i) % words;
+		v = __atomic_load_n(&ch->free[w], __ATOMIC_RELAXED);
+		while (v) {
+			bit = (uint32_t)__builtin_ctzll(v);
+			if (w * 64 + bit >= gander__t.npackets)
+				break;
+			/* [FREE] acq_rel: what the giver did to the packet is before what we do */
+			if (__atomic_compare_exchange_n(&ch->free[w], &v, v & ~(1ull << bit), false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+				return w * 64 + bit;
+		}
+	}
+	return NO_PACKET;
+}
+
+static void give_free(struct gd_channel *ch, uint32_t index)
+{
+	/* [FREE] acq_rel */
+	__atomic_fetch_or(&ch->free[index / 64], 1ull << (index % 64), __ATOMIC_ACQ_REL);
+}
+
+/* 1, overwrite mode: the slot's own oldest. */
+static uint32_t pop_oldest(struct gd_slot *s, uint32_t cur)
+{
+	uint64_t tail = __atomic_load_n(&s->tail, __ATOMIC_ACQUIRE); /* [TAIL] */
+	uint32_t tries, index, next;
+
+	for (tries = 0; tries < 64; tries++) {
+		index = GD_TAIL_INDEX(tail);
+		if (!tail || index >= gander__t.npackets || index + 1 == cur)
+			return NO_PACKET;
+		next = __atomic_load_n(&tracer_packet(index)->next, __ATOMIC_RELAXED);
+		if (!next || next > gander__t.npackets)
+			return NO_PACKET;
+		/* [TAIL] acq_rel: its seq makes the word unlike any earlier one */
+		if (__atomic_compare_exchange_n(&s->tail, &tail, GD_TAIL(GD_TAIL_SEQ(tail) + 1, next - 1), false, __ATOMIC_ACQ_REL,
+						__ATOMIC_ACQUIRE))
+			return index;
+	}
+	return NO_PACKET;
+}
+
+static uint32_t take(struct gd_channel *ch, uint32_t slot, uint32_t cur)
+{
+	struct gd_slot *s = &ch->slot[slot];
+	uint32_t index;
+	uint64_t tail;
+
+	if (ch->mode != GD_MODE_OVERWRITE)
+		return take_free(ch, slot);
+	tail = __atomic_load_n(&s->tail, __ATOMIC_ACQUIRE); /* [TAIL] */
+	if (!tail || cur - 1 >= gander__t.npackets || tracer_packet(cur - 1)->seq - GD_TAIL_SEQ(tail) + 1 < ch->quota) {
+		index = take_free(ch, slot);
+		if (index != NO_PACKET)
+			return index;
+	}
+	return pop_oldest(s, cur);
+}
+
+/* 3. Nobody else may look inside: lap is odd from the first changed byte to the last. */
+static void open_packet(struct gd_channel *ch, unsigned c, uint32_t slot, struct gd_packet *p)
+{
+	uint64_t lap = p->lap | 1;
+	const volatile char *page;
+	unsigned i;
+
+	/* [LAP] an exchange, not a store: none of the stores below may be seen before it */
+	__atomic_exchange_n(&p->lap, lap, __ATOMIC_ACQ_REL);
+	p->head = GD_HEAD(0, GD_PACKET_HEADER);
+	p->slot = slot;
+	p->channel = c;
+	p->epoch = ch->epoch;
+	p->seq = 0;
+	p->next = 0;
+	tracer_sample(&p->open);
+	p->last_time = p->open.counter;
+	p->time_high = p->open.counter >> 48;
+	/* The kernel maps sixteen pages around a read fault, so this is one fault for the whole packet; a store would be a fault a page. */
+	for (page = (char *)p, i = 0; i < GD_PACKET / GD_PAGE; i++)
+		(void)page[i * GD_PAGE];
+	if (ch->mode == GD_MODE_COUNT)
+		__builtin_memset((char *)p + GD_PACKET_HEADER, 0, 8 * GD_CLASSES);
+	__atomic_store_n(&p->lap, lap + 1, __ATOMIC_RELEASE); /* [LAP] */
+}
+
+static bool swap(uint32_t slot, struct gd_slot *s, uint32_t seen_cur, uint32_t index, bool overwrite)
+{
+	struct gd_packet *old = seen_cur - 1 < gander__t.npackets ? tracer_packet(seen_cur - 1) : NULL, *p = tracer_packet(index);
+
+#if TRACER_HAS_SEQUENCES
+	if (gander__t.sequences) {
+		char *tp = __builtin_thread_pointer();
+
+		return seq_swap(tp + gander__t.rseq_off, tp + gander__t.slot_off, slot, s, seen_cur, index + 1, old, p, overwrite);
+	}
+#endif
+	/* The slot is ours (slot.owner). */
+	if (__atomic_load_n(&s->cur, __ATOMIC_RELAXED) != seen_cur)
+		return false;
+	if (old) {
+		p->first = old->first + GD_HEAD_COUNT(old->head);
+		if (old->last_time > p->last_time)
+			p->last_time = old->last_time;
+		p->prev = seen_cur;
+		__atomic_store_n(&old->next, index + 1, __ATOMIC_RELAXED);
+		p->seq = old->seq + 1;
+		if (overwrite && !__atomic_load_n(&s->tail, __ATOMIC_RELAXED))
+			__atomic_store_n(&s->tail, GD_TAIL(old->seq, seen_cur - 1), __ATOMIC_RELEASE); /* [TAIL] */
+	} else {
+		p->seq = 1;
+		p->first = 0;
+		p->prev = 0;
+	}
+	__atomic_store_n(&s->cur, index + 1, __ATOMIC_RELEASE); /* [SWAP] */
+	return true;
+}
+
+static bool has_room(struct gd_channel *ch, uint32_t cur, uint32_t need, bool count)
+{
+	struct gd_packet *p;
+
+	if (cur - 1 >= gander__t.npackets)
+		return false;
+	p = tracer_packet(cur - 1);
+	if (count)
+		return p->epoch == ch->epoch;
+	return (GD_HEAD_OFF(p->head) & 0xffff) + need <= GD_PACKET_LIMIT && p->time_high == tracer_counter() >> 48;
+}
+
+int tracer_refill(unsigned c, uint32_t slot, uint32_t need, bool owned, bool count)
+{
+	struct gd_channel *ch = tracer_channel(c);
+	uint32_t cur, index, waited;
+	struct gd_slot *s;
+
+	if (slot >= GD_SLOTS) {
+		tracer_lose(c, slot, GD_LOST_SLOT);
+		return -1;
+	}
+	s = &ch->slot[slot];
+	for (waited = 0;; waited++) {
+		cur = __atomic_load_n(&s->cur, __ATOMIC_ACQUIRE); /* [SWAP] */
+		if (has_room(ch, cur, need, count))
+			return 0; /* somebody else has been here */
+		index = take(ch, slot, cur);
+		if (index != NO_PACKET)
+			break;
+		/* --block: the recording asked to wait rather than lose; with slots that are owned only the owner waits */
+		if (waited >= ch->block_ms) {
+			tracer_lose(c, slot, GD_LOST_FULL);
+			return -1;
+		}
+		nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+		if (!owned && tracer_slot_now() != slot)
+			return 0;
+	}
+	open_packet(ch, c, slot, tracer_packet(index));
+	if (!swap(slot, s, cur, index, ch->mode == GD_MODE_OVERWRITE))
+		give_free(ch, index); /* 5 */
+	return 0;
+}

@@ -1,0 +1,135 @@
+/* libgander's inside. One instance a process (or a library that embeds it): gander__t, made by the constructor, and made
+ * again by the fork handler in a child. After that its fields do not change, but for those marked so.
+ *
+ * What must always hold: no allocation, lock, system call or signal where an event is emitted; no store outside the region's data
+ * part, its heap and its own class slots, whatever stands in the region; errno is kept. */
+#ifndef GANDER_TRACER_TRACER_H
+#define GANDER_TRACER_TRACER_H
+
+#include "gander/gander.h"
+#include "region/region.h"
+#include "region/vm.h"
+
+#include <stdatomic.h>
+
+#define HIDDEN   __attribute__((visibility("hidden")))
+#define LIKELY(x)   __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+struct tracer {
+	/* read by every event */
+	const uint32_t *alive;  /* in a page that fork wipes: 0 in a child, and before there is a region */
+	char *map;              /* the region, read-write, not inherited by fork; NULL: off */
+	char *data;             /* map + GD_OFF_DATA */
+	uint32_t npackets;
+	uint32_t sequences;     /* 1: restartable sequences work; 0: slots are owned */
+	long rseq_off;          /* struct rseq, from the thread pointer */
+	long slot_off;          /* the slot's number, from the thread pointer */
+	long tid_off;           /* the kernel's thread id, from the thread pointer; 0: unknown */
+	uint32_t clock;         /* GD_CLOCK_ */
+	uint32_t nslots;        /* pool: how many are used */
+
+	const char *ro;         /* the first GD_META_SIZE bytes, read-only; a forked child inherits this */
+	uint32_t *guard;        /* what `alive` points to */
+	long stackblock_off;    /* {stack's start, size} of a thread, from the thread pointer; 0: unknown */
+	char *main_stack_end;
+	uint64_t span_seed;
+	_Atomic uint64_t ns_per_tick; /* fixed point, 32 bits behind; grows more precise; any thread */
+	_Atomic uint64_t tick_check;  /* counter at which ns_per_tick is looked at again; any thread */
+	struct gd_clock_sample start;
+	_Atomic uint32_t reason;      /* index into off_reasons of start.c, 0: none */
+};
+
+extern struct tracer gander__t HIDDEN;
+
+/* A thread's own: initial-exec, so that touching it never calls the allocator. */
+struct tracer_thread {
+	uint64_t span, key;
+	uint32_t spans;    /* made by this thread */
+	uint32_t slot;     /* pool: where to try first */
+};
+extern __thread struct tracer_thread gander__thread HIDDEN __attribute__((tls_model("initial-exec")));
+
+static inline struct gd_channel *tracer_channel(unsigned c)
+{
+	return (struct gd_channel *)(gander__t.map + GD_OFF_CHANNELS) + c;
+}
+
+static inline struct gd_packet *tracer_packet(uint32_t index)
+{
+	return (struct gd_packet *)(gander__t.data + ((size_t)index << GD_PACKET_SHIFT));
+}
+
+static inline uint32_t tracer_tid(void)
+{
+	return gander__t.tid_off ? *(volatile uint32_t *)((char *)__builtin_thread_pointer() + gander__t.tid_off) : 0;
+}
+
+/* clock.c */
+uint64_t tracer_mono_ns(void) HIDDEN;
+void tracer_sample(struct gd_clock_sample *s) HIDDEN;
+uint64_t tracer_ticks_to_ns(uint64_t ticks) HIDDEN;
+
+static inline uint64_t tracer_counter(void)
+{
+#if defined(__x86_64__)
+	if (LIKELY(gander__t.clock == GD_CLOCK_TSC))
+		return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+	if (LIKELY(gander__t.clock == GD_CLOCK_TSC)) {
+		uint64_t v;
+
+		__asm__ volatile("mrs %0, cntvct_el0" : "=r"(v));
+		return v;
+	}
+#endif
+	return tracer_mono_ns();
+}
+
+/* packet.c: gets the slot a packet with room for `need` bytes. 0: try the event again; -1: it is lost, and counted.
+ * `slot` is the number that the caller saw; owned: the caller holds slot.owner (pool). */
+int tracer_refill(unsigned c, uint32_t slot, uint32_t need, bool owned, bool count) HIDDEN;
+void tracer_lose(unsigned c, uint32_t slot, unsigned reason) HIDDEN;
+uint32_t tracer_slot_now(void) HIDDEN; /* this thread's slot number at this instant; pool: its preferred one */
+
+/* seq.h: the restartable sequences */
+
+/* stack.c: return addresses of the caller's callers, innermost first; only from memory of this thread's stack. */
+unsigned tracer_stack(uint64_t *to, unsigned max) HIDDEN;
+
+/* emit.c: to every recording that wants it; cut: 0 or GD_EVENT_CUT */
+void tracer_emit_all(const struct gander_event *ev, uint32_t on, struct gander__piece *piece, uint32_t npieces, uint32_t cut) HIDDEN;
+
+/* class.c */
+#define TRACER_DESC_MAX 4096
+/* Writes the description (region/desc.h), returns its length, -1 when it does not fit. `to` has TRACER_DESC_MAX bytes. */
+int tracer_describe(uint8_t *to, const char *name, unsigned level, unsigned kind, const struct gander_field *fields, unsigned nfields) HIDDEN;
+void tracer_refuse_class(void) HIDDEN; /* counts a class that could not be declared */
+uint32_t *tracer_declare(const void *desc, uint32_t len, uint32_t *id) HIDDEN; /* read-write class slot, NULL: no room */
+void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len) HIDDEN;
+void tracer_heap_allocated(uint32_t bytes) HIDDEN; /* so much of the heap has memory */
+uint32_t tracer_heap_take(uint32_t len, char **at) HIDDEN; /* offset of the record's bytes, 0: no room */
+void tracer_heap_finish(char *at, uint32_t kind) HIDDEN;
+
+/* start.c */
+void tracer_start(void) HIDDEN; /* makes the region, once; later calls return at once */
+void tracer_note_object(const void *address) HIDDEN; /* records the loaded image that holds the address */
+
+/* make.c */
+/* Makes and maps a region. `from`: in a forked child, the inherited read-only mapping whose classes and channels are taken over; else
+ * NULL. 0, or the reason (enum tracer_off) why there is none. System calls: only here. */
+enum tracer_off {
+	TRACER_ON,
+	TRACER_OFF_DISABLED,  /* GANDER=off in the environment */
+	TRACER_OFF_NO_TMPFS,  /* no writable tmpfs */
+	TRACER_OFF_NO_ROOM,   /* the tmpfs is full */
+	TRACER_OFF_NO_MEMORY, /* the mapping was refused */
+	TRACER_OFF_NO_FILE,   /* the file could not be made */
+};
+int tracer_make(const char *from) HIDDEN;
+void tracer_say_off(int reason) HIDDEN;    /* leaves the reason where `gander list` finds it */
+void tracer_remove_dead(void) HIDDEN;      /* at most two regions of dead programs */
+void tracer_session(const char *env) HIDDEN; /* channel 0 from GANDER_SESSION */
+const char *tracer_off_text(int reason) HIDDEN;
+
+#endif
