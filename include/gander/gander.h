@@ -37,6 +37,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 /* syslog's levels: `gander record --level warning` takes this one and the more severe ones */
 enum gander_level {
 	GANDER_EMERGENCY,
@@ -274,6 +276,8 @@ void gander__span_open(struct gander_span *span);
 int64_t gander__span_close(struct gander_span *span);
 const uint32_t *gander__log_word(unsigned level);
 void gander__logf(unsigned level, const char *file, unsigned line, const char *fmt, ...) __attribute__((format(printf, 4, 5), cold));
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

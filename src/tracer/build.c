@@ -109,9 +109,6 @@ static bool payload_is_whole(const struct declared *d, const unsigned char *data
 	return used == len;
 }
 
-/* A built event is one piece, whose inner lengths nobody could mend: what it may hold is bounded here instead. */
-#define BUILDER_MAX (GD_EVENT_MAX - 8 - CONTEXT_MAX - 2 - 8 * GD_STACK_MAX)
-
 void gander_begin(struct gander_builder *b, const struct gander_event *event, void *buf, uint32_t size)
 {
 	b->event = event;
