@@ -1,5 +1,6 @@
 /* Declaring classes, and applying the collectors' rules to them: docs/region.md, "Declaring a class". Any thread, never waits: what a
  * declarer that died left unfinished is passed by. */
+#include "tracer/sys.h"
 #include "tracer/tracer.h"
 
 #include "region/desc.h"
@@ -139,18 +140,15 @@ void tracer_heap_allocated(uint32_t bytes)
 static bool have_memory(char *at, size_t len)
 {
 	char *from = (char *)((uintptr_t)at & ~(uintptr_t)(GD_PAGE - 1)), *to = at + len;
-	int saved = errno, r;
+	long r;
 
 	if ((size_t)(to - (gander__t.map + GD_OFF_HEAP)) <= __atomic_load_n(&heap_ready, __ATOMIC_RELAXED))
 		return true;
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
-	r = madvise(from, (size_t)(to - from), MADV_POPULATE_WRITE);
-	if (r < 0 && errno == EINVAL) /* before Linux 5.14: touched unasked */
-		r = 0;
-	errno = saved;
-	return r == 0;
+	r = sys(SYS_madvise, from, to - from, MADV_POPULATE_WRITE);
+	return r == 0 || r == -EINVAL; /* before Linux 5.14: touched unasked */
 }
 
 uint32_t tracer_heap_take(uint32_t len, char **at)

@@ -1,12 +1,11 @@
 /* Making the region: the file, its memory, its mappings. Runs in the constructor and in a forked child, nowhere else, and is the only
  * place with system calls. No allocator: everything is on the stack. Descriptors are open only while this runs, close-on-exec. */
+#include "tracer/sys.h"
 #include "tracer/tracer.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -15,10 +14,8 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <time.h>
-#include <unistd.h>
 
 #define PACKETS_DEFAULT 1024u /* 64 MiB, sparse: only what a recording is granted takes memory */
 #define PACKETS_SMALL   64u   /* where the program locks its memory or may not have much address space */
@@ -40,94 +37,119 @@ const char *tracer_off_text(int reason)
 /* An anonymous file with the reason as its name, one page of it mapped: seen in /proc/PID/maps by whoever may look, gone with the process. */
 void tracer_say_off(int reason)
 {
-	char name[64];
-	int fd;
+	char name[64] = GD_OFF_PREFIX;
+	long fd;
 
-	snprintf(name, sizeof(name), GD_OFF_PREFIX "%s", off_text[reason]);
-	fd = memfd_create(name, MFD_CLOEXEC);
+	strcat(name, off_text[reason]);
+	fd = sys(SYS_memfd_create, name, 1 /* MFD_CLOEXEC */);
 	if (fd < 0)
 		return;
-	mmap(NULL, GD_PAGE, PROT_NONE, MAP_SHARED, fd, 0);
-	close(fd);
+	sys(SYS_mmap, NULL, GD_PAGE, PROT_NONE, MAP_SHARED, fd, 0);
+	sys(SYS_close, fd);
 }
 
-static int open_tmpfs_dir(const char *path)
+static char *put_decimal(char *to, uint32_t v)
+{
+	char digits[10];
+	int n = 0;
+
+	do {
+		digits[n++] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	while (n)
+		*to++ = digits[--n];
+	*to = 0;
+	return to;
+}
+
+static char *put_hex(char *to, uint64_t v)
+{
+	int i;
+
+	for (i = 60; i >= 0; i -= 4)
+		*to++ = "0123456789abcdef"[v >> i & 15];
+	*to = 0;
+	return to;
+}
+
+static long open_tmpfs_dir(const char *path)
 {
 	struct statfs fs;
-	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	long fd = sys(SYS_openat, AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
-	if (fd >= 0 && (fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)) {
-		close(fd);
+	if (fd >= 0 && (sys(SYS_fstatfs, fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)) {
+		sys(SYS_close, fd);
 		fd = -1;
 	}
 	return fd;
 }
 
 /* The first tmpfs that can be used; stores into a file on a disk would wait for its write-back. */
-static int tmpfs_dir(unsigned n)
+static long tmpfs_dir(unsigned n, uint32_t uid)
 {
-	char run[64];
+	char run[64] = "/run/user/";
 
 	switch (n) {
 	case 0:
 		return open_tmpfs_dir("/dev/shm");
 	case 1:
-		snprintf(run, sizeof(run), "/run/user/%u", getuid());
+		put_decimal(run + strlen(run), uid);
 		return open_tmpfs_dir(run);
 	default:
 		return open_tmpfs_dir("/tmp");
 	}
 }
 
-static int make_file(int *ret_dir, char name[64])
+static char *put_prefix(char *to, uint32_t uid)
 {
+	memcpy(to, GD_NAME_PREFIX, strlen(GD_NAME_PREFIX));
+	to = put_decimal(to + strlen(GD_NAME_PREFIX), uid);
+	*to++ = '.';
+	*to = 0;
+	return to;
+}
+
+static long make_file(long *ret_dir, char name[64], uint32_t uid)
+{
+	long dir, fd = -ENOENT;
 	uint64_t random;
 	unsigned n;
-	int dir, fd;
 
 	for (n = 0; n < 3; n++) {
-		dir = tmpfs_dir(n);
+		dir = tmpfs_dir(n, uid);
 		if (dir < 0)
 			continue;
-		if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
-			random = tracer_mono_ns() * 0x9e3779b97f4a7c15ull ^ (uint64_t)getpid();
-		snprintf(name, 64, GD_NAME_PREFIX "%u.%016llx", getuid(), (unsigned long long)random);
-		fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (sys(SYS_getrandom, &random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
+			random = tracer_mono_ns() * 0x9e3779b97f4a7c15ull ^ (uint64_t)sys(SYS_getpid);
+		put_hex(put_prefix(name, uid), random);
+		fd = sys(SYS_openat, dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 		if (fd >= 0) {
 			*ret_dir = dir;
 			return fd;
 		}
-		close(dir);
+		sys(SYS_close, dir);
 	}
-	return -1;
+	return fd;
 }
 
-static bool locks_memory(void)
-{
-	/* mlockall(MCL_FUTURE) makes a new mapping resident */
-	unsigned char resident = 0;
-	char *p = mmap(NULL, GD_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (p == MAP_FAILED)
-		return true;
-	mincore(p, GD_PAGE, &resident);
-	munmap(p, GD_PAGE);
-	return resident & 1;
-}
-
+/* Small where the program locks its memory (the guard page, not yet touched, is resident then) or may not have much address space. */
 static uint32_t choose_packets(void)
 {
+	unsigned char resident = 0;
 	struct rlimit as;
 
-	if (locks_memory() || (!getrlimit(RLIMIT_AS, &as) && as.rlim_cur < (1ull << 30)))
+	sys(SYS_mincore, gander__t.guard, GD_PAGE, &resident);
+	if ((resident & 1 && !__atomic_load_n(gander__t.guard, __ATOMIC_RELAXED)) ||
+	    (!sys(SYS_prlimit64, 0, RLIMIT_AS, NULL, &as) && as.rlim_cur < (1ull << 30)))
 		return PACKETS_SMALL;
 	return PACKETS_DEFAULT;
 }
 
-static void fill_header(struct gd_header *h, uint32_t npackets, uint32_t writer, bool forked)
+static void fill_header(struct gd_header *h, uint32_t npackets, uint32_t writer, uint32_t uid, bool forked)
 {
 	struct timespec ts;
-	ssize_t n;
+	long n;
 
 	h->magic = GD_MAGIC;
 	h->major = GD_MAJOR;
@@ -139,16 +161,16 @@ static void fill_header(struct gd_header *h, uint32_t npackets, uint32_t writer,
 	h->writer = writer;
 	h->clock = gander__t.clock;
 	h->flags = (gander__t.tid_off ? GD_FLAG_TID : 0) | (forked ? GD_FLAG_FORKED : 0);
-	h->pid = (uint32_t)getpid();
-	h->parent_pid = (uint32_t)getppid();
-	h->uid = getuid();
+	h->pid = (uint32_t)sys(SYS_getpid);
+	h->parent_pid = (uint32_t)sys(SYS_getppid);
+	h->uid = uid;
 	h->nslots = gander__t.nslots;
 	clock_gettime(CLOCK_REALTIME, &ts);
 	h->realtime_ns = (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 	h->start = gander__t.start;
-	snprintf(h->agent, sizeof(h->agent), "libgander %s", GANDER_VERSION);
-	prctl(PR_GET_NAME, h->comm);
-	n = readlink("/proc/self/exe", h->exe, sizeof(h->exe) - 1);
+	memcpy(h->agent, "libgander " GANDER_VERSION, sizeof("libgander " GANDER_VERSION));
+	sys(SYS_prctl, PR_GET_NAME, h->comm);
+	n = sys(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", h->exe, sizeof(h->exe) - 1);
 	h->exe[n > 0 ? n : 0] = 0;
 }
 
@@ -183,13 +205,13 @@ static void take_over(char *map, const char *from)
 	}
 }
 
-static int allocate(int fd, uint64_t off, uint64_t len)
+static long allocate(long fd, uint64_t off, uint64_t len)
 {
-	return fallocate(fd, 0, (off_t)(off & ~(uint64_t)(GD_PAGE - 1)), (off_t)((len + (off & (GD_PAGE - 1)) + GD_PAGE - 1) & ~(uint64_t)(GD_PAGE - 1)));
+	return sys(SYS_fallocate, fd, 0, (off_t)(off & ~(uint64_t)(GD_PAGE - 1)), (off_t)((len + (off & (GD_PAGE - 1)) + GD_PAGE - 1) & ~(uint64_t)(GD_PAGE - 1)));
 }
 
 /* Packets that a region gives its own channels before a collector has seen it: with memory, and touched. */
-static void grant_own(int fd, unsigned c, uint32_t first, uint32_t n)
+static void grant_own(long fd, unsigned c, uint32_t first, uint32_t n)
 {
 	struct gd_channel *ch = tracer_channel(c);
 	uint32_t i, page;
@@ -228,7 +250,7 @@ static int decode64(const char *s, uint8_t *to, size_t cap)
 
 /* Channel 0 as GANDER_SESSION says. The rules land behind the region's filters; nothing of the text is believed. Called with
  * the file still open. */
-static void session(int fd, const char *env)
+static void session(long fd, const char *env)
 {
 	struct gd_control *control = (struct gd_control *)(gander__t.map + GD_OFF_CONTROL);
 	struct gd_header *h = (struct gd_header *)gander__t.map;
@@ -276,13 +298,13 @@ static void session(int fd, const char *env)
 }
 
 /* What pages a child's copy will need. */
-static int allocate_for(int fd, const char *from)
+static long allocate_for(long fd, const char *from)
 {
 	const struct gd_header *old = (const struct gd_header *)from;
 	const struct gd_control *control = (const struct gd_control *)(from + GD_OFF_CONTROL);
 	uint32_t heap = old->heap_used < GD_HEAP_SIZE ? old->heap_used : GD_HEAP_SIZE;
 	uint32_t classes = old->class_count < GD_CLASSES ? old->class_count : GD_CLASSES;
-	int r = allocate(fd, 0, GD_OFF_CLASSES + classes * sizeof(struct gd_class));
+	long r = allocate(fd, 0, GD_OFF_CLASSES + classes * sizeof(struct gd_class));
 
 	if (!r)
 		r = allocate(fd, GD_OFF_HEAP, heap + GD_PAGE);
@@ -298,20 +320,20 @@ int tracer_make(const char *from)
 {
 	struct tracer *t = &gander__t;
 	const char *env = getenv(GD_SESSION_ENV);
-	int dir = -1, fd, ro_fd = -1, reason = TRACER_OFF_NO_FILE, r;
-	char name[64], *map = MAP_FAILED, *ro = MAP_FAILED;
-	uint32_t npackets = choose_packets(), i;
-	struct stat a, b;
+	uint32_t uid = (uint32_t)sys(SYS_getuid), npackets = choose_packets(), i;
+	long dir = -1, fd, ro_fd = -1, map = -1, ro = -1, r;
+	int reason = TRACER_OFF_NO_FILE;
+	char name[64];
 	unsigned c;
 
-	fd = make_file(&dir, name);
+	fd = make_file(&dir, name, uid);
 	if (fd < 0)
-		return errno == ENOSPC ? TRACER_OFF_NO_ROOM : TRACER_OFF_NO_TMPFS;
+		return fd == -ENOSPC ? TRACER_OFF_NO_ROOM : TRACER_OFF_NO_TMPFS;
 	/* the umask may have taken our own rights away */
-	if (fchmod(fd, 0600) < 0 || flock(fd, LOCK_SH | LOCK_NB) < 0)
+	if (sys(SYS_fchmod, fd, 0600) < 0 || sys(SYS_flock, fd, LOCK_SH | LOCK_NB) < 0)
 		goto out;
 	reason = TRACER_OFF_NO_ROOM;
-	if (ftruncate(fd, (off_t)GD_REGION_SIZE(npackets)) < 0)
+	if (sys(SYS_ftruncate, fd, GD_REGION_SIZE(npackets)) < 0)
 		goto out;
 	if (from)
 		r = allocate_for(fd, from);
@@ -320,26 +342,27 @@ int tracer_make(const char *from)
 	if (r < 0)
 		goto out;
 	reason = TRACER_OFF_NO_MEMORY;
-	map = mmap(NULL, GD_REGION_SIZE(npackets), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (map == MAP_FAILED || madvise(map, GD_REGION_SIZE(npackets), MADV_DONTFORK) < 0)
+	map = sys(SYS_mmap, NULL, GD_REGION_SIZE(npackets), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (sys_failed(map) || sys(SYS_madvise, map, GD_REGION_SIZE(npackets), MADV_DONTFORK) < 0)
 		goto out;
-	/* a second open of the same file: a forked child keeps this mapping, and must not keep the lock */
-	ro_fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (ro_fd < 0 || fstat(fd, &a) < 0 || fstat(ro_fd, &b) < 0 || a.st_ino != b.st_ino || a.st_dev != b.st_dev)
+	/* A second open of the same file: a forked child keeps this mapping, and must not keep the lock. Only this user could have put another
+	 * file in its place: the name is new, and the directory sticky. */
+	ro_fd = sys(SYS_openat, dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (ro_fd < 0)
 		goto out;
 	if (from)
-		take_over(map, from);
+		take_over((char *)map, from);
 	/* in a child at the address of the parent's: the program's pointers to enable words stay right */
-	ro = mmap((void *)from, GD_META_SIZE, PROT_READ, MAP_SHARED | (from ? MAP_FIXED : 0), ro_fd, 0);
-	if (ro == MAP_FAILED)
+	ro = sys(SYS_mmap, from, GD_META_SIZE, PROT_READ, MAP_SHARED | (from ? MAP_FIXED : 0), ro_fd, 0);
+	if (sys_failed(ro))
 		goto out;
-	t->map = map;
-	t->data = map + GD_OFF_DATA;
-	t->ro = ro;
+	t->map = (char *)map;
+	t->data = t->map + GD_OFF_DATA;
+	t->ro = (const char *)ro;
 	t->npackets = npackets;
 	tracer_heap_allocated(GD_PAGE + (from ? ((struct gd_header *)map)->heap_used & ~(GD_PAGE - 1) : 0));
 	fill_header((struct gd_header *)map, npackets,
-		    t->sequences ? (t->slot_off - t->rseq_off == 4 ? GD_WRITER_CPU : GD_WRITER_MM_CID) : GD_WRITER_POOL, from != NULL);
+		    t->sequences ? (t->slot_off - t->rseq_off == 4 ? GD_WRITER_CPU : GD_WRITER_MM_CID) : GD_WRITER_POOL, uid, from != NULL);
 	if (!from && env)
 		session(fd, env);
 	for (c = 0, i = 0; from && c < GD_CHANNELS; c++)
@@ -351,18 +374,19 @@ int tracer_make(const char *from)
 	reason = TRACER_ON;
 out:
 	if (reason != TRACER_ON) {
-		if (map != MAP_FAILED)
-			munmap(map, GD_REGION_SIZE(npackets));
-		unlinkat(dir, name, 0);
+		if (!sys_failed(map))
+			sys(SYS_munmap, map, GD_REGION_SIZE(npackets));
+		sys(SYS_unlinkat, dir, name, 0);
 	}
 	if (ro_fd >= 0)
-		close(ro_fd);
-	close(fd);
-	close(dir);
+		sys(SYS_close, ro_fd);
+	sys(SYS_close, fd);
+	sys(SYS_close, dir);
 	return reason;
 }
 
-/* Regions whose programs are dead and whom nobody recorded would stay for ever where nobody runs gander: each start looks at a few files and removes at most two. */
+/* Regions whose programs are dead and whom nobody recorded would stay for ever where nobody runs gander: each start looks at two
+ * files, by chance, and removes those that are dead. */
 void tracer_remove_dead(void)
 {
 	struct {
@@ -373,35 +397,42 @@ void tracer_remove_dead(void)
 		char name[];
 	} *e;
 	char buf[2048] __attribute__((aligned(8))), prefix[32];
-	int dir = open_tmpfs_dir("/dev/shm"), list, removed = 0, looked = 0;
+	uint32_t uid = (uint32_t)sys(SYS_getuid), seen = 0, first, looked = 0, pass;
+	long dir = sys(SYS_openat, AT_FDCWD, "/dev/shm", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), n, at;
+	size_t prefix_len;
+	uint8_t session[16];
 	struct timespec now;
 	struct stat st;
-	long n, at;
 
 	if (dir < 0)
 		return;
-	list = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	close(dir);
-	if (list < 0)
-		return;
-	snprintf(prefix, sizeof(prefix), GD_NAME_PREFIX "%u.", getuid());
+	prefix_len = (size_t)(put_prefix(prefix, uid) - prefix);
 	clock_gettime(CLOCK_REALTIME, &now);
-	n = syscall(SYS_getdents64, list, buf, sizeof(buf));
-	for (at = 0; at < n && removed < 2 && looked < 8; at += e->len) {
-		int fd;
+	n = sys(SYS_getdents64, dir, buf, sizeof(buf));
+	for (at = 0; at < n; at += e->len) {
+		e = (void *)(buf + at);
+		seen += !strncmp(e->name, prefix, prefix_len);
+	}
+	first = seen > 2 ? (uint32_t)(gander__t.start.counter >> 4) % (seen - 1) : 0;
+	for (at = 0, pass = 0; at < n && looked < 2; at += e->len) {
+		long fd;
 
 		e = (void *)(buf + at);
-		if (strncmp(e->name, prefix, strlen(prefix)))
+		if (strncmp(e->name, prefix, prefix_len) || pass++ < first)
 			continue;
 		looked++;
-		fd = openat(list, e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		fd = sys(SYS_openat, dir, e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		/* older than a minute: a younger one may be about to take its lock, or be awaited by a collector */
-		if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_uid == getuid() && st.st_ctime + 60 < now.tv_sec && !flock(fd, LOCK_EX | LOCK_NB) &&
-		    !unlinkat(list, e->name, 0))
-			removed++;
-		close(fd);
+		/* A young one may be about to take its lock; one that was born into a recording waits a minute for its collector. */
+		if (!sys(SYS_fstat, fd, &st) && S_ISREG(st.st_mode) && st.st_uid == uid && st.st_ctime + 2 < now.tv_sec && !sys(SYS_flock, fd, LOCK_EX | LOCK_NB)) {
+			static const uint8_t none[16];
+
+			if (sys(SYS_pread64, fd, session, sizeof(session), offsetof(struct gd_header, session)) != sizeof(session) ||
+			    !memcmp(session, none, sizeof(none)) || st.st_ctime + 60 < now.tv_sec)
+				sys(SYS_unlinkat, dir, e->name, 0);
+		}
+		sys(SYS_close, fd);
 	}
-	close(list);
+	sys(SYS_close, dir);
 }

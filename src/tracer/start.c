@@ -1,5 +1,6 @@
 /* The constructor, the fork handler, and what they find out about the process: which kind of slots, where a thread's id and stack are
  * noted, which clock, which images are loaded. */
+#include "tracer/sys.h"
 #include "tracer/tracer.h"
 
 #include <elf.h>
@@ -7,13 +8,11 @@
 #include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
 static const uint32_t dead;
 struct tracer gander__t = { .alive = &dead };
@@ -47,11 +46,9 @@ static void choose_writer(struct tracer *t)
 	t->sequences = have;
 	t->nslots = 64;
 	if (have) {
-		long cpus = sysconf(_SC_NPROCESSORS_CONF);
-
 		t->rseq_off = __rseq_offset;
 		t->slot_off = __rseq_offset + (cid ? 24 : 4);
-		t->nslots = cpus > 0 && cpus < (long)GD_SLOTS ? (uint32_t)cpus : GD_SLOTS;
+		t->nslots = GD_SLOTS;
 	}
 }
 
@@ -60,17 +57,17 @@ static void choose_writer(struct tracer *t)
 static void find_thread_fields(struct tracer *t)
 {
 	char *tp = __builtin_thread_pointer();
-	pid_t tid = gettid(), *at = NULL;
+	pid_t tid = (pid_t)sys(SYS_gettid), *at = NULL;
 	long off;
 
 	t->tid_off = 0;
-	if (!prctl(PR_GET_TID_ADDRESS, &at) && (char *)at > tp && (char *)at < tp + THREAD_AREA && *at == tid)
+	if (!sys(SYS_prctl, PR_GET_TID_ADDRESS, &at) && (char *)at > tp && (char *)at < tp + THREAD_AREA && *at == tid)
 		t->tid_off = (char *)at - tp;
 	t->stackblock_off = 0;
 	if (&__libc_stack_end && __libc_stack_end) {
 		t->main_stack_end = __libc_stack_end;
 		/* the first thread's control block has the stack's end in stackblock_size */
-		for (off = t->tid_off ? t->tid_off : 0; t->tid_off && tid == getpid() && off + 16 <= THREAD_AREA; off += 8)
+		for (off = t->tid_off ? t->tid_off : 0; t->tid_off && tid == (pid_t)sys(SYS_getpid) && off + 16 <= THREAD_AREA; off += 8)
 			if (!*(uint64_t *)(void *)(tp + (off & ~7l)) && *(uint64_t *)(void *)(tp + (off & ~7l) + 8) == (uint64_t)(uintptr_t)__libc_stack_end) {
 				t->stackblock_off = off & ~7l;
 				break;
@@ -82,12 +79,11 @@ static uint32_t choose_clock(void)
 {
 #if defined(__x86_64__)
 	char name[16] = "";
-	int fd = open("/sys/devices/system/clocksource/clocksource0/current_clocksource", O_RDONLY | O_CLOEXEC);
+	long fd = sys(SYS_openat, AT_FDCWD, "/sys/devices/system/clocksource/clocksource0/current_clocksource", O_RDONLY | O_CLOEXEC), n;
 
 	if (fd >= 0) {
-		ssize_t n = read(fd, name, sizeof(name) - 1);
-
-		close(fd);
+		n = sys(SYS_read, fd, name, sizeof(name) - 1);
+		sys(SYS_close, fd);
 		if (n >= 4 && !memcmp(name, "tsc\n", 4))
 			return GD_CLOCK_TSC;
 	}
@@ -195,15 +191,18 @@ void tracer_note_object(const void *address)
 
 /* ------------------------------------------------------------------ life */
 
+static bool make_guard(struct tracer *t)
+{
+	long p = sys(SYS_mmap, NULL, GD_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (sys_failed(p) || sys(SYS_madvise, p, GD_PAGE, MADV_WIPEONFORK) < 0) /* Linux 4.14 */
+		return false;
+	t->guard = (uint32_t *)p;
+	return true;
+}
+
 static void set_guard(struct tracer *t)
 {
-	if (!t->guard) {
-		void *p = mmap(NULL, GD_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		if (p == MAP_FAILED || madvise(p, GD_PAGE, MADV_WIPEONFORK) < 0) /* Linux 4.14 */
-			return;
-		t->guard = p;
-	}
 	t->alive = t->guard;
 	__atomic_store_n(t->guard, 1, __ATOMIC_RELEASE);
 }
@@ -225,7 +224,7 @@ static void after_fork(void)
 	if (!t->map)
 		return;
 	tracer_sample(&t->start);
-	t->span_seed ^= (uint64_t)getpid() * 0x9e3779b97f4a7c15ull ^ t->start.counter;
+	t->span_seed ^= (uint64_t)sys(SYS_getpid) * 0x9e3779b97f4a7c15ull ^ t->start.counter;
 	reason = tracer_make(t->ro);
 	if (reason == TRACER_ON)
 		set_guard(t);
@@ -249,20 +248,16 @@ static void start(void)
 	find_thread_fields(t);
 	t->clock = choose_clock();
 	tracer_sample(&t->start);
-	t->span_seed = t->start.counter * 0x9e3779b97f4a7c15ull ^ (uint64_t)getpid() << 40;
+	t->span_seed = t->start.counter * 0x9e3779b97f4a7c15ull ^ (uint64_t)sys(SYS_getpid) << 40;
 	atomic_store_explicit(&t->ns_per_tick, 1ull << 32, memory_order_relaxed);
 	tracer_remove_dead();
-	reason = tracer_make(NULL);
+	reason = make_guard(t) ? tracer_make(NULL) : TRACER_OFF_NO_MEMORY;
 	if (reason != TRACER_ON) {
 		turn_off(t, reason);
 		goto out;
 	}
 	dl_iterate_phdr(note_image, &all);
 	set_guard(t);
-	if (t->alive != t->guard) {
-		turn_off(t, TRACER_OFF_NO_MEMORY);
-		goto out;
-	}
 	pthread_atfork(NULL, NULL, after_fork);
 out:
 	errno = saved;
