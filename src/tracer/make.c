@@ -8,6 +8,7 @@
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -148,8 +149,8 @@ static uint32_t choose_packets(void)
 
 static void fill_header(struct gd_header *h, uint32_t npackets, uint32_t writer, uint32_t uid, bool forked)
 {
+	const char *exe = (const char *)getauxval(AT_EXECFN);
 	struct timespec ts;
-	long n;
 
 	h->magic = GD_MAGIC;
 	h->major = GD_MAJOR;
@@ -170,8 +171,9 @@ static void fill_header(struct gd_header *h, uint32_t npackets, uint32_t writer,
 	h->start = gander__t.start;
 	memcpy(h->agent, "libgander " GANDER_VERSION, sizeof("libgander " GANDER_VERSION));
 	sys(SYS_prctl, PR_GET_NAME, h->comm);
-	n = sys(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", h->exe, sizeof(h->exe) - 1);
-	h->exe[n > 0 ? n : 0] = 0;
+	/* as the program was started: /proc/self/exe would be a tenth of the constructor's time, and the collector reads it where it can */
+	if (exe)
+		strncpy(h->exe, exe, sizeof(h->exe) - 1);
 }
 
 /* Parent's classes, heap, rules and channels, as they were; offsets and ids stay. Packets and slots start empty. `memory`
@@ -385,8 +387,8 @@ out:
 	return reason;
 }
 
-/* Regions whose programs are dead and whom nobody recorded would stay for ever where nobody runs gander: each start looks at two
- * files, by chance, and removes those that are dead. */
+/* Regions whose programs are dead and whom nobody recorded would stay for ever where nobody runs gander: each fourth start looks at
+ * eight files and removes those that are dead. */
 void tracer_remove_dead(void)
 {
 	struct {
@@ -397,13 +399,17 @@ void tracer_remove_dead(void)
 		char name[];
 	} *e;
 	char buf[2048] __attribute__((aligned(8))), prefix[32];
-	uint32_t uid = (uint32_t)sys(SYS_getuid), seen = 0, first, looked = 0, pass;
-	long dir = sys(SYS_openat, AT_FDCWD, "/dev/shm", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), n, at;
+	uint32_t uid = (uint32_t)sys(SYS_getuid), seen = 0, skip, chance = (uint32_t)(gander__t.start.counter >> 4);
+	static const uint8_t none[16];
 	size_t prefix_len;
 	uint8_t session[16];
 	struct timespec now;
 	struct stat st;
+	long dir, n, at, fd;
 
+	if (chance % 4)
+		return;
+	dir = sys(SYS_openat, AT_FDCWD, "/dev/shm", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0)
 		return;
 	prefix_len = (size_t)(put_prefix(prefix, uid) - prefix);
@@ -413,25 +419,21 @@ void tracer_remove_dead(void)
 		e = (void *)(buf + at);
 		seen += !strncmp(e->name, prefix, prefix_len);
 	}
-	first = seen > 2 ? (uint32_t)(gander__t.start.counter >> 4) % (seen - 1) : 0;
-	for (at = 0, pass = 0; at < n && looked < 2; at += e->len) {
-		long fd;
-
+	/* live ones may stand first: begin by chance */
+	skip = seen > 8 ? chance / 4 % (seen - 7) : 0;
+	for (at = 0, seen = 0; at < n && seen < skip + 8; at += e->len) {
 		e = (void *)(buf + at);
-		if (strncmp(e->name, prefix, prefix_len) || pass++ < first)
+		if (strncmp(e->name, prefix, prefix_len) || seen++ < skip)
 			continue;
-		looked++;
 		fd = sys(SYS_openat, dir, e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		if (fd < 0)
 			continue;
 		/* A young one may be about to take its lock; one that was born into a recording waits a minute for its collector. */
-		if (!sys(SYS_fstat, fd, &st) && S_ISREG(st.st_mode) && st.st_uid == uid && st.st_ctime + 2 < now.tv_sec && !sys(SYS_flock, fd, LOCK_EX | LOCK_NB)) {
-			static const uint8_t none[16];
-
-			if (sys(SYS_pread64, fd, session, sizeof(session), offsetof(struct gd_header, session)) != sizeof(session) ||
-			    !memcmp(session, none, sizeof(none)) || st.st_ctime + 60 < now.tv_sec)
-				sys(SYS_unlinkat, dir, e->name, 0);
-		}
+		if (!sys(SYS_fstat, fd, &st) && S_ISREG(st.st_mode) && st.st_uid == uid && st.st_ctime + 2 < now.tv_sec && !sys(SYS_flock, fd, LOCK_EX | LOCK_NB) &&
+		    (st.st_ctime + 60 < now.tv_sec ||
+		     sys(SYS_pread64, fd, session, sizeof(session), offsetof(struct gd_header, session)) != sizeof(session) ||
+		     !memcmp(session, none, sizeof(none))))
+			sys(SYS_unlinkat, dir, e->name, 0);
 		sys(SYS_close, fd);
 	}
 	sys(SYS_close, dir);

@@ -3,6 +3,8 @@
 #include "tracer/sys.h"
 #include "tracer/tracer.h"
 
+#include "region/desc.h"
+
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -58,18 +60,20 @@ static void find_thread_fields(struct tracer *t)
 {
 	char *tp = __builtin_thread_pointer();
 	pid_t tid = (pid_t)sys(SYS_gettid), *at = NULL;
+	bool first;
 	long off;
 
 	t->tid_off = 0;
 	if (!sys(SYS_prctl, PR_GET_TID_ADDRESS, &at) && (char *)at > tp && (char *)at < tp + THREAD_AREA && *at == tid)
 		t->tid_off = (char *)at - tp;
+	first = t->tid_off && tid == (pid_t)sys(SYS_getpid);
 	t->stackblock_off = 0;
 	if (&__libc_stack_end && __libc_stack_end) {
 		t->main_stack_end = __libc_stack_end;
 		/* the first thread's control block has the stack's end in stackblock_size */
-		for (off = t->tid_off ? t->tid_off : 0; t->tid_off && tid == (pid_t)sys(SYS_getpid) && off + 16 <= THREAD_AREA; off += 8)
-			if (!*(uint64_t *)(void *)(tp + (off & ~7l)) && *(uint64_t *)(void *)(tp + (off & ~7l) + 8) == (uint64_t)(uintptr_t)__libc_stack_end) {
-				t->stackblock_off = off & ~7l;
+		for (off = t->tid_off & ~7l; first && off + 16 <= THREAD_AREA; off += 8)
+			if (!gd_load64(tp + off) && gd_load64(tp + off + 8) == (uint64_t)(uintptr_t)__libc_stack_end) {
+				t->stackblock_off = off;
 				break;
 			}
 	}
@@ -173,6 +177,8 @@ void tracer_note_object(const void *address)
 	const char *at = gander__t.ro + GD_OFF_HEAP, *end;
 	const struct gd_header *h = (const struct gd_header *)gander__t.ro;
 
+	if (!(h->flags & GD_FLAG_BORN))
+		return;
 	end = at + (h->heap_used < GD_HEAP_SIZE ? h->heap_used : GD_HEAP_SIZE);
 	while ((size_t)(end - at) >= sizeof(struct gd_record)) {
 		const struct gd_record *rec = (const void *)at;
@@ -256,7 +262,9 @@ static void start(void)
 		turn_off(t, reason);
 		goto out;
 	}
-	dl_iterate_phdr(note_image, &all);
+	/* A collector that comes later reads the program's maps; one that is waiting may come too late for that. */
+	if (((struct gd_header *)t->map)->flags & GD_FLAG_BORN)
+		dl_iterate_phdr(note_image, &all);
 	set_guard(t);
 	pthread_atfork(NULL, NULL, after_fork);
 out:

@@ -128,7 +128,7 @@ enum tracer_off {
 };
 int tracer_make(const char *from) HIDDEN;
 void tracer_say_off(int reason) HIDDEN;    /* leaves the reason where `gander list` finds it */
-void tracer_remove_dead(void) HIDDEN;      /* at most two regions of dead programs */
+void tracer_remove_dead(void) HIDDEN;      /* some regions of dead programs */
 void tracer_session(const char *env) HIDDEN; /* channel 0 from GANDER_SESSION */
 const char *tracer_off_text(int reason) HIDDEN;
 
