@@ -43,53 +43,69 @@ static uint32_t put_context(uint8_t *to, uint32_t which, uint32_t tid)
 }
 
 /* One event without sequences: own a slot for its time. A slot that another thread owns, also one that is not running, or this very
- * thread below a signal handler, is passed by: there are far more slots than threads inside. */
-static int pool_emit(unsigned c, uint64_t id, uint64_t inc, const void *context, uint32_t context_len, const struct gander__piece *piece,
-		     uint32_t npieces)
+ * thread below a signal handler, is passed by: there are far more slots than threads inside. pool_begin() gives the place for the event's
+ * `inc` bytes, NULL when it is lost (and counted); pool_end() publishes it. */
+struct pool {
+	struct gd_slot *s;
+	struct gd_packet *p;
+	uint64_t head, time;
+};
+
+static inline char *pool_begin(struct pool *pool, unsigned c, uint64_t inc)
 {
 	struct gd_channel *ch = tracer_channel(c);
-	uint32_t n = gander__t.nslots, first = gander__thread.slot, i, k, slot = 0, tid = tracer_tid(), nobody;
-	uint32_t need = GD_HEAD_OFF(inc);
-	struct gd_packet *p;
-	struct gd_slot *s = NULL;
-	uint64_t head, time;
-	char *at;
-	int r;
+	uint32_t n = gander__t.nslots, first = gander__thread.slot, slot = first, need = GD_HEAD_OFF(inc), i, nobody, cur;
 
-	for (i = 0; i < n; i++) {
-		slot = (first + i) % n;
-		s = &ch->slot[slot];
+	for (i = 0; i < n; i++, slot = slot + 1 < n ? slot + 1 : 0) {
+		pool->s = &ch->slot[slot];
 		nobody = 0;
-		if (__atomic_load_n(&s->owner, __ATOMIC_RELAXED) == 0 &&
-		    __atomic_compare_exchange_n(&s->owner, &nobody, tid | 0x80000000u, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) /* [OWNER] */
+		if (__atomic_compare_exchange_n(&pool->s->owner, &nobody, tracer_tid() | 0x80000000u, false, __ATOMIC_ACQUIRE,
+						__ATOMIC_RELAXED)) /* [OWNER] */
 			break;
 	}
-	if (i == n) {
-		tracer_lose(c, first % n, GD_LOST_NESTED);
-		return -1;
+	if (UNLIKELY(i == n)) {
+		tracer_lose(c, first, GD_LOST_NESTED);
+		return NULL;
 	}
 	gander__thread.slot = slot;
 	for (i = 0;; i++) {
-		uint32_t cur = __atomic_load_n(&s->cur, __ATOMIC_RELAXED);
-
-		if (cur - 1 < gander__t.npackets) {
-			p = tracer_packet(cur - 1);
-			head = p->head;
-			time = tracer_counter();
-			if ((GD_HEAD_OFF(head) & 0xffff) + need <= GD_PACKET_LIMIT && time >> 48 == p->time_high)
+		cur = __atomic_load_n(&pool->s->cur, __ATOMIC_RELAXED);
+		if (LIKELY(cur - 1 < gander__t.npackets)) {
+			pool->p = tracer_packet(cur - 1);
+			pool->head = pool->p->head;
+			pool->time = tracer_counter();
+			if (LIKELY((GD_HEAD_OFF(pool->head) & 0xffff) + need <= GD_PACKET_LIMIT && pool->time >> 48 == pool->p->time_high))
 				break;
 		}
-		r = i < RETRIES ? tracer_refill(c, slot, need, true, false) : -1;
-		if (r < 0) {
-			if (i >= RETRIES)
-				tracer_lose(c, slot, GD_LOST_OTHER);
-			goto out;
+		if (i == RETRIES)
+			tracer_lose(c, slot, GD_LOST_OTHER);
+		if (i == RETRIES || tracer_refill(c, slot, need, true, false) < 0) {
+			__atomic_store_n(&pool->s->owner, 0, __ATOMIC_RELEASE); /* [OWNER] */
+			return NULL;
 		}
 	}
-	if (time < p->last_time)
-		time = p->last_time;
-	at = (char *)p + (GD_HEAD_OFF(head) & 0xffff);
-	id = GD_EVENT_WORD(id, time);
+	if (pool->time < pool->p->last_time)
+		pool->time = pool->p->last_time;
+	return (char *)pool->p + (GD_HEAD_OFF(pool->head) & 0xffff);
+}
+
+static inline void pool_end(struct pool *pool, uint64_t inc)
+{
+	__atomic_store_n(&pool->p->last_time, pool->time, __ATOMIC_RELAXED);
+	__atomic_store_n(&pool->p->head, pool->head + inc, __ATOMIC_RELEASE); /* [HEAD] */
+	__atomic_store_n(&pool->s->owner, 0, __ATOMIC_RELEASE);		       /* [OWNER] */
+}
+
+static void pool_emit(unsigned c, uint64_t id, uint64_t inc, const void *context, uint32_t context_len, const struct gander__piece *piece,
+		      uint32_t npieces)
+{
+	struct pool pool;
+	char *at = pool_begin(&pool, c, inc);
+	uint32_t k;
+
+	if (!at)
+		return;
+	id = GD_EVENT_WORD(id, pool.time);
 	__builtin_memcpy(at, &id, 8);
 	at += 8;
 	__builtin_memcpy(at, context, context_len);
@@ -98,12 +114,25 @@ static int pool_emit(unsigned c, uint64_t id, uint64_t inc, const void *context,
 		__builtin_memcpy(at, piece[k].data, piece[k].len);
 		at += piece[k].len;
 	}
-	__atomic_store_n(&p->last_time, time, __ATOMIC_RELAXED);
-	__atomic_store_n(&p->head, head + inc, __ATOMIC_RELEASE); /* [HEAD] */
-	r = 0;
-out:
-	__atomic_store_n(&s->owner, 0, __ATOMIC_RELEASE); /* [OWNER] */
-	return r;
+	pool_end(&pool, inc);
+}
+
+/* The default context and at most 32 bytes; what is copied too much lies behind `head`, before GD_PACKET_LIMIT + 16. */
+static void pool_words(unsigned c, uint64_t id, uint64_t inc, const uint64_t *w, bool big)
+{
+	struct pool pool;
+	char *at = pool_begin(&pool, c, inc);
+	uint32_t tid = tracer_tid();
+
+	if (!at)
+		return;
+	id = GD_EVENT_WORD(id, pool.time);
+	__builtin_memcpy(at, &id, 8);
+	__builtin_memcpy(at + 8, &tid, 4);
+	__builtin_memcpy(at + 12, w, 16);
+	if (big)
+		__builtin_memcpy(at + 28, w + 2, 16);
+	pool_end(&pool, inc);
 }
 
 static void publish(unsigned c, uint64_t id, uint64_t inc, const void *context, uint32_t context_len, const struct gander__piece *piece,
@@ -358,17 +387,18 @@ void gander__emit_words(const struct gander_event *ev, uint32_t size, uint64_t w
 
 	if (UNLIKELY(!__atomic_load_n(gander__t.alive, __ATOMIC_RELAXED)))
 		return; /* a forked child that has no region */
-#if TRACER_HAS_SEQUENCES
 	/* One bit: recorded once, not filtered, not counted. */
-	if (LIKELY(on && on <= GD_ENABLED_MASK && !(on & (on - 1)) && gander__t.sequences && gander__t.clock == GD_CLOCK_TSC)) {
+	if (LIKELY(on && on <= GD_ENABLED_MASK && !(on & (on - 1)) &&
+		   __atomic_load_n(&tracer_channel((unsigned)__builtin_ctz(on))->context, __ATOMIC_RELAXED) == GD_CTX_TID)) {
 		unsigned c = (unsigned)__builtin_ctz(on);
-		struct gd_channel *ch = tracer_channel(c);
-		char *tp = __builtin_thread_pointer();
-		unsigned i;
+		uint32_t total = 12 + size;
 
-		if (LIKELY(__atomic_load_n(&ch->context, __ATOMIC_RELAXED) == GD_CTX_TID)) {
+#if TRACER_HAS_SEQUENCES
+		if (LIKELY(gander__t.sequences && gander__t.clock == GD_CLOCK_TSC)) {
+			struct gd_channel *ch = tracer_channel(c);
+			char *tp = __builtin_thread_pointer();
+			unsigned i;
 			__m128i x0 = _mm_set_epi64x((long long)w1, (long long)w0), x1 = _mm_set_epi64x((long long)w3, (long long)w2);
-			uint32_t total = 12 + size;
 
 			for (i = 0; i < RETRIES; i++) {
 				if (LIKELY(seq_words(tp + gander__t.rseq_off, tp + gander__t.slot_off, ch->slot, ev->id, tracer_tid(),
@@ -380,8 +410,12 @@ void gander__emit_words(const struct gander_event *ev, uint32_t size, uint64_t w
 			tracer_lose(c, tracer_slot_now(), GD_LOST_OTHER);
 			return;
 		}
-	}
 #endif
+		if (!gander__t.sequences) {
+			pool_words(c, ev->id, GD_HEAD(1, total), w, size > 16);
+			return;
+		}
+	}
 	piece.data = w;
 	piece.len = size;
 	piece.elem = 0;
