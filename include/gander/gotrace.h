@@ -20,7 +20,8 @@
  * Times of delivered events are strictly increasing.
  *
  * Ownership: a reader belongs to one thread at a time; several readers may live in several threads. What an accessor returns belongs to
- * the reader and stays where it is, unchanged, until gander_gotrace_free(), but for the log message (see there).
+ * the reader. A string stays where it is until gander_gotrace_free(); a log message, a stack's list of frames, a frame and an experiment's
+ * batch until the next gander_gotrace_next(). Ids stay good to the end.
  *
  * Ids: strings, frames and stacks are interned for the reader's whole life: equal ids mean equal content, and different ids different
  * content, across generations. They are dense from 1; 0 is the empty string and "no stack". So an analysis may index arrays with them.

@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+extern const struct verb verb_go;
+
 const struct verb *const cli_verbs[] = {
+	&verb_go,
 	NULL,
 };
 

@@ -1,0 +1,142 @@
+/* What things are called, as the Go tools call them. */
+#include "gotrace/gotrace_internal.h"
+
+const uint8_t wire_nargs[256] = {
+	[EV_PROCS_CHANGE] = 3,		[EV_PROC_START] = 3,	       [EV_PROC_STOP] = 1,
+	[EV_PROC_STEAL] = 4,		[EV_PROC_STATUS] = 3,	       [EV_GO_CREATE] = 4,
+	[EV_GO_CREATE_SYSCALL] = 2,	[EV_GO_START] = 3,	       [EV_GO_DESTROY] = 1,
+	[EV_GO_DESTROY_SYSCALL] = 1,	[EV_GO_STOP] = 3,	       [EV_GO_BLOCK] = 3,
+	[EV_GO_UNBLOCK] = 4,		[EV_GO_SYSCALL_BEGIN] = 3,     [EV_GO_SYSCALL_END] = 1,
+	[EV_GO_SYSCALL_END_BLOCKED] = 1, [EV_GO_STATUS] = 4,	       [EV_STW_BEGIN] = 3,
+	[EV_STW_END] = 1,		[EV_GC_ACTIVE] = 2,	       [EV_GC_BEGIN] = 3,
+	[EV_GC_END] = 2,		[EV_GC_SWEEP_ACTIVE] = 2,      [EV_GC_SWEEP_BEGIN] = 2,
+	[EV_GC_SWEEP_END] = 3,		[EV_GC_MARK_ASSIST_ACTIVE] = 2, [EV_GC_MARK_ASSIST_BEGIN] = 2,
+	[EV_GC_MARK_ASSIST_END] = 1,	[EV_HEAP_ALLOC] = 2,	       [EV_HEAP_GOAL] = 2,
+	[EV_GO_LABEL] = 2,		[EV_USER_TASK_BEGIN] = 5,      [EV_USER_TASK_END] = 3,
+	[EV_USER_REGION_BEGIN] = 4,	[EV_USER_REGION_END] = 4,      [EV_USER_LOG] = 5,
+	[EV_GO_SWITCH] = 3,		[EV_GO_SWITCH_DESTROY] = 3,    [EV_GO_CREATE_BLOCKED] = 4,
+	[EV_GO_STATUS_STACK] = 5,	[EV_SPAN] = 4,		       [EV_SPAN_ALLOC] = 4,
+	[EV_SPAN_FREE] = 2,		[EV_HEAP_OBJECT] = 3,	       [EV_HEAP_OBJECT_ALLOC] = 3,
+	[EV_HEAP_OBJECT_FREE] = 2,	[EV_GOROUTINE_STACK] = 3,      [EV_GOROUTINE_STACK_ALLOC] = 3,
+	[EV_GOROUTINE_STACK_FREE] = 2,
+};
+
+static const char *const wire_names[256] = {
+	[EV_EVENT_BATCH] = "EventBatch",
+	[EV_STACKS] = "Stacks",
+	[EV_STACK] = "Stack",
+	[EV_STRINGS] = "Strings",
+	[EV_STRING] = "String",
+	[EV_CPU_SAMPLES] = "CPUSamples",
+	[EV_CPU_SAMPLE] = "CPUSample",
+	[EV_FREQUENCY] = "Frequency",
+	[EV_PROCS_CHANGE] = "ProcsChange",
+	[EV_PROC_START] = "ProcStart",
+	[EV_PROC_STOP] = "ProcStop",
+	[EV_PROC_STEAL] = "ProcSteal",
+	[EV_PROC_STATUS] = "ProcStatus",
+	[EV_GO_CREATE] = "GoCreate",
+	[EV_GO_CREATE_SYSCALL] = "GoCreateSyscall",
+	[EV_GO_START] = "GoStart",
+	[EV_GO_DESTROY] = "GoDestroy",
+	[EV_GO_DESTROY_SYSCALL] = "GoDestroySyscall",
+	[EV_GO_STOP] = "GoStop",
+	[EV_GO_BLOCK] = "GoBlock",
+	[EV_GO_UNBLOCK] = "GoUnblock",
+	[EV_GO_SYSCALL_BEGIN] = "GoSyscallBegin",
+	[EV_GO_SYSCALL_END] = "GoSyscallEnd",
+	[EV_GO_SYSCALL_END_BLOCKED] = "GoSyscallEndBlocked",
+	[EV_GO_STATUS] = "GoStatus",
+	[EV_STW_BEGIN] = "STWBegin",
+	[EV_STW_END] = "STWEnd",
+	[EV_GC_ACTIVE] = "GCActive",
+	[EV_GC_BEGIN] = "GCBegin",
+	[EV_GC_END] = "GCEnd",
+	[EV_GC_SWEEP_ACTIVE] = "GCSweepActive",
+	[EV_GC_SWEEP_BEGIN] = "GCSweepBegin",
+	[EV_GC_SWEEP_END] = "GCSweepEnd",
+	[EV_GC_MARK_ASSIST_ACTIVE] = "GCMarkAssistActive",
+	[EV_GC_MARK_ASSIST_BEGIN] = "GCMarkAssistBegin",
+	[EV_GC_MARK_ASSIST_END] = "GCMarkAssistEnd",
+	[EV_HEAP_ALLOC] = "HeapAlloc",
+	[EV_HEAP_GOAL] = "HeapGoal",
+	[EV_GO_LABEL] = "GoLabel",
+	[EV_USER_TASK_BEGIN] = "UserTaskBegin",
+	[EV_USER_TASK_END] = "UserTaskEnd",
+	[EV_USER_REGION_BEGIN] = "UserRegionBegin",
+	[EV_USER_REGION_END] = "UserRegionEnd",
+	[EV_USER_LOG] = "UserLog",
+	[EV_GO_SWITCH] = "GoSwitch",
+	[EV_GO_SWITCH_DESTROY] = "GoSwitchDestroy",
+	[EV_GO_CREATE_BLOCKED] = "GoCreateBlocked",
+	[EV_GO_STATUS_STACK] = "GoStatusStack",
+	[EV_EXPERIMENTAL_BATCH] = "ExperimentalBatch",
+	[EV_SYNC] = "Sync",
+	[EV_CLOCK_SNAPSHOT] = "ClockSnapshot",
+	[EV_END_OF_GENERATION] = "EndOfGeneration",
+	[EV_SPAN] = "Span",
+	[EV_SPAN_ALLOC] = "SpanAlloc",
+	[EV_SPAN_FREE] = "SpanFree",
+	[EV_HEAP_OBJECT] = "HeapObject",
+	[EV_HEAP_OBJECT_ALLOC] = "HeapObjectAlloc",
+	[EV_HEAP_OBJECT_FREE] = "HeapObjectFree",
+	[EV_GOROUTINE_STACK] = "GoroutineStack",
+	[EV_GOROUTINE_STACK_ALLOC] = "GoroutineStackAlloc",
+	[EV_GOROUTINE_STACK_FREE] = "GoroutineStackFree",
+	[EV_READER_SYNC] = "Sync",
+};
+
+const char *gander_gotrace_wire_name(uint8_t wire)
+{
+	return wire_names[wire];
+}
+
+const char *gander_gotrace_exp_name(uint8_t wire)
+{
+	return wire >= EV_SPAN && wire <= EV_GOROUTINE_STACK_FREE ? wire_names[wire] : NULL;
+}
+
+const char *gander_gotrace_exp_arg(uint8_t wire, unsigned i)
+{
+	static const char *const args[][GANDER_GOTRACE_EXP_ARGS] = {
+		{ "id", "npages_value", "kindclass" },
+		{ "id", "npages_value", "kindclass" },
+		{ "id" },
+		{ "id", "type" },
+		{ "id", "type" },
+		{ "id" },
+		{ "id", "order" },
+		{ "id", "order" },
+		{ "id" },
+	};
+
+	if (wire < EV_SPAN || wire > EV_GOROUTINE_STACK_FREE || i >= GANDER_GOTRACE_EXP_ARGS)
+		return NULL;
+	return args[wire - EV_SPAN][i];
+}
+
+const char *gander_gotrace_kind_name(unsigned kind)
+{
+	static const char *const names[GANDER_GOTRACE_KINDS] = {
+		"Bad",	     "Sync",	"Metric",  "Label",	  "StackSample", "RangeBegin", "RangeActive",	 "RangeEnd",
+		"TaskBegin", "TaskEnd", "RegionBegin", "RegionEnd", "Log",	   "StateTransition", "Experimental",
+	};
+
+	return kind < GANDER_GOTRACE_KINDS ? names[kind] : "Bad";
+}
+
+const char *gander_gotrace_go_state_name(unsigned state)
+{
+	static const char *const names[GANDER_GOTRACE_GO_STATES] = {
+		"Undetermined", "NotExist", "Runnable", "Running", "Waiting", "Syscall",
+	};
+
+	return state < GANDER_GOTRACE_GO_STATES ? names[state] : "Bad";
+}
+
+const char *gander_gotrace_proc_state_name(unsigned state)
+{
+	static const char *const names[GANDER_GOTRACE_PROC_STATES] = { "Undetermined", "NotExist", "Running", "Idle" };
+
+	return state < GANDER_GOTRACE_PROC_STATES ? names[state] : "Bad";
+}
