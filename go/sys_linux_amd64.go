@@ -1,0 +1,7 @@
+package gander
+
+const (
+	sysGetrandom   = 318
+	sysMemfdCreate = 319
+	clocksource    = "tsc"
+)
