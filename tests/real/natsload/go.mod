@@ -1,0 +1,3 @@
+module gander.internal/tests/natsload
+
+go 1.21
