@@ -1,8 +1,10 @@
 /* The peer: emits tracepoints of LTTng-UST in a loop and prints what one took.
  *
- *     lttng_peer EVENT COUNT ROUNDS      EVENT: intlong, string (16 bytes), mixed (4 ints and 16 bytes), empty (the loop alone)
+ *     lttng_peer EVENT COUNT ROUNDS      EVENT: intlong, string (16 bytes), mixed (4 ints and 16 bytes), empty (the
+ * loop alone)
  *
- * Prints the least mean of the rounds in nanoseconds. Between rounds it waits a moment, for the consumer to catch up. */
+ * Prints the least mean of the rounds in nanoseconds. Between rounds it waits a moment, for the consumer to catch up.
+ */
 #define LTTNG_UST_TRACEPOINT_DEFINE
 #define LTTNG_UST_TRACEPOINT_CREATE_PROBES
 #include "lttng_tp.h"

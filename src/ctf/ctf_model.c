@@ -151,7 +151,7 @@ static const char *identifier(struct ctf_arena *a, const struct ctf_fc *parent, 
 			c = c->next;
 			continue;
 		}
-		sprintf(id + len + 1, "_%u", ++n);
+		snprintf(id + len + 1, 15, "_%u", ++n);
 		c = parent->child;
 	}
 	return id;

@@ -126,7 +126,7 @@ static int make_env(struct ctf_writer *w, const struct ctf_writer_opts *o)
 	int r;
 
 	if (!o->hostname && gethostname(host, sizeof(host) - 1) < 0)
-		strcpy(host, "localhost");
+		snprintf(host, sizeof(host), "localhost");
 	r = add_env(w, "hostname", o->hostname ? o->hostname : host, 0);
 	if (!r)
 		r = add_env(w, "domain", "ust", 0);

@@ -15,6 +15,7 @@
  *   class slot: state           declaring thread           all                  [CLASS] seq_cst / seq_cst
  *   class slot: enabled         collectors, declarer       every event          [ENABLE] seq_cst or / relaxed
  *   class slot: filter[c]       collector, declarer        every event          before [ENABLE]
+ *   heap record: kind           declaring thread           collector            [RECORD] release / acquire
  *   control: rules, gen         one collector (lock 0)     declaring threads    [RULE] seq_cst / seq_cst
  *   channel: config             its collector (lock 16+c)  writers              before [ENABLE]
  *   channel: free[]             writers take, collector    both                 [FREE] acq_rel both

@@ -346,7 +346,7 @@ void gander__register(struct gander_event *const *first, struct gander_event *co
 			continue;
 		}
 		enabled = tracer_declare(desc, (uint32_t)len, &ev->id);
-		ev->state = 1;
+		__atomic_store_n(&ev->state, 1, __ATOMIC_RELEASE); /* [LOG] */
 		if (enabled) /* through the read-only mapping, which a forked child keeps */
 			__atomic_store_n(&ev->enabled, (const uint32_t *)(const void *)(gander__t.ro + ((char *)enabled - gander__t.map)),
 					 __ATOMIC_RELEASE);

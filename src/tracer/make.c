@@ -41,7 +41,7 @@ void tracer_say_off(int reason)
 	char name[64] = GD_OFF_PREFIX;
 	long fd;
 
-	strcat(name, off_text[reason]);
+	memcpy(name + sizeof(GD_OFF_PREFIX) - 1, off_text[reason], strlen(off_text[reason]) + 1); /* the longest fits */
 	fd = sys(SYS_memfd_create, name, 1 /* MFD_CLOEXEC */);
 	if (fd < 0)
 		return;
@@ -173,7 +173,7 @@ static void fill_header(struct gd_header *h, uint32_t npackets, uint32_t writer,
 	sys(SYS_prctl, PR_GET_NAME, h->comm);
 	/* as the program was started: /proc/self/exe would be a tenth of the constructor's time, and the collector reads it where it can */
 	if (exe)
-		strncpy(h->exe, exe, sizeof(h->exe) - 1);
+		memcpy(h->exe, exe, strnlen(exe, sizeof(h->exe) - 1));
 }
 
 /* Parent's classes, heap, rules and channels, as they were; offsets and ids stay. Packets and slots start empty. `memory`
