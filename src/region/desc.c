@@ -126,18 +126,24 @@ bool gd_desc_field(struct gd_field *f, const uint8_t **at, const uint8_t *end)
 	return true;
 }
 
+/* Nested arrays multiply beyond any integer; what is that long fits nowhere. */
+static uint32_t at_most_u32(uint64_t n)
+{
+	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
 size_t gd_type_fixed_size(const uint8_t *type_at, const uint8_t *end)
 {
 	const uint8_t *at = type_at + 1;
 	struct gd_field f;
-	size_t size, total = 0;
+	uint64_t size, total = 0;
 	unsigned n;
 
 	switch (type_at[0]) {
 	case GD_ENUM:
 		return scalar_size[at[0]];
 	case GD_ARRAY:
-		return gd_load32(at) * gd_type_fixed_size(at + 4, end);
+		return at_most_u32((uint64_t)gd_load32(at) * gd_type_fixed_size(at + 4, end));
 	case GD_STRUCT:
 		for (n = *at++; n; n--) {
 			if (!gd_desc_field(&f, &at, end))
@@ -145,7 +151,7 @@ size_t gd_type_fixed_size(const uint8_t *type_at, const uint8_t *end)
 			size = gd_type_fixed_size(f.type_at, end);
 			if (!size)
 				return 0;
-			total += size;
+			total = at_most_u32(total + size);
 		}
 		return total;
 	case GD_STRING:

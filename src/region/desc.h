@@ -95,7 +95,7 @@ bool gd_desc_field(struct gd_field *f, const uint8_t **at, const uint8_t *end);
 /* Behind the type that stands at type_at, NULL when it is broken. */
 const uint8_t *gd_type_skip(const uint8_t *type_at, const uint8_t *end);
 
-/* Bytes that every value of this type takes, 0 when they differ. */
+/* Bytes that every value of this type takes, at most 2^32 - 1; 0 when they differ. */
 size_t gd_type_fixed_size(const uint8_t *type_at, const uint8_t *end);
 
 /* Bytes that the value at data takes, -1 when it does not fit into len. */

@@ -1,5 +1,11 @@
 #include "region/glob.h"
 
+/* One load for each use: the bytes may change, and a compiler that loads one twice could see two values. */
+static unsigned char byte_at(const char *p, size_t i)
+{
+	return ((const volatile unsigned char *)p)[i];
+}
+
 #define CLASS_MAX 255u /* bytes; a longer class is none, so that a [ costs no more than this each time */
 
 /* Matches one byte against the class behind the '[' at p[*i]; sets *i behind its ']'. -1: it has none. */
@@ -11,25 +17,25 @@ static int match_class(const char *p, size_t len, size_t *i, unsigned char c, ui
 
 	if (len - *i > CLASS_MAX)
 		len = *i + CLASS_MAX;
-	not = at < len && (p[at] == '!' || p[at] == '^');
+	not = at < len && ((low = byte_at(p, at)) == '!' || low == '^');
 	at += not;
 	for (first = at; at < len; at++) {
 		if (!*work)
 			return 0;
 		--*work;
-		low = (unsigned char)p[at];
+		low = byte_at(p, at);
 		if (low == ']' && at > first) {
 			*i = at + 1;
 			return hit != not;
 		}
 		if (low == '\\' && at + 1 < len)
-			low = (unsigned char)p[++at];
+			low = byte_at(p, ++at);
 		high = low;
-		if (len - at > 2 && p[at + 1] == '-' && p[at + 2] != ']') {
+		if (len - at > 2 && byte_at(p, at + 1) == '-' && byte_at(p, at + 2) != ']') {
 			at += 2;
-			high = (unsigned char)p[at];
+			high = byte_at(p, at);
 			if (high == '\\' && at + 1 < len)
-				high = (unsigned char)p[++at];
+				high = byte_at(p, ++at);
 		}
 		hit |= low <= c && c <= high;
 	}
@@ -48,7 +54,7 @@ bool gd_glob_match_bounded(const char *pattern, size_t patlen, const char *text,
 			return false;
 		--*work;
 		if (p < patlen) {
-			c = (unsigned char)pattern[p];
+			c = byte_at(pattern, p);
 			if (c == '*') {
 				star = ++p;
 				star_t = t;
@@ -62,19 +68,19 @@ bool gd_glob_match_bounded(const char *pattern, size_t patlen, const char *text,
 					continue;
 				}
 				if (c == '[') {
-					r = match_class(pattern, patlen, &p, (unsigned char)text[t], work);
+					r = match_class(pattern, patlen, &p, byte_at(text, t), work);
 					if (r > 0) {
 						t++;
 						continue;
 					}
-					if (r < 0 && text[t] == '[') {
+					if (r < 0 && byte_at(text, t) == '[') {
 						p++, t++;
 						continue;
 					}
 				} else {
 					if (c == '\\' && p + 1 < patlen)
-						c = (unsigned char)pattern[++p];
-					if (c == (unsigned char)text[t]) {
+						c = byte_at(pattern, ++p);
+					if (c == byte_at(text, t)) {
 						p++, t++;
 						continue;
 					}

@@ -19,6 +19,7 @@
 
 #define GD_FILTER_GENERIC_MAX 8192u  /* bytes */
 #define GD_FILTER_LINKED_MAX  16384u /* bytes */
+#define GD_FILTER_NAME_MAX    255u   /* bytes of a field's whole name, `a.b[3].c` */
 #define GD_FILTER_WORK        1000000u /* elements walked and bytes globbed in one run; beyond it comparisons are false */
 
 /* An event's payload, before it is written: the concatenation of pieces. Who has it in one piece gives one piece with elem 0.
@@ -90,10 +91,11 @@ struct gd_insn {
 };
 
 struct gd_operand {
-	uint8_t type;  /* linked: enum gd_type of the operand; GD_ATTRS: the attribute named below; GD_OPERAND_ + n */
-	uint8_t kind;  /* GD_NUM_ of the constant a */
+	uint8_t type; /* linked: enum gd_type of the operand; 0: never there; GD_ATTRS: the attribute named below;
+			 LEN: GD_SEQUENCE a count, GD_ARRAY a; or GD_OPERAND_ */
+	uint8_t kind; /* GD_NUM_ of the constant a */
 	uint16_t zero;
-	uint16_t key_off, key_len; /* linked: the attribute's key, in the program */
+	uint16_t text, text_len; /* linked: the attribute's key or the class's name, in the program */
 };
 #define GD_OPERAND_TID	 0x80u
 #define GD_OPERAND_GOID	 0x81u
@@ -101,6 +103,7 @@ struct gd_operand {
 #define GD_OPERAND_SPAN	 0x83u
 #define GD_OPERAND_KEY	 0x84u
 #define GD_OPERAND_LEVEL 0x85u
+#define GD_OPERAND_NAME	 0x86u /* the class's name */
 
 /* A step on the way to an operand, one word. It starts where the one before ended, the first at the payload's start. All
  * first skip `fixed` bytes. */
@@ -116,6 +119,7 @@ struct gd_step {
 #define GD_STEP_ATTRS 4u /* an attrs field */
 #define GD_STEP_AT    5u /* u16 count, which must be above n */
 #define GD_STEP_NTH   6u /* the same, then n times the next sub steps */
+#define GD_STEP_SKIP  7u /* nothing more */
 #define GD_STEP_DEPTH 5u /* of sub in sub */
 
 /* op; G: in the generic form, L: in the linked form */
@@ -140,8 +144,7 @@ enum gd_filter_op {
 	GD_OP_CMPR,  /* GL: left register rel right register */
 };
 
-#define GD_INSN_NOT  1u /* flags: the opposite, if there is a value at all */
-#define GD_INSN_ATTR 2u /* flags, generic: the name is an attribute's key as it stands */
+#define GD_INSN_NOT 1u /* flags: the opposite, if there is a value at all */
 
 #define GD_REGISTERS 8u
 
@@ -158,6 +161,10 @@ struct gd_num {
 	uint32_t kind;
 	uint64_t bits;
 };
+
+/* Whether the text is, begins with, ends with, contains, matches `want`, by GD_STR_. *work falls by what it costs; false when
+ * it would fall below zero. `want` may change meanwhile. */
+bool gd_str_holds(unsigned rel, const char *text, size_t len, const char *want, size_t want_len, uint32_t *work);
 
 /* One of "left is less, equal, greater, neither (NaN)": -1, 0, 1, 2. Exact between integers and doubles. Neither may be NONE. */
 int gd_num_compare(struct gd_num x, struct gd_num y);
