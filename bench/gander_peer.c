@@ -1,0 +1,73 @@
+/* Emits gander events in a loop and prints what one took: what lttng_peer does, through libgander's public macros.
+ *
+ *     gander_peer EVENT COUNT ROUNDS     EVENT: intlong, string (16 bytes), mixed (4 ints and 16 bytes), empty (the loop alone),
+ *                                        counter (reading the CPU's counter, the floor of any event)
+ *
+ * Prints the least mean of the rounds in nanoseconds. Between rounds it waits a moment, for the collector to catch up. */
+#include <gander/gander.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+GANDER_EVENT(on_intlong, "peer.intlong", GANDER_INFO, (i32, a), (i64, b))
+GANDER_EVENT(on_string, "peer.string", GANDER_INFO, (text, s))
+GANDER_EVENT(on_mixed, "peer.mixed", GANDER_INFO, (i32, a), (i32, b), (i32, c), (i32, d), (text, s))
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void emit(const char *event, long count)
+{
+	static const char text[] = "sixteen bytes ..";
+	long i;
+
+	if (!strcmp(event, "intlong"))
+		for (i = 0; i < count; i++)
+			on_intlong((int)i, i);
+	else if (!strcmp(event, "string"))
+		for (i = 0; i < count; i++)
+			on_string(text, sizeof(text) - 1);
+	else if (!strcmp(event, "mixed"))
+		for (i = 0; i < count; i++)
+			on_mixed((int)i, 2, 3, 4, text, sizeof(text) - 1);
+#if defined(__x86_64__)
+	else if (!strcmp(event, "counter"))
+		for (i = 0; i < count; i++)
+			__asm__ volatile("rdtsc" : : : "rax", "rdx");
+#endif
+	else
+		for (i = 0; i < count; i++)
+			__asm__ volatile("" : : "r"(i));
+}
+
+int main(int argc, char **argv)
+{
+	double best = 0, ns;
+	long count, rounds, i;
+	uint64_t start;
+
+	if (argc != 4) {
+		fprintf(stderr, "usage: gander_peer EVENT COUNT ROUNDS\n");
+		return 2;
+	}
+	count = strtol(argv[2], NULL, 10);
+	rounds = strtol(argv[3], NULL, 10);
+	emit(argv[1], 1000);
+	for (i = 0; i < rounds; i++) {
+		usleep(100000);
+		start = now_ns();
+		emit(argv[1], count);
+		ns = (double)(now_ns() - start) / (double)count;
+		if (!i || ns < best)
+			best = ns;
+	}
+	printf("%.2f\n", best);
+	return 0;
+}
