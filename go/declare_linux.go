@@ -88,7 +88,7 @@ func putRecord(kind uint32, data []byte) uint32 {
 	rec := (*region.Record)(at(region.OffHeap + used))
 	rec.Len = uint32(len(data))
 	copy(unsafe.Slice((*byte)(at(region.OffHeap+used+head)), len(data)), data)
-	atomic.StoreUint32(&rec.Kind, kind)
+	atomic.StoreUint32(&rec.Kind, kind) // [RECORD]
 	return region.OffHeap + used + head
 }
 
