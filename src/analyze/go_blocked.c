@@ -1,0 +1,221 @@
+/* Waits of goroutines: by the stack that waits and the runtime's reason; or by entry function, reason, or waker.
+ * The network analysis is the same over the reason "network". */
+#include "analyze/goanalysis.h"
+#include "analyze/stacktab.h"
+#include "base/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum by { BY_STACK, BY_FUNCTION, BY_REASON, BY_WAKER };
+
+struct goan_ctx {
+	struct gostate *s;
+	struct goan_opts o;
+	enum by by;
+	bool network;
+	struct stacktab tab, reasons; /* reasons: the totals, stack 0 */
+	struct hist_lean all;
+	uint64_t all_open_ns;
+};
+
+static bool is_reason(struct goan_ctx *c, uint32_t reason)
+{
+	const char *text = gosyms_text(c->s->syms, reason);
+
+	if (c->network)
+		return !strcmp(text, "network");
+	return goan_matches(text, c->o.reason);
+}
+
+static void span(void *ctx, const struct gospan *sp)
+{
+	struct goan_ctx *c = ctx;
+	uint64_t ns = (uint64_t)(sp->end_ns - sp->start_ns);
+	bool open = sp->open_start || sp->open_end;
+	uint32_t key;
+
+	if (!goan_wants_goro(c->s, &c->o, sp->g) || ns < c->o.min_ns)
+		return;
+	if ((c->network || c->o.reason) && !is_reason(c, sp->reason))
+		return;
+	switch (c->by) {
+	case BY_FUNCTION:
+		key = sp->g->func;
+		break;
+	case BY_REASON:
+		key = 0;
+		break;
+	case BY_WAKER:
+		key = sp->end_stack;
+		break;
+	default:
+		key = sp->own_stack;
+	}
+	stacktab_span(&c->tab, key, sp->reason, ns, open);
+	if (open)
+		c->all_open_ns += ns;
+	else
+		hist_lean_add(&c->all, ns);
+	if (c->by != BY_REASON)
+		stacktab_span(&c->reasons, 0, sp->reason, ns, open);
+}
+
+static int open_any(struct goan_ctx **ret, struct gostate *s, const struct goan_opts *o, bool network)
+{
+	struct goan_ctx *c = calloc(1, sizeof(*c));
+	struct gosink sink = { .ctx = c, .spans = 1u << GANDER_GOTRACE_GO_WAITING, .span = span };
+
+	if (!c)
+		return -ENOMEM;
+	c->s = s;
+	c->o = *o;
+	c->network = network;
+	if (o->by)
+		c->by = !strcmp(o->by, "function") ? BY_FUNCTION : !strcmp(o->by, "reason") ? BY_REASON : !strcmp(o->by, "waker") ? BY_WAKER : BY_STACK;
+	*ret = c;
+	return gostate_add(s, &sink);
+}
+
+static int open_blocked(struct goan_ctx **ret, struct gostate *s, const struct goan_opts *o)
+{
+	return open_any(ret, s, o, false);
+}
+
+static int open_network(struct goan_ctx **ret, struct gostate *s, const struct goan_opts *o)
+{
+	return open_any(ret, s, o, true);
+}
+
+static void put_rows(struct goan_ctx *c, struct result_table *t, const struct stacktab *tab, enum by by)
+{
+	uint32_t n, i, *order = stacktab_sorted(tab, &n);
+
+	for (i = 0; i < n && i < c->o.top; i++) {
+		const struct st_ent *e = &tab->ent[order[i]];
+		const char *reason = gosyms_text(c->s->syms, e->sub);
+
+		cell_u64(t, st_total_ns(e));
+		cell_u64(t, e->hist.count + e->open);
+		cell_hist(t, &e->hist);
+		cell_u64(t, e->open);
+		cell_u64(t, e->open_ns);
+		cell_text(t, *reason ? reason : "-");
+		if (by == BY_FUNCTION)
+			cell_text(t, goan_func_text(c->s->syms, e->stack));
+		else if (by != BY_REASON)
+			cell_where(t, c->s->syms, e->stack);
+	}
+	if (t)
+		t->more = n - i;
+	free(order);
+}
+
+#define HEAD                                                                                                        \
+	{ "total_ns", "TOTAL", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 }, HIST_COLS,                  \
+		{ "open", NULL, CELL_COUNT, COL_JSON_ONLY }, { "open_ns", NULL, CELL_DURATION, COL_JSON_ONLY },     \
+		{ "reason", "REASON", CELL_TEXT, 0 }
+
+static void report(struct goan_ctx *c, struct result *r)
+{
+	static const struct result_col by_stack[] = { HEAD, WHERE_COLS };
+	static const struct result_col by_function[] = { HEAD, { "function", "GOROUTINE", CELL_TEXT, 0 } };
+	static const struct result_col by_reason[] = { HEAD };
+	struct result_table *t;
+
+	if (!c->network && c->by != BY_REASON) {
+		t = result_table(r, "reasons", "Waits by reason", by_reason, sizeof(by_reason) / sizeof(*by_reason));
+		put_rows(c, t, &c->reasons, BY_REASON);
+	}
+	if (c->by == BY_FUNCTION)
+		t = result_table(r, c->network ? "network" : "blocked", c->network ? "Network waits by goroutine function" : "Waits by goroutine function",
+				 by_function, sizeof(by_function) / sizeof(*by_function));
+	else if (c->by == BY_REASON)
+		t = result_table(r, c->network ? "network" : "blocked", "Waits by reason", by_reason, sizeof(by_reason) / sizeof(*by_reason));
+	else
+		t = result_table(r, c->network ? "network" : "blocked",
+				 c->by == BY_WAKER ? "Waits by the stack that ended them" : c->network ? "Network waits by stack" : "Waits by stack",
+				 by_stack, sizeof(by_stack) / sizeof(*by_stack));
+	put_rows(c, t, &c->tab, c->by);
+	if (c->network && !c->tab.n)
+		result_note(r, "no goroutine waited for the network");
+}
+
+static void metrics(struct goan_ctx *c, void (*put)(void *, const char *, double, enum cell_kind), void *arg)
+{
+	const char *p = c->network ? "network" : "blocked";
+	char name[128];
+	uint32_t i;
+
+	snprintf(name, sizeof(name), "%s.total", p);
+	put(arg, name, (double)(c->all.sum + c->all_open_ns), CELL_DURATION);
+	snprintf(name, sizeof(name), "%s.count", p);
+	put(arg, name, (double)c->all.count, CELL_COUNT);
+	snprintf(name, sizeof(name), "%s.p50", p);
+	put(arg, name, (double)hist_lean_quantile(&c->all, 0.5), CELL_DURATION);
+	snprintf(name, sizeof(name), "%s.p99", p);
+	put(arg, name, (double)hist_lean_quantile(&c->all, 0.99), CELL_DURATION);
+	snprintf(name, sizeof(name), "%s.max", p);
+	put(arg, name, (double)c->all.max, CELL_DURATION);
+	if (c->network)
+		return;
+	for (i = 0; i < c->reasons.n; i++) {
+		const struct st_ent *e = &c->reasons.ent[i];
+		const char *text = gosyms_text(c->s->syms, e->sub);
+		char word[64];
+		size_t k;
+
+		if (!*text)
+			continue;
+		/* "chan receive" is named blocked.chan_receive.p99 */
+		snprintf(word, sizeof(word), "%s", text);
+		for (k = 0; word[k]; k++)
+			if (word[k] == ' ')
+				word[k] = '_';
+		snprintf(name, sizeof(name), "blocked.%s.total", word);
+		put(arg, name, (double)st_total_ns(e), CELL_DURATION);
+		snprintf(name, sizeof(name), "blocked.%s.p50", word);
+		put(arg, name, (double)hist_lean_quantile(&e->hist, 0.5), CELL_DURATION);
+		snprintf(name, sizeof(name), "blocked.%s.p99", word);
+		put(arg, name, (double)hist_lean_quantile(&e->hist, 0.99), CELL_DURATION);
+		snprintf(name, sizeof(name), "blocked.%s.max", word);
+		put(arg, name, (double)e->hist.max, CELL_DURATION);
+	}
+}
+
+/* A lock that goroutines queue for is always bad; channels and selects are also how idle workers wait, so only locks are told. */
+static void findings(struct goan_ctx *c, struct goan_findings *f)
+{
+	uint32_t n, i, *order = c->network ? NULL : stacktab_sorted(&c->tab, &n);
+	double len = (double)goan_length_ns(c->s);
+
+	if (!order)
+		return;
+	for (i = 0; i < n; i++) {
+		const struct st_ent *e = &c->tab.ent[order[i]];
+		const char *reason = gosyms_text(c->s->syms, e->sub);
+		double severity = (double)e->hist.sum / len;
+		struct buf where = BUF_INIT;
+		char total[UNIT_TEXT], p99[UNIT_TEXT];
+
+		if (strcmp(reason, "sync") || !e->hist.count)
+			continue;
+		gosyms_where_text(c->s->syms, e->stack, &where);
+		goan_find(f, severity, "blocked --reason sync", "%s waited for locks in %s (%llu times, p99 %s)", duration_text(total, e->hist.sum),
+			  where.data, (unsigned long long)e->hist.count, duration_text(p99, hist_lean_quantile(&e->hist, 0.99)));
+		buf_done(&where);
+		break;
+	}
+	free(order);
+}
+
+static void free_ctx(struct goan_ctx *c)
+{
+	stacktab_done(&c->tab);
+	stacktab_done(&c->reasons);
+	hist_lean_done(&c->all);
+	free(c);
+}
+
+const struct goan_type goan_blocked = { "blocked", "waits by stack and reason", open_blocked, report, metrics, findings, free_ctx };
+const struct goan_type goan_network = { "network", "waits for the network", open_network, report, metrics, NULL, free_ctx };
