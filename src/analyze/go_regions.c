@@ -3,6 +3,7 @@
 #include "analyze/goanalysis.h"
 #include "analyze/stacktab.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -387,6 +387,7 @@ static void go_transition(struct gostate *s, const struct gander_gotrace_event *
 			return;
 		g->there_at_start = g->open_start = from != GANDER_GOTRACE_GO_NOT_EXIST;
 		g->born_ns = g->since_ns = g->there_at_start ? s->sync_ns : s->now;
+		g->seen_ns = s->now;
 		name_it(s, g, own);
 		if (from == GANDER_GOTRACE_GO_NOT_EXIST) {
 			s->created++;

@@ -58,6 +58,7 @@ struct goro {
 	uint32_t made_func;	  /* entry function of the creator */
 	int64_t made_by;	  /* -1: not in this trace */
 	int64_t born_ns;	  /* creation, or the trace's begin */
+	int64_t seen_ns;	  /* first mention */
 	int64_t first_run_ns;	  /* GO_NEVER: has not run in this trace */
 	int64_t last_moved_ns;	  /* of the last real change of state */
 	int64_t since_ns;	  /* of this state */

@@ -1,0 +1,191 @@
+#include "cli/go_out.h"
+#include "base/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void go_out_cell(const struct result_col *col, const struct result_cell *cell, char *to, size_t size)
+{
+	char u[UNIT_TEXT];
+
+	if (cell->none) {
+		snprintf(to, size, "-");
+		return;
+	}
+	switch (col->kind) {
+	case CELL_TEXT:
+		snprintf(to, size, "%s", cell->s);
+		break;
+	case CELL_COUNT:
+		if (cell->u < 1000000)
+			snprintf(to, size, "%llu", (unsigned long long)cell->u);
+		else
+			snprintf(to, size, "%s", count_text(u, (double)cell->u));
+		break;
+	case CELL_DURATION:
+	case CELL_TIME:
+		snprintf(to, size, "%s", duration_text(u, cell->u));
+		break;
+	case CELL_BYTES:
+		snprintf(to, size, "%s", bytes_text(u, cell->u));
+		break;
+	case CELL_SHARE:
+		snprintf(to, size, "%.1f%%", 100 * cell->f);
+		break;
+	case CELL_NUMBER:
+		snprintf(to, size, cell->f < 100 ? "%.2f" : "%.0f", cell->f);
+		break;
+	case CELL_STACK:
+		to[0] = 0;
+		break;
+	}
+}
+
+/* Text of the trace may hold control characters: a terminal must not obey them. */
+static void clean(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+}
+
+static void print_stack(const struct gosyms *s, uint32_t stack, FILE *out)
+{
+	unsigned i, n = gosyms_depth(s, stack);
+
+	for (i = 0; i < n; i++) {
+		struct gosym_frame f = gosyms_frame(s, stack, i);
+
+		fprintf(out, "        %s\n            %s:%llu\n", gosyms_text(s, f.func), gosyms_text(s, f.file), (unsigned long long)f.line);
+	}
+}
+
+static void print_table(const struct result *r, const struct result_table *t, bool stacks, bool title, FILE *out)
+{
+	struct table table;
+	struct buf heads = BUF_INIT;
+	unsigned rows = result_rows(t), row, c, shown = 0;
+	int stack_col = -1;
+	char text[512];
+
+	for (c = 0; c < t->ncol; c++) {
+		if (t->col[c].kind == CELL_STACK)
+			stack_col = (int)c;
+		if (t->col[c].flags & COL_JSON_ONLY)
+			continue;
+		buf_printf(&heads, "%s%s%s", shown++ ? "|" : "", t->col[c].kind == CELL_TEXT ? "" : ">", t->col[c].head);
+	}
+	if (title && *t->title)
+		fprintf(out, "%s\n", t->title);
+	table_init(&table, heads.data ? heads.data : "");
+	for (row = 0; row < rows; row++)
+		for (c = 0; c < t->ncol; c++) {
+			if (t->col[c].flags & COL_JSON_ONLY)
+				continue;
+			go_out_cell(&t->col[c], &t->cell[(size_t)row * t->ncol + c], text, sizeof(text));
+			clean(text);
+			table_cell(&table, "%s", text);
+		}
+	if (!stacks || stack_col < 0) {
+		table_print(&table, out);
+	} else {
+		char *all = NULL, *line, *end;
+		size_t size = 0;
+		FILE *mem = open_memstream(&all, &size);
+
+		if (mem) {
+			table_print(&table, mem);
+			fclose(mem);
+		}
+		for (line = all, row = 0; line && *line && (end = strchr(line, '\n')); line = end + 1, row++) {
+			fprintf(out, "%.*s\n", (int)(end - line), line);
+			if (row > 0)
+				print_stack(r->syms, (uint32_t)t->cell[(size_t)(row - 1) * t->ncol + (unsigned)stack_col].u, out);
+		}
+		free(all);
+	}
+	if (t->more)
+		fprintf(out, "and %llu more (--top N)\n", (unsigned long long)t->more);
+	if (t->after && rows)
+		fprintf(out, "%s\n", t->after);
+	table_done(&table);
+	buf_done(&heads);
+}
+
+void go_out_text(const struct result *r, bool stacks, FILE *out)
+{
+	unsigned i, printed = 0, full = 0;
+
+	for (i = 0; i < r->ntable; i++)
+		full += result_rows(&r->table[i]) != 0;
+	for (i = 0; i < r->ntable; i++) {
+		if (!result_rows(&r->table[i]))
+			continue;
+		if (printed++)
+			fputc('\n', out);
+		print_table(r, &r->table[i], stacks, full > 1, out);
+	}
+	if (r->nnote && printed)
+		fputc('\n', out);
+	for (i = 0; i < r->nnote; i++)
+		fprintf(out, "%s\n", r->note[i]);
+}
+
+static void json_stack(const struct gosyms *s, uint32_t stack, struct json *j)
+{
+	unsigned i, n = gosyms_depth(s, stack);
+
+	json_arr(j);
+	for (i = 0; i < n; i++) {
+		struct gosym_frame f = gosyms_frame(s, stack, i);
+
+		json_obj(j);
+		json_key(j, "function");
+		json_str(j, gosyms_text(s, f.func));
+		json_key(j, "file");
+		json_str(j, gosyms_text(s, f.file));
+		json_key(j, "line");
+		json_u64(j, f.line);
+		json_obj_end(j);
+	}
+	json_arr_end(j);
+}
+
+void go_out_json(const struct result *r, struct json *j)
+{
+	unsigned i, c;
+	size_t row;
+
+	for (i = 0; i < r->ntable; i++) {
+		const struct result_table *t = &r->table[i];
+
+		json_key(j, t->name);
+		json_arr(j);
+		for (row = 0; row < result_rows(t); row++) {
+			json_obj(j);
+			for (c = 0; c < t->ncol; c++) {
+				const struct result_cell *cell = &t->cell[row * t->ncol + c];
+
+				json_key(j, t->col[c].key);
+				if (cell->none)
+					json_null(j);
+				else if (t->col[c].kind == CELL_TEXT)
+					json_str(j, cell->s);
+				else if (t->col[c].kind == CELL_STACK)
+					json_stack(r->syms, (uint32_t)cell->u, j);
+				else if (t->col[c].kind == CELL_SHARE || t->col[c].kind == CELL_NUMBER)
+					json_f64(j, cell->f);
+				else
+					json_u64(j, cell->u);
+			}
+			json_obj_end(j);
+		}
+		json_arr_end(j);
+	}
+	json_key(j, "notes");
+	json_arr(j);
+	for (i = 0; i < r->nnote; i++)
+		json_str(j, r->note[i]);
+	json_arr_end(j);
+}

@@ -1,0 +1,92 @@
+#include "cli/go_run.h"
+#include "cli/go_input.h"
+#include "cli/go_out.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int go_read_all(struct gorun *run, int n, char **argv, struct err *err)
+{
+	int i, r, status = CLI_OK;
+
+	for (i = 1; i <= n; i++) {
+		struct go_input *in = NULL;
+		uint64_t before = run->state.events;
+
+		r = go_input_open(&in, argv[i], 0, err);
+		if (r < 0)
+			return CLI_FAILED;
+		run->progress = go_input_progress;
+		run->progress_arg = in;
+		r = gorun_trace(run, go_input_reader(in), err);
+		run->progress = NULL;
+		if (r < 0)
+			err_prefix(err, "%s", go_input_name(in));
+		go_input_close(in);
+		if (r < 0) {
+			if (run->state.events == before || r == -ENOMEM)
+				return CLI_FAILED;
+			cli_fail(err);
+			status = CLI_LOST;
+		}
+	}
+	return status;
+}
+
+int go_analyse(const struct verb *verb, const struct goan_type *const *types, const struct opt *opts, struct go_args *a, int argc, char **argv)
+{
+	struct err err = ERR_INIT;
+	struct gorun run;
+	struct result result;
+	int n = opt_parse(verb, opts, argc, argv, &err), status;
+
+	if (n < 0)
+		return cli_usage(&err);
+	if (!n) {
+		err_set(&err, -EINVAL, "%s needs a trace: a file, '-' or a URL", verb->name);
+		return cli_usage(&err);
+	}
+	if (!a->o.top)
+		a->o.top = 1;
+	if (a->goroutine != UINT64_MAX)
+		a->o.goroutine = (int64_t)a->goroutine;
+	if (a->task != UINT64_MAX) {
+		a->o.has_task = true;
+		a->o.task = a->task;
+	}
+	if (gorun_init(&run) < 0) {
+		err_set(&err, -ENOMEM, "out of memory");
+		return cli_fail(&err);
+	}
+	for (; *types; types++)
+		if (gorun_add(&run, *types, &a->o, &err) < 0) {
+			gorun_done(&run);
+			return cli_fail(&err);
+		}
+	status = go_read_all(&run, n, argv, &err);
+	if (status == CLI_FAILED) {
+		gorun_done(&run);
+		return cli_fail(&err);
+	}
+	result_init(&result, &run.syms);
+	gorun_report(&run, &result);
+	if (a->json) {
+		struct buf out = BUF_INIT;
+		struct json j;
+
+		json_init(&j, &out);
+		json_obj(&j);
+		go_out_json(&result, &j);
+		json_obj_end(&j);
+		buf_putc(&out, '\n');
+		if (out.data)
+			fwrite(out.data, 1, out.len, stdout);
+		buf_done(&out);
+	} else {
+		go_out_text(&result, a->stacks, stdout);
+	}
+	result_done(&result);
+	gorun_done(&run);
+	return status;
+}

@@ -1,0 +1,48 @@
+/* Go traces turned into what other tools open. Each is a sink on the tracked stream that writes to `out` as it goes, or at the end. */
+#ifndef GANDER_EXPORT_EXPORT_H
+#define GANDER_EXPORT_EXPORT_H
+
+#include "analyze/gostate.h"
+#include "base/err.h"
+
+#include <stdio.h>
+
+struct gander_gotrace;
+
+/* --- pprof: time by stack ------------------------------------------------------------------------------------------------ */
+enum gopprof_kind { GOPPROF_BLOCKED, GOPPROF_SCHED, GOPPROF_SYSCALL, GOPPROF_NET, GOPPROF_CPU };
+
+struct gopprof;
+/* As `go tool trace -pprof=` counts: waits before a goroutine first ran are left out unless `all`, and what was not over at the trace's end. */
+int gopprof_new(struct gopprof **ret, struct gostate *s, enum gopprof_kind kind, bool all);
+int gopprof_write(struct gopprof *p, FILE *out, struct err *err); /* after the trace's end */
+void gopprof_free(struct gopprof *p);
+
+/* --- perfetto: a track a P, a goroutine; counters; arrows from waker to woken ---------------------------------------------- */
+struct goperfetto;
+int goperfetto_new(struct goperfetto **ret, struct gostate *s, FILE *out);
+int goperfetto_finish(struct goperfetto *p, struct err *err);
+void goperfetto_free(struct goperfetto *p);
+
+/* --- spans as CSV or JSON lines: one line a goroutine's stay in a state ------------------------------------------------------ */
+enum gospans_format { GOSPANS_CSV, GOSPANS_JSON };
+struct gospans;
+int gospans_new(struct gospans **ret, struct gostate *s, enum gospans_format format, FILE *out);
+int gospans_finish(struct gospans *p, struct err *err);
+void gospans_free(struct gospans *p);
+
+/* --- anonymize: the same trace without its names ------------------------------------------------------------------------------ */
+struct goanon_opts {
+	bool all_names; /* names of the standard library too, which otherwise stay: they are public and make the trace readable */
+};
+/* Reads raw bytes from `read` and writes a trace of the same version. Names become pkg1.f2 and the like, the same everywhere in the
+ * trace; log messages and string values go wholly; the wall clock starts in 1970; program counters are numbered anew; data of experiments is left out. Kept: times, the
+ * monotonic clock, ids of goroutines, Ps and threads, line numbers. */
+int goanon_run(int64_t (*read)(void *arg, void *to, size_t size), void *arg, FILE *out, const struct goanon_opts *o, struct err *err);
+
+/* --- footprint ---------------------------------------------------------------------------------------------------------------- */
+struct result;
+/* Fills the table also when the trace is damaged at some point (then -Exxx): up to there. */
+int gofootprint_run(int64_t (*read)(void *arg, void *to, size_t size), void *arg, struct result *r, struct err *err);
+
+#endif
