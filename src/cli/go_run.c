@@ -70,7 +70,10 @@ int go_analyse(const struct verb *verb, const struct goan_type *const *types, co
 		return cli_fail(&err);
 	}
 	result_init(&result, &run.syms);
-	gorun_report(&run, &result);
+	if (a->report)
+		a->report(&run, argv[1], &result);
+	else
+		gorun_report(&run, &result);
 	if (a->json) {
 		struct buf out = BUF_INIT;
 		struct json j;

@@ -9,6 +9,7 @@ struct go_args {
 	struct goan_opts o;
 	bool json, stacks;
 	uint64_t goroutine, task; /* UINT64_MAX: all */
+	void (*report)(struct gorun *run, const char *title, struct result *r); /* instead of each analysis's own */
 };
 #define GO_ARGS_INIT { .o = GOAN_OPTS_INIT, .goroutine = UINT64_MAX, .task = UINT64_MAX }
 

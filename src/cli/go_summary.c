@@ -1,0 +1,21 @@
+#include "analyze/gosummary.h"
+#include "cli/go_run.h"
+
+static int run(int argc, char **argv);
+
+const struct verb verb_go_summary = {
+	"go summary", "[OPTIONS] TRACE...", "what is in a trace, and the five worst things it shows", {
+		"gander go summary trace.out",
+		"gander go summary http://127.0.0.1:6060/debug/pprof/trace?seconds=5",
+		"curl -s http://127.0.0.1:6060/debug/pprof/trace | gander go summary -",
+	}, run,
+};
+
+static int run(int argc, char **argv)
+{
+	struct go_args a = GO_ARGS_INIT;
+	const struct opt opts[] = { GO_OPT_JSON(a), { OPT_END } };
+
+	a.report = gosummary_report;
+	return go_analyse(&verb_go_summary, gosummary_types, opts, &a, argc, argv);
+}
