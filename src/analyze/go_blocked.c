@@ -14,18 +14,29 @@ struct goan_ctx {
 	struct goan_opts o;
 	enum by by;
 	bool network;
-	struct stacktab tab, reasons; /* reasons: the totals, stack 0 */
-	struct hist_lean all;
-	uint64_t all_open_ns;
+	struct stacktab tab;
+	struct stacktab reasons; /* of `tab`, stack 0, once the trace is over */
+	uint8_t *wanted;	 /* by reason: 0 not yet asked, 1 no, 2 yes */
+	uint32_t nwanted;
 };
 
 static bool is_reason(struct goan_ctx *c, uint32_t reason)
 {
 	const char *text = gosyms_text(c->s->syms, reason);
 
-	if (c->network)
-		return !strcmp(text, "network");
-	return goan_matches(text, c->o.reason);
+	if (reason >= c->nwanted) {
+		uint32_t n = (reason + 64) * 2;
+		uint8_t *w = realloc(c->wanted, n);
+
+		if (!w)
+			return false;
+		memset(w + c->nwanted, 0, n - c->nwanted);
+		c->wanted = w;
+		c->nwanted = n;
+	}
+	if (!c->wanted[reason])
+		c->wanted[reason] = 1 + (c->network ? !strcmp(text, "network") : goan_matches(text, c->o.reason));
+	return c->wanted[reason] == 2;
 }
 
 static void span(void *ctx, const struct gospan *sp)
@@ -53,18 +64,30 @@ static void span(void *ctx, const struct gospan *sp)
 		key = sp->own_stack;
 	}
 	stacktab_span(&c->tab, key, sp->reason, ns, open);
-	if (open)
-		c->all_open_ns += ns;
-	else
-		hist_lean_add(&c->all, ns);
-	if (c->by != BY_REASON)
-		stacktab_span(&c->reasons, 0, sp->reason, ns, open);
+}
+
+static void end(void *ctx)
+{
+	struct goan_ctx *c = ctx;
+	uint32_t i;
+
+	stacktab_done(&c->reasons);
+	for (i = 0; i < c->tab.n; i++) {
+		const struct st_ent *e = &c->tab.ent[i];
+		struct st_ent *r = stacktab_get(&c->reasons, 0, e->sub);
+
+		if (!r)
+			continue;
+		hist_lean_merge(&r->hist, &e->hist);
+		r->open += e->open;
+		r->open_ns += e->open_ns;
+	}
 }
 
 static int open_any(struct goan_ctx **ret, struct gostate *s, const struct goan_opts *o, bool network)
 {
 	struct goan_ctx *c = calloc(1, sizeof(*c));
-	struct gosink sink = { .ctx = c, .spans = 1u << GANDER_GOTRACE_GO_WAITING, .span = span };
+	struct gosink sink = { .ctx = c, .spans = 1u << GANDER_GOTRACE_GO_WAITING, .span = span, .end = end };
 
 	if (!c)
 		return -ENOMEM;
@@ -141,46 +164,64 @@ static void report(struct goan_ctx *c, struct result *r)
 		result_note(r, "no goroutine waited for the network");
 }
 
+static void put_metrics(void (*put)(void *, const char *, double, enum cell_kind), void *arg, const char *name, const struct hist_lean *h, uint64_t open_ns)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "%s.total", name);
+	put(arg, text, (double)(h->sum + open_ns), CELL_DURATION);
+	snprintf(text, sizeof(text), "%s.count", name);
+	put(arg, text, (double)h->count, CELL_COUNT);
+	snprintf(text, sizeof(text), "%s.p50", name);
+	put(arg, text, (double)hist_lean_quantile(h, 0.5), CELL_DURATION);
+	snprintf(text, sizeof(text), "%s.p99", name);
+	put(arg, text, (double)hist_lean_quantile(h, 0.99), CELL_DURATION);
+	snprintf(text, sizeof(text), "%s.max", name);
+	put(arg, text, (double)h->max, CELL_DURATION);
+}
+
+/* "chan receive" is named blocked.chan_receive.p99; the network has its own name too, also when nothing waited for it. */
 static void metrics(struct goan_ctx *c, void (*put)(void *, const char *, double, enum cell_kind), void *arg)
 {
-	const char *p = c->network ? "network" : "blocked";
-	char name[128];
+	struct hist_lean all = { 0 };
+	const struct hist_lean none = { 0 }, *network = &none;
+	uint64_t open_ns = 0, network_open_ns = 0;
 	uint32_t i;
 
-	snprintf(name, sizeof(name), "%s.total", p);
-	put(arg, name, (double)(c->all.sum + c->all_open_ns), CELL_DURATION);
-	snprintf(name, sizeof(name), "%s.count", p);
-	put(arg, name, (double)c->all.count, CELL_COUNT);
-	snprintf(name, sizeof(name), "%s.p50", p);
-	put(arg, name, (double)hist_lean_quantile(&c->all, 0.5), CELL_DURATION);
-	snprintf(name, sizeof(name), "%s.p99", p);
-	put(arg, name, (double)hist_lean_quantile(&c->all, 0.99), CELL_DURATION);
-	snprintf(name, sizeof(name), "%s.max", p);
-	put(arg, name, (double)c->all.max, CELL_DURATION);
-	if (c->network)
-		return;
 	for (i = 0; i < c->reasons.n; i++) {
 		const struct st_ent *e = &c->reasons.ent[i];
 		const char *text = gosyms_text(c->s->syms, e->sub);
-		char word[64];
+		char name[80];
 		size_t k;
 
+		hist_lean_merge(&all, &e->hist);
+		open_ns += e->open_ns;
+		if (!strcmp(text, "network")) {
+			network = &e->hist;
+			network_open_ns = e->open_ns;
+		}
 		if (!*text)
 			continue;
-		/* "chan receive" is named blocked.chan_receive.p99 */
-		snprintf(word, sizeof(word), "%s", text);
-		for (k = 0; word[k]; k++)
-			if (word[k] == ' ')
-				word[k] = '_';
-		snprintf(name, sizeof(name), "blocked.%s.total", word);
-		put(arg, name, (double)st_total_ns(e), CELL_DURATION);
-		snprintf(name, sizeof(name), "blocked.%s.p50", word);
-		put(arg, name, (double)hist_lean_quantile(&e->hist, 0.5), CELL_DURATION);
-		snprintf(name, sizeof(name), "blocked.%s.p99", word);
-		put(arg, name, (double)hist_lean_quantile(&e->hist, 0.99), CELL_DURATION);
-		snprintf(name, sizeof(name), "blocked.%s.max", word);
-		put(arg, name, (double)e->hist.max, CELL_DURATION);
+		snprintf(name, sizeof(name), "blocked.%s", text);
+		for (k = 0; name[k]; k++)
+			if (name[k] == ' ')
+				name[k] = '_';
+		put_metrics(put, arg, name, &e->hist, e->open_ns);
 	}
+	put_metrics(put, arg, "blocked", &all, open_ns);
+	put_metrics(put, arg, "network", network, network_open_ns);
+	hist_lean_done(&all);
+}
+
+/* WaitGroup.Wait has the runtime's reason "sync" as well, but waits for work, not for a lock. */
+static bool is_wait_group(const struct gosyms *s, uint32_t stack)
+{
+	unsigned i, n = gosyms_depth(s, stack);
+
+	for (i = 0; i < n && i < 6; i++)
+		if (!strncmp(gosyms_text(s, gosyms_frame(s, stack, i).func), "sync.(*WaitGroup)", 17))
+			return true;
+	return false;
 }
 
 /* A lock that goroutines queue for is always bad; channels and selects are also how idle workers wait, so only locks are told. */
@@ -198,7 +239,7 @@ static void findings(struct goan_ctx *c, struct goan_findings *f)
 		struct buf where = BUF_INIT;
 		char total[UNIT_TEXT], p99[UNIT_TEXT];
 
-		if (strcmp(reason, "sync") || !e->hist.count)
+		if (strcmp(reason, "sync") || !e->hist.count || is_wait_group(c->s->syms, e->stack))
 			continue;
 		gosyms_where_text(c->s->syms, e->stack, &where);
 		goan_find(f, severity, "blocked --reason sync", "%s waited for locks in %s (%llu times, p99 %s)", duration_text(total, e->hist.sum),
@@ -213,9 +254,9 @@ static void free_ctx(struct goan_ctx *c)
 {
 	stacktab_done(&c->tab);
 	stacktab_done(&c->reasons);
-	hist_lean_done(&c->all);
+	free(c->wanted);
 	free(c);
 }
 
 const struct goan_type goan_blocked = { "blocked", "waits by stack and reason", open_blocked, report, metrics, findings, free_ctx };
-const struct goan_type goan_network = { "network", "waits for the network", open_network, report, metrics, NULL, free_ctx };
+const struct goan_type goan_network = { "network", "waits for the network", open_network, report, NULL, NULL, free_ctx };

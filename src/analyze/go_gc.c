@@ -155,6 +155,7 @@ static void count(struct goan_ctx *c, struct goro *g, uintptr_t bits, bool execu
 		c->gc_ps--;
 	}
 	g->user = (void *)bits;
+	g->watch = bits & (G_WORKER | G_ASSIST | G_COUNTED);
 	mmu_step(c);
 }
 
@@ -192,7 +193,6 @@ static void event(void *ctx, const struct gander_gotrace_event *ev, struct goro 
 	label = gosyms_text(c->s->syms, g->label);
 	if (strncmp(label, "GC ", 3))
 		return;
-	g->watch = true;
 	count(c, g, ((uintptr_t)g->user & (G_ASSIST | G_COUNTED)) | G_WORKER | (strcmp(label, "GC (idle)") ? 0u : (unsigned)G_IDLE_WORKER), executes(g->state));
 }
 
@@ -226,7 +226,6 @@ static void range_begin(void *ctx, const struct gorange *r)
 		c->gc_ps++;
 		mmu_step(c);
 	} else if (r->id == GANDER_GOTRACE_RANGE_MARK_ASSIST && r->g) {
-		r->g->watch = true;
 		count(c, r->g, (uintptr_t)r->g->user | G_ASSIST, executes(r->g->state));
 	}
 }

@@ -21,7 +21,7 @@ struct goan_ctx {
 	struct gostate *s;
 	struct goan_opts o;
 	struct stacktab causes, funcs, stacks;
-	struct hist_lean all;
+	struct hist_lean all; /* of `causes`, once the trace is over */
 	uint64_t idle_ns;
 	struct worst worst[WORST]; /* longest first */
 	unsigned nworst;
@@ -64,8 +64,6 @@ static void span(void *ctx, const struct gospan *sp)
 		stacktab_span(&c->causes, 0, sp->cause, ns, true);
 		return;
 	}
-	hist_lean_add(&c->all, ns);
-	c->idle_ns += sp->idle_ns;
 	add(&c->causes, 0, sp->cause, ns, sp->idle_ns);
 	add(&c->funcs, sp->g->func, 0, ns, sp->idle_ns);
 	add(&c->stacks, sp->stack, sp->cause, ns, sp->idle_ns);
@@ -73,10 +71,22 @@ static void span(void *ctx, const struct gospan *sp)
 		note_worst(c, sp, ns);
 }
 
+static void end(void *ctx)
+{
+	struct goan_ctx *c = ctx;
+	uint32_t i;
+
+	hist_lean_done(&c->all);
+	stacktab_merge(&c->causes, &c->all);
+	c->idle_ns = 0;
+	for (i = 0; i < c->causes.n; i++)
+		c->idle_ns += c->causes.ent[i].extra_ns;
+}
+
 static int open_ctx(struct goan_ctx **ret, struct gostate *s, const struct goan_opts *o)
 {
 	struct goan_ctx *c = calloc(1, sizeof(*c));
-	struct gosink sink = { .ctx = c, .spans = 1u << GANDER_GOTRACE_GO_RUNNABLE | 1u << GANDER_GOTRACE_GO_RUNNING, .span = span };
+	struct gosink sink = { .ctx = c, .spans = 1u << GANDER_GOTRACE_GO_RUNNABLE | 1u << GANDER_GOTRACE_GO_RUNNING, .span = span, .end = end };
 
 	if (!c)
 		return -ENOMEM;
@@ -188,14 +198,14 @@ static void metrics(struct goan_ctx *c, void (*put)(void *, const char *, double
 static void findings(struct goan_ctx *c, struct goan_findings *f)
 {
 	char p99[UNIT_TEXT], max[UNIT_TEXT], total[UNIT_TEXT];
-	double s = share(c->all.sum, c->all.sum + c->run_ns), idle = share(c->idle_ns, c->all.sum);
+	double s = share(c->all.sum, c->all.sum + c->run_ns), cost = share(c->all.sum, c->s->level_ns[GO_LEVEL_PROCS]), idle = share(c->idle_ns, c->all.sum);
 
 	if (!c->all.count || c->all.sum < 1000)
 		return;
 	duration_text(total, c->all.sum);
 	duration_text(p99, hist_lean_quantile(&c->all, 0.99));
 	duration_text(max, c->all.max);
-	goan_find(f, s, "sched", "%s spent runnable without running, %.0f%% of run+wait (p99 %s, max %s); %s", total, 100 * s, p99, max,
+	goan_find(f, cost < 1 ? cost : 1, "sched", "%s spent runnable without running, %.0f%% of run+wait (p99 %s, max %s); %s", total, 100 * s, p99, max,
 		  idle < 0.5 ? "all Ps were busy for most of it" : "a P was idle for most of it");
 }
 

@@ -11,8 +11,7 @@ struct goan_ctx {
 	struct gostate *s;
 	struct goan_opts o;
 	struct stacktab tab;
-	struct hist_lean all;
-	uint64_t off_ns, nlost;
+	struct hist_lean all; /* of `tab`, once the trace is over */
 };
 
 static void span(void *ctx, const struct gospan *sp)
@@ -31,18 +30,23 @@ static void span(void *ctx, const struct gospan *sp)
 		e->open_ns += ns;
 	} else {
 		hist_lean_add(&e->hist, ns);
-		hist_lean_add(&c->all, ns);
 	}
 	e->extra_ns += sp->off_ns;
 	e->extra += sp->off_ns != 0;
-	c->off_ns += sp->off_ns;
-	c->nlost += sp->off_ns != 0;
+}
+
+static void end(void *ctx)
+{
+	struct goan_ctx *c = ctx;
+
+	hist_lean_done(&c->all);
+	stacktab_merge(&c->tab, &c->all);
 }
 
 static int open_ctx(struct goan_ctx **ret, struct gostate *s, const struct goan_opts *o)
 {
 	struct goan_ctx *c = calloc(1, sizeof(*c));
-	struct gosink sink = { .ctx = c, .spans = 1u << GANDER_GOTRACE_GO_SYSCALL, .span = span };
+	struct gosink sink = { .ctx = c, .spans = 1u << GANDER_GOTRACE_GO_SYSCALL, .span = span, .end = end };
 
 	if (!c)
 		return -ENOMEM;

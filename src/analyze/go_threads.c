@@ -10,7 +10,6 @@ struct thread {
 	int64_t id;
 	uint64_t run_ns, syscall_ns, syscall_off_ns, p_ns, slices, syscalls, samples, ps;
 	int64_t p_since; /* GO_NEVER: holds none */
-	int64_t first_ns, last_ns;
 };
 
 struct goan_ctx {
@@ -20,18 +19,22 @@ struct goan_ctx {
 	struct thread *t;
 	uint32_t n, cap;
 	struct map holder; /* P -> thread index that took it */
+	uint32_t recent[64]; /* by the lower bits of a thread's number: index + 1 */
 };
 
 static struct thread *thread_of(struct goan_ctx *c, int64_t id)
 {
-	uint64_t *v = map_find(&c->index, (uint64_t)id);
+	uint32_t *recent = &c->recent[id & 63];
 	struct thread *t;
 	bool added;
+	uint64_t *v;
 
+	if (*recent && c->t[*recent - 1].id == id)
+		return &c->t[*recent - 1];
+	v = map_find(&c->index, (uint64_t)id);
 	if (v) {
-		t = &c->t[*v];
-		t->last_ns = c->s->now;
-		return t;
+		*recent = (uint32_t)*v + 1;
+		return &c->t[*v];
 	}
 	if (c->n >= MAX_THREADS)
 		return &c->t[MAX_THREADS - 1];
@@ -49,7 +52,7 @@ static struct thread *thread_of(struct goan_ctx *c, int64_t id)
 		return NULL;
 	*v = c->n;
 	t = &c->t[c->n++];
-	*t = (struct thread){ .id = id, .p_since = GO_NEVER, .first_ns = c->s->now, .last_ns = c->s->now };
+	*t = (struct thread){ .id = id, .p_since = GO_NEVER };
 	return t;
 }
 

@@ -59,6 +59,7 @@ int gostate_add(struct gostate *s, const struct gosink *sink)
 	for (i = 0; i < GANDER_GOTRACE_KINDS; i++)
 		if (sink->kinds & 1u << i)
 			s->kind_sinks[i] |= 1u << s->nsink;
+	s->moved_sinks |= (sink->moved ? 1u : 0u) << s->nsink;
 	s->sink[s->nsink++] = *sink;
 	return 0;
 }
@@ -150,30 +151,47 @@ oom:
 	return NULL;
 }
 
-static void integrate(struct gostate *s, int64_t t)
+/* Integrals are brought up to now only where a level changes or somebody looks. */
+static inline void level_settle(struct gostate *s, unsigned k)
 {
-	uint64_t dt = (uint64_t)(t - s->now);
-	unsigned i;
-
-	for (i = 0; i < GO_LEVELS; i++)
-		s->level_ns[i] += dt * (uint64_t)(s->level[i] > 0 ? s->level[i] : 0);
-	if (s->level[GO_LEVEL_PROCS_IDLE] > 0)
-		s->any_idle_ns += dt;
-	s->now = t;
+	if (s->level[k] > 0)
+		s->level_ns[k] += (uint64_t)(s->now - s->level_at[k]) * (uint64_t)s->level[k];
+	if (k == GO_LEVEL_PROCS_IDLE && s->level[k] > 0)
+		s->any_idle_ns += (uint64_t)(s->now - s->level_at[k]);
+	s->level_at[k] = s->now;
 }
 
-static void advance(struct gostate *s, int64_t t)
+static inline void level_add(struct gostate *s, unsigned k, int n)
+{
+	level_settle(s, k);
+	s->level[k] += n;
+}
+
+static inline uint64_t any_idle(const struct gostate *s)
+{
+	return s->any_idle_ns + (s->level[GO_LEVEL_PROCS_IDLE] > 0 ? (uint64_t)(s->now - s->level_at[GO_LEVEL_PROCS_IDLE]) : 0);
+}
+
+static void settle(struct gostate *s)
+{
+	unsigned k;
+
+	for (k = 0; k < GO_LEVELS; k++)
+		level_settle(s, k);
+}
+
+static inline void advance(struct gostate *s, int64_t t)
 {
 	if (t <= s->now)
 		return;
 	while (__builtin_expect(t >= s->next_tick, 0) && s->next_tick != INT64_MAX) {
-		integrate(s, s->next_tick);
+		s->now = s->next_tick;
+		settle(s);
 		CALL(s, tick);
 		if (__builtin_add_overflow(s->next_tick, s->tick_ns, &s->next_tick))
 			s->next_tick = INT64_MAX;
 	}
-	if (t > s->now)
-		integrate(s, t);
+	s->now = t;
 }
 
 void gostate_begin(struct gostate *s, const struct gander_gotrace *reader)
@@ -283,7 +301,7 @@ static void leave(struct gostate *s, struct goro *g, const struct gander_gotrace
 			.open_start = g->open_start, .open_end = !ev, .reason = g->reason, .stack = g->stack, .own_stack = g->own_stack,
 			.end_stack = ev ? gosym_map_stack(&s->map, s->syms, ev->stack) : 0, .ended_by = ev ? ev->goroutine : -1,
 			.thread = g->thread, .proc = g->proc, .end_thread = ev ? ev->thread : -1, .end_proc = ev ? ev->proc : -1,
-			.idle_ns = s->any_idle_ns - g->idle_at_since,
+			.idle_ns = any_idle(s) - g->idle_at_since,
 			.off_ns = g->off_since_ns != GO_NEVER ? (uint64_t)(s->now - g->off_since_ns) : 0,
 		};
 
@@ -299,9 +317,9 @@ static void leave(struct gostate *s, struct goro *g, const struct gander_gotrace
 			p->syscall_g = -1;
 		g->off_since_ns = GO_NEVER;
 	}
-	s->level[level]--;
+	level_add(s, (unsigned)level, -1);
 	if (level == GO_LEVEL_RUN && g->label)
-		s->level[GO_LEVEL_GC_WORKERS] -= !strncmp(gosyms_text(s->syms, g->label), "GC ", 3);
+		level_add(s, GO_LEVEL_GC_WORKERS, -!strncmp(gosyms_text(s->syms, g->label), "GC ", 3));
 	g->since_ns = s->now; /* nothing is counted twice when the parts are read between leave and enter */
 }
 
@@ -413,7 +431,8 @@ static void go_transition(struct gostate *s, const struct gander_gotrace_event *
 	if (!g->func && own)
 		name_it(s, g, own);
 	if (g->watch)
-		CALL(s, moved, g, from, to, ev);
+		EACH_SINK(s, s->moved_sinks, k)
+			s->sink[k].moved(s->sink[k].ctx, g, from, to, ev);
 	level = level_of(to);
 	if (level < 0) {
 		g->state = GANDER_GOTRACE_GO_NOT_EXIST;
@@ -422,7 +441,7 @@ static void go_transition(struct gostate *s, const struct gander_gotrace_event *
 	}
 	if (!g->open_start)
 		g->since_ns = s->now;
-	g->idle_at_since = g->open_start ? 0 : s->any_idle_ns;
+	g->idle_at_since = g->open_start ? 0 : any_idle(s);
 	g->state = (uint8_t)to;
 	g->thread = ev->thread;
 	g->proc = ev->proc;
@@ -430,7 +449,7 @@ static void go_transition(struct gostate *s, const struct gander_gotrace_event *
 	if (own || from != GANDER_GOTRACE_GO_WAITING) /* a woken goroutine still stands where it waited */
 		g->own_stack = own;
 	g->reason = gosym_map_string(&s->map, s->syms, ev->transition.reason);
-	s->level[level]++;
+	level_add(s, (unsigned)level, 1);
 	switch (to) {
 	case GANDER_GOTRACE_GO_RUNNING:
 		if (g->first_run_ns == GO_NEVER)
@@ -464,6 +483,7 @@ static void count_procs(struct gostate *s)
 {
 	uint32_t i;
 
+	settle(s);
 	s->level[GO_LEVEL_PROCS_IDLE] = s->level[GO_LEVEL_PROCS] = 0;
 	for (i = 0; i < s->nproc; i++)
 		if (counts_as_proc(s, &s->proc[i])) {
@@ -482,7 +502,7 @@ static void proc_transition(struct gostate *s, const struct gander_gotrace_event
 		return;
 	if (!p->state) {
 		p->since_ns = s->nsync <= 1 ? s->start_ns : s->now;
-		s->level[GO_LEVEL_PROCS] += counts_as_proc(s, p);
+		level_add(s, GO_LEVEL_PROCS, counts_as_proc(s, p));
 	}
 	from = p->state;
 	if (to == GANDER_GOTRACE_PROC_IDLE && p->syscall_g >= 0) {
@@ -500,7 +520,7 @@ static void proc_transition(struct gostate *s, const struct gander_gotrace_event
 	if (from)
 		p->since_ns = s->now;
 	if (counts_as_proc(s, p))
-		s->level[GO_LEVEL_PROCS_IDLE] += (to == GANDER_GOTRACE_PROC_IDLE) - (from == GANDER_GOTRACE_PROC_IDLE);
+		level_add(s, GO_LEVEL_PROCS_IDLE, (to == GANDER_GOTRACE_PROC_IDLE) - (from == GANDER_GOTRACE_PROC_IDLE));
 	p->state = (uint8_t)to;
 	CALL(s, proc, p, from, to, ev);
 }
@@ -615,6 +635,8 @@ void gostate_event(struct gostate *s, const struct gander_gotrace_event *ev)
 	if (!s->running) {
 		s->running = true;
 		s->start_ns = s->sync_ns = s->now = ev->time_ns;
+		for (unsigned k = 0; k < GO_LEVELS; k++)
+			s->level_at[k] = s->now;
 		s->next_tick = INT64_MAX; /* until a sink's begin asks for ticks */
 		CALL(s, begin);
 	}
@@ -648,7 +670,7 @@ void gostate_event(struct gostate *s, const struct gander_gotrace_event *ev)
 
 			g->label = gosym_map_string(&s->map, s->syms, ev->label.label);
 			if (g->state == GANDER_GOTRACE_GO_RUNNING)
-				s->level[GO_LEVEL_GC_WORKERS] += !strncmp(gosyms_text(s->syms, g->label), "GC ", 3) - was;
+				level_add(s, GO_LEVEL_GC_WORKERS, !strncmp(gosyms_text(s->syms, g->label), "GC ", 3) - was);
 		}
 		break;
 	case GANDER_GOTRACE_RANGE_BEGIN:
@@ -683,6 +705,7 @@ int gostate_end(struct gostate *s, struct err *err)
 
 	if (!all)
 		return err_set(err, -ENOMEM, "out of memory");
+	settle(s);
 	/* in the order of their numbers, so that the same trace gives the same answer */
 	while (n < s->alive && map_next(&s->goros, &at, &id, &p))
 		all[n++] = (struct goro *)(uintptr_t)p;

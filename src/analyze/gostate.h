@@ -161,10 +161,11 @@ struct gostate {
 	bool running;		 /* between begin and end */
 	int64_t start_ns, sync_ns, now;
 	uint32_t nsync;
-	uint64_t any_idle_ns;	 /* time with at least one P idle, so far */
+	uint64_t any_idle_ns;	 /* time with at least one P idle; settled as the levels are */
 	uint32_t gomaxprocs;
 	int32_t level[GO_LEVELS];
-	uint64_t level_ns[GO_LEVELS];
+	uint64_t level_ns[GO_LEVELS];	 /* up to level_at; exact in `tick` and after gostate_end() */
+	int64_t level_at[GO_LEVELS];
 	uint32_t alive, peak;	 /* goroutines */
 	uint64_t created, ended;
 	int64_t wall_ns;	 /* Unix time of the trace's begin; 0: not known */
@@ -179,7 +180,7 @@ struct gostate {
 	uint32_t nchunk, chunk_cap;
 	bool failed;		 /* out of memory at some time */
 	struct gosink sink[GO_SINKS];
-	unsigned nsink, span_sinks[GANDER_GOTRACE_GO_STATES], kind_sinks[GANDER_GOTRACE_KINDS]; /* bit sets of sinks */
+	unsigned nsink, span_sinks[GANDER_GOTRACE_GO_STATES], kind_sinks[GANDER_GOTRACE_KINDS], moved_sinks; /* bit sets of sinks */
 };
 
 void gostate_init(struct gostate *s, struct gosyms *syms);

@@ -76,3 +76,11 @@ uint32_t *stacktab_sorted(const struct stacktab *t, uint32_t *n)
 	*n = t->n;
 	return order;
 }
+
+void stacktab_merge(const struct stacktab *t, struct hist_lean *to)
+{
+	uint32_t i;
+
+	for (i = 0; i < t->n; i++)
+		hist_lean_merge(to, &t->ent[i].hist);
+}

@@ -56,6 +56,9 @@ static inline uint64_t st_total_ns(const struct st_ent *e)
 	return e->hist.sum + e->open_ns;
 }
 
+/* All whole durations in one histogram (added to `to`). */
+void stacktab_merge(const struct stacktab *t, struct hist_lean *to);
+
 /* Indices by falling total time; the caller frees. *n says how many. NULL when empty or out of memory. */
 uint32_t *stacktab_sorted(const struct stacktab *t, uint32_t *n);
 

@@ -18,7 +18,7 @@ static int run(int argc, char **argv)
 		GO_OPT_FUNCTION(a),
 		GO_OPT_GOROUTINE(a),
 		GO_OPT_SYSTEM(a),
-		{ OPT_STR, 'b', "by", "WHAT", "also single goroutines: "goroutine"", &a.o.by },
+		{ OPT_STR, 'b', "by", "WHAT", "goroutine: single ones too, not only functions", &a.o.by },
 		GO_OPT_TOP(a),
 		GO_OPT_STACKS(a),
 		GO_OPT_JSON(a),
