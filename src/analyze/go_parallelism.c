@@ -102,7 +102,7 @@ static void report(struct goan_ctx *c, struct result *r)
 	for (i = 0; i < c->n; i += per) {
 		int64_t from = (int64_t)i * c->width_ns, to = (int64_t)(i + per) * c->width_ns;
 		double v[GO_LEVELS] = { 0 }, len, ps;
-		char bar[32 * 3 + 1] = "";
+		char bar[17];
 		unsigned cells, gc, at;
 
 		if (to > c->last_end)
@@ -125,7 +125,8 @@ static void report(struct goan_ctx *c, struct result *r)
 		cells = (unsigned)(v[GO_LEVEL_RUN] / ps * 16 + 0.5);
 		gc = (unsigned)(v[GO_LEVEL_GC_WORKERS] / ps * 16 + 0.5);
 		for (at = 0; at < 16; at++)
-			strcat(bar, at < cells ? (at < gc ? "g" : "#") : ".");
+			bar[at] = at < cells ? (at < gc ? 'g' : '#') : '.';
+		bar[16] = 0;
 		cell_text(t, bar);
 	}
 	result_after(t, "Means over each row's time. #: goroutines running, g: GC workers among them, .: nothing.");

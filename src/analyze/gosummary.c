@@ -1,6 +1,7 @@
 #include "analyze/gosummary.h"
 #include "base/table.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const struct goan_type *const gosummary_types[] = {
@@ -23,7 +24,7 @@ static void put(void *arg, const char *name, double v, enum cell_kind kind)
 	if (m->n == 64 || strlen(name) >= sizeof(m->m[0].name) || !strncmp(name, "task.", 5) || !strncmp(name, "region.", 7) ||
 	    (!strncmp(name, "blocked.", 8) && strchr(name + 8, '.')))
 		return;
-	strcpy(m->m[m->n].name, name);
+	snprintf(m->m[m->n].name, sizeof(m->m[0].name), "%s", name);
 	m->m[m->n++].v = v;
 }
 

@@ -137,7 +137,7 @@ static int parse(const struct verb *verb, const struct opt *opts, int argc, char
 		}
 		if (!strcmp(a, "-h") || !strcmp(a, "--help")) {
 			opt_help(verb, opts, stdout);
-			return -ECANCELED;
+			return err_set(err, -ECANCELED, "help was asked for");
 		}
 		if (a[1] == '-') {
 			value = strchr(a, '=');

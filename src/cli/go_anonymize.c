@@ -8,7 +8,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_anonymize = {
+const struct verb go_anonymize = {
 	"go anonymize", "[OPTIONS] -o FILE TRACE", "the same trace without its names, to give away", {
 		"gander go anonymize -o public.out trace.out",
 		"gander go anonymize --all-names -o - trace.out | gzip > public.out.gz",
@@ -27,7 +27,7 @@ static int run(int argc, char **argv)
 	struct err err = ERR_INIT;
 	struct go_input *in = NULL;
 	FILE *out = NULL;
-	int n = opt_parse(&verb_go_anonymize, opts, argc, argv, &err), r;
+	int n = opt_parse(&go_anonymize, opts, argc, argv, &err), r;
 
 	if (n < 0)
 		return cli_usage(&err);

@@ -2,7 +2,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_blocked = {
+const struct verb go_blocked = {
 	"go blocked", "[OPTIONS] TRACE...", "waits by stack and reason: count, sum, p50, p99, max", {
 		"gander go blocked trace.out",
 		"gander go blocked --reason sync --stacks trace.out",
@@ -27,5 +27,5 @@ static int run(int argc, char **argv)
 		{ OPT_END },
 	};
 
-	return go_analyse(&verb_go_blocked, types, opts, &a, argc, argv);
+	return go_analyse(&go_blocked, types, opts, &a, argc, argv);
 }

@@ -10,7 +10,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_check = {
+const struct verb go_check = {
 	"go check", "--max METRIC=VALUE... TRACE...", "limits for CI: exit status 1 names what broke", {
 		"gander go check trace.out --max sched.p99=1ms --max stw.max=500us",
 		"gander go check trace.out --max gc.share=25% --min mmu.10ms=50%",
@@ -140,7 +140,7 @@ static int run(int argc, char **argv)
 	struct buf out = BUF_INIT;
 	struct json j;
 	struct gorun g;
-	int n = opt_parse(&verb_go_check, opts, argc, argv, &err), status, i, r, broken = 0;
+	int n = opt_parse(&go_check, opts, argc, argv, &err), status, i, r, broken = 0;
 
 	if (n < 0)
 		return cli_usage(&err);

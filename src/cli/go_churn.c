@@ -2,7 +2,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_churn = {
+const struct verb go_churn = {
 	"go churn", "[OPTIONS] TRACE...", "goroutines made and ended, leak suspects", {
 		"gander go churn trace.out",
 		"gander go churn --stacks trace.out",
@@ -22,5 +22,5 @@ static int run(int argc, char **argv)
 		{ OPT_END },
 	};
 
-	return go_analyse(&verb_go_churn, types, opts, &a, argc, argv);
+	return go_analyse(&go_churn, types, opts, &a, argc, argv);
 }

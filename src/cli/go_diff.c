@@ -6,7 +6,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_diff = {
+const struct verb go_diff = {
 	"go diff", "[OPTIONS] BEFORE AFTER", "what changed between two traces, beyond their own noise", {
 		"gander go diff before.out after.out",
 		"gander go diff --all --top 50 before.out after.out",
@@ -28,7 +28,7 @@ static int run(int argc, char **argv)
 	struct gorun g[2] = { 0 };
 	struct godiff *d[2] = { NULL, NULL };
 	struct result result;
-	int n = opt_parse(&verb_go_diff, opts, argc, argv, &err), i, r, status = CLI_OK;
+	int n = opt_parse(&go_diff, opts, argc, argv, &err), i, r, status = CLI_OK;
 
 	if (n < 0)
 		return cli_usage(&err);

@@ -8,7 +8,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_export = {
+const struct verb go_export = {
 	"go export", "--to FORMAT [OPTIONS] TRACE...", "as perfetto, pprof, JSON or CSV, for other tools", {
 		"gander go export --to perfetto -o trace.pftrace trace.out",
 		"gander go export --to pprof:sched -o sched.pb.gz trace.out && go tool pprof -top sched.pb.gz",
@@ -40,7 +40,7 @@ static int run(int argc, char **argv)
 	struct gospans *spans = NULL;
 	struct gorun g;
 	FILE *out;
-	int n = opt_parse(&verb_go_export, opts, argc, argv, &err), r = -EINVAL, status;
+	int n = opt_parse(&go_export, opts, argc, argv, &err), r = -EINVAL, status;
 	size_t i;
 
 	if (n < 0)

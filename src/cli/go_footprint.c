@@ -7,7 +7,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_footprint = {
+const struct verb go_footprint = {
 	"go footprint", "[OPTIONS] TRACE...", "what makes a trace big: bytes by kind of event", {
 		"gander go footprint trace.out",
 		"gander go footprint --json trace.out",
@@ -19,7 +19,7 @@ static int run(int argc, char **argv)
 	struct go_args a = GO_ARGS_INIT;
 	const struct opt opts[] = { GO_OPT_JSON(a), { OPT_END } };
 	struct err err = ERR_INIT;
-	int n = opt_parse(&verb_go_footprint, opts, argc, argv, &err), i, r, status = CLI_OK;
+	int n = opt_parse(&go_footprint, opts, argc, argv, &err), i, r, status = CLI_OK;
 
 	if (n < 0)
 		return cli_usage(&err);

@@ -2,7 +2,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_gc = {
+const struct verb go_gc = {
 	"go gc", "[OPTIONS] TRACE...", "pauses by cause, assists, workers' share, MMU", {
 		"gander go gc trace.out",
 		"gander go gc --json trace.out",
@@ -20,5 +20,5 @@ static int run(int argc, char **argv)
 		{ OPT_END },
 	};
 
-	return go_analyse(&verb_go_gc, types, opts, &a, argc, argv);
+	return go_analyse(&go_gc, types, opts, &a, argc, argv);
 }

@@ -2,7 +2,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_goroutines = {
+const struct verb go_goroutines = {
 	"go goroutines", "[OPTIONS] TRACE...", "where goroutines' time goes, by function", {
 		"gander go goroutines trace.out",
 		"gander go goroutines --by goroutine --function handler trace.out",
@@ -25,5 +25,5 @@ static int run(int argc, char **argv)
 		{ OPT_END },
 	};
 
-	return go_analyse(&verb_go_goroutines, types, opts, &a, argc, argv);
+	return go_analyse(&go_goroutines, types, opts, &a, argc, argv);
 }

@@ -169,7 +169,7 @@ static int say_price_first(struct go_input *in, struct err *err)
 {
 	const char *path = strstr(in->url, "/debug/pprof/trace"), *query;
 	struct buf probe = BUF_INIT;
-	int r, minor = 0;
+	int r;
 
 	if (!path)
 		return 0;
@@ -179,8 +179,8 @@ static int say_price_first(struct go_input *in, struct err *err)
 	r = url_start(in, probe.data, 60, err);
 	if (!r)
 		r = url_fill(in, 16, err);
-	if (!r && in->got.len >= 16 && sscanf(in->got.data, "go 1.%d trace", &minor) == 1)
-		say_price(minor);
+	if (!r && in->got.len >= 16 && !memcmp(in->got.data, "go 1.", 5))
+		say_price((int)strtol(in->got.data + 5, NULL, 10));
 	while (!r && !in->finished) { /* to its end, or the server would still be tracing when it is asked again */
 		buf_clear(&in->got);
 		r = url_fill(in, 1, err);

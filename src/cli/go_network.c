@@ -2,7 +2,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_network = {
+const struct verb go_network = {
 	"go network", "[OPTIONS] TRACE...", "waits for the network, by stack", {
 		"gander go network trace.out",
 		"gander go network --by function trace.out",
@@ -25,5 +25,5 @@ static int run(int argc, char **argv)
 		{ OPT_END },
 	};
 
-	return go_analyse(&verb_go_network, types, opts, &a, argc, argv);
+	return go_analyse(&go_network, types, opts, &a, argc, argv);
 }

@@ -2,7 +2,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_parallelism = {
+const struct verb go_parallelism = {
 	"go parallelism", "[OPTIONS] TRACE...", "how much ran at the same time, over time", {
 		"gander go parallelism trace.out",
 		"gander go parallelism --top 100 trace.out",
@@ -19,5 +19,5 @@ static int run(int argc, char **argv)
 		{ OPT_END },
 	};
 
-	return go_analyse(&verb_go_parallelism, types, opts, &a, argc, argv);
+	return go_analyse(&go_parallelism, types, opts, &a, argc, argv);
 }

@@ -2,7 +2,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_regions = {
+const struct verb go_regions = {
 	"go regions", "[OPTIONS] TRACE...", "user regions: latency by type, and where their time went", {
 		"gander go regions trace.out",
 		"gander go regions --name parse trace.out",
@@ -25,5 +25,5 @@ static int run(int argc, char **argv)
 		{ OPT_END },
 	};
 
-	return go_analyse(&verb_go_regions, types, opts, &a, argc, argv);
+	return go_analyse(&go_regions, types, opts, &a, argc, argv);
 }

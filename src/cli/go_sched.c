@@ -2,7 +2,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_sched = {
+const struct verb go_sched = {
 	"go sched", "[OPTIONS] TRACE...", "scheduler latency, and whether Ps were idle meanwhile", {
 		"gander go sched trace.out",
 		"gander go sched --function worker trace.out",
@@ -25,5 +25,5 @@ static int run(int argc, char **argv)
 		{ OPT_END },
 	};
 
-	return go_analyse(&verb_go_sched, types, opts, &a, argc, argv);
+	return go_analyse(&go_sched, types, opts, &a, argc, argv);
 }

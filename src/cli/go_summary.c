@@ -3,7 +3,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_summary = {
+const struct verb go_summary = {
 	"go summary", "[OPTIONS] TRACE...", "what is in a trace, and the five worst things it shows", {
 		"gander go summary trace.out",
 		"gander go summary http://127.0.0.1:6060/debug/pprof/trace?seconds=5",
@@ -17,5 +17,5 @@ static int run(int argc, char **argv)
 	const struct opt opts[] = { GO_OPT_JSON(a), { OPT_END } };
 
 	a.report = gosummary_report;
-	return go_analyse(&verb_go_summary, gosummary_types, opts, &a, argc, argv);
+	return go_analyse(&go_summary, gosummary_types, opts, &a, argc, argv);
 }

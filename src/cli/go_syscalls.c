@@ -2,7 +2,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_syscalls = {
+const struct verb go_syscalls = {
 	"go syscalls", "[OPTIONS] TRACE...", "system and cgo calls by stack", {
 		"gander go syscalls trace.out",
 		"gander go syscalls --min 1ms trace.out",
@@ -24,5 +24,5 @@ static int run(int argc, char **argv)
 		{ OPT_END },
 	};
 
-	return go_analyse(&verb_go_syscalls, types, opts, &a, argc, argv);
+	return go_analyse(&go_syscalls, types, opts, &a, argc, argv);
 }

@@ -2,7 +2,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_tasks = {
+const struct verb go_tasks = {
 	"go tasks", "[OPTIONS] TRACE...", "user tasks: latency by type, the slowest, logs", {
 		"gander go tasks trace.out",
 		"gander go tasks --task 42 trace.out",
@@ -27,5 +27,5 @@ static int run(int argc, char **argv)
 		{ OPT_END },
 	};
 
-	return go_analyse(&verb_go_tasks, types, opts, &a, argc, argv);
+	return go_analyse(&go_tasks, types, opts, &a, argc, argv);
 }

@@ -2,7 +2,7 @@
 
 static int run(int argc, char **argv);
 
-const struct verb verb_go_threads = {
+const struct verb go_threads = {
 	"go threads", "[OPTIONS] TRACE...", "what each thread did", {
 		"gander go threads trace.out",
 	}, run,
@@ -18,5 +18,5 @@ static int run(int argc, char **argv)
 		{ OPT_END },
 	};
 
-	return go_analyse(&verb_go_threads, types, opts, &a, argc, argv);
+	return go_analyse(&go_threads, types, opts, &a, argc, argv);
 }

@@ -4,10 +4,28 @@
 #include <stdio.h>
 #include <string.h>
 
-extern const struct verb go_events;
+extern const struct verb go_summary, go_events, go_goroutines, go_blocked, go_network, go_sched, go_syscalls, go_gc, go_tasks,
+	go_regions, go_threads, go_parallelism, go_churn, go_footprint, go_anonymize, go_diff, go_check, go_export;
 
 static const struct verb *const subs[] = {
+	&go_summary,
 	&go_events,
+	&go_goroutines,
+	&go_blocked,
+	&go_network,
+	&go_sched,
+	&go_syscalls,
+	&go_gc,
+	&go_tasks,
+	&go_regions,
+	&go_threads,
+	&go_parallelism,
+	&go_churn,
+	&go_footprint,
+	&go_anonymize,
+	&go_diff,
+	&go_check,
+	&go_export,
 	NULL,
 };
 
@@ -20,7 +38,7 @@ static void usage(FILE *out)
 {
 	int i;
 
-	fprintf(out, "usage: gander go VERB TRACE...\n\nTRACE is a file or '-' for standard input.\n\n");
+	fprintf(out, "usage: gander go VERB TRACE...\n\nTRACE is a file, '-' for standard input, or http://HOST/debug/pprof/trace?seconds=5.\n\n");
 	for (i = 0; subs[i]; i++)
 		fprintf(out, "  %-11s  %s\n", sub_name(subs[i]), subs[i]->summary);
 	fprintf(out, "\n'gander go VERB --help' explains a verb and ends with examples.\n");
@@ -50,6 +68,6 @@ const struct verb verb_go = {
 	.name = "go",
 	.args = "VERB TRACE...",
 	.summary = "what a Go execution trace tells: events, goroutines, waits",
-	.examples = { "gander go events trace.out" },
+	.examples = { "gander go summary trace.out", "gander go events trace.out" },
 	.run = run,
 };

@@ -630,7 +630,6 @@ int goanon_run(int64_t (*read)(void *arg, void *to, size_t size), void *arg, FIL
 	struct anon a = { .o = o, .out = out };
 	struct goraw_visitor v = { &a, on_version, on_batch, NULL };
 	struct tee t = { .read = read, .arg = arg };
-	unsigned version = 0;
 	int r = 0;
 
 	while (t.have < sizeof(t.head)) {
@@ -640,7 +639,7 @@ int goanon_run(int64_t (*read)(void *arg, void *to, size_t size), void *arg, FIL
 			break;
 		t.have += (size_t)n;
 	}
-	if (t.have == 16 && sscanf(t.head, "go 1.%2u", &version) == 1 && version < 22)
+	if (t.have == 16 && goraw_version(t.head) && goraw_version(t.head) < 22)
 		r = run_v1(&a, &t, err);
 	else
 		r = goraw_walk(read_tee, &t, &v, err);

@@ -1,6 +1,5 @@
 #include "export/goraw.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +53,15 @@ bool goraw_varint(const uint8_t **p, const uint8_t *end, uint64_t *v)
 			return true;
 	}
 	return false;
+}
+
+unsigned goraw_version(const void *head)
+{
+	const char *h = head;
+
+	if (memcmp(h, "go 1.", 5) || h[5] < '0' || h[5] > '9' || h[6] < '0' || h[6] > '9' || memcmp(h + 7, " trace\0\0\0", 9))
+		return 0;
+	return (unsigned)(h[5] - '0') * 10 + (unsigned)(h[6] - '0');
 }
 
 struct in {
@@ -234,9 +242,8 @@ static int walk_v1(struct in *in, const struct goraw_visitor *v, struct err *err
 int goraw_walk(goraw_read_fn *read, void *arg, const struct goraw_visitor *v, struct err *err)
 {
 	struct in in = { .read = read, .arg = arg, .cap = BUFFER };
-	unsigned version = 0;
-	char head[17];
-	int r, used = 0;
+	unsigned version;
+	int r;
 
 	in.buf = malloc(BUFFER);
 	if (!in.buf)
@@ -245,10 +252,9 @@ int goraw_walk(goraw_read_fn *read, void *arg, const struct goraw_visitor *v, st
 		r = in.failed ? broken(&in, "a header", err) : err_set(err, -EPROTO, "not a Go execution trace: shorter than its header");
 		goto out;
 	}
-	memcpy(head, in.buf, 16);
-	head[16] = 0;
+	version = goraw_version(in.buf);
 	in.at = 16;
-	if (sscanf(head, "go 1.%2u trace%n", &version, &used) != 1 || used != 13 || head[13] || head[14] || head[15]) {
+	if (!version) {
 		r = err_set(err, -EPROTO, "not a Go execution trace");
 		goto out;
 	}
