@@ -60,7 +60,18 @@ func (c *class) emit(ctx context.Context, p *piece, n int, size int) {
 			return
 		}
 	}
-	c.emitSlow(ctx, on, p, n, size)
+	c.emitSlow(ctx, on, p, n, size, 0)
+}
+
+// emitCut is emit for a payload that may have been cut already.
+//
+//go:noinline
+func (c *class) emitCut(ctx context.Context, p *piece, n int, size int, cut bool) {
+	mark := uint64(0)
+	if cut {
+		mark = region.EventCut
+	}
+	c.emitSlow(ctx, atomic.LoadUint32(c.on), p, n, size, mark)
 }
 
 // write puts an event into the channel, opening packets as it must, or counts it as lost. The extra is not nil when the context asks
@@ -97,7 +108,7 @@ func (c *class) write(ch uint32, p *piece, what uint64, x *extra) {
 // emitSlow is everything but the plain case: several recordings, filters, counting, spans, keys, stacks, large events.
 //
 //go:noinline
-func (c *class) emitSlow(ctx context.Context, on uint32, p *piece, n int, size int) {
+func (c *class) emitSlow(ctx context.Context, on uint32, p *piece, n int, size int, cut uint64) {
 	var span, key uint64
 	if ctx != nil {
 		span, key = contextIDs(ctx)
@@ -112,14 +123,14 @@ func (c *class) emitSlow(ctx context.Context, on uint32, p *piece, n int, size i
 			c.count(ch, &by)
 			continue
 		}
-		c.record(ch, p, n, size, span, key)
+		c.record(ch, p, n, size, span, key, cut)
 	}
 }
 
 //go:noinline
-func (c *class) record(ch uint32, p *piece, n int, size int, span, key uint64) {
+func (c *class) record(ch uint32, p *piece, n int, size int, span, key, cut uint64) {
 	mask := channel(ch).Context & region.CtxAll
-	what := uint64(c.id) | uint64(mask&31)<<whatMask | uint64(n)<<whatPieces
+	what := uint64(c.id) | cut | uint64(mask&31)<<whatMask | uint64(n)<<whatPieces
 	x := extra{span: span, key: key}
 	total := size + 8 + int(contextSize[mask&31])
 	if mask&ctxStack != 0 {
@@ -133,8 +144,8 @@ func (c *class) record(ch uint32, p *piece, n int, size int, span, key uint64) {
 			return
 		}
 		what |= region.EventCut
-		atomic.AddUint64(&channel(ch).Slot[0].Cut, 1)
 	}
+	countCut(ch, what)
 	c.write(ch, p, what|uint64(total)<<whatSize, &x)
 }
 
@@ -166,9 +177,15 @@ func (c *class) recordStack(ch uint32, p *piece, n int, total int, what uint64, 
 			return
 		}
 		what |= region.EventCut
+	}
+	countCut(ch, what)
+	c.write(ch, &all[0], what+1<<whatPieces|uint64(total)<<whatSize, x)
+}
+
+func countCut(ch uint32, what uint64) {
+	if what&region.EventCut != 0 {
 		atomic.AddUint64(&channel(ch).Slot[0].Cut, 1)
 	}
-	c.write(ch, &all[0], what+1<<whatPieces|uint64(total)<<whatSize, x)
 }
 
 // cutPieces shortens variable fields until an event of total bytes has at most EventMax, and returns its new size; 0 when the

@@ -190,6 +190,20 @@ func makeRegion() string {
 	return ""
 }
 
+// spanSeed makes this process's span ids its own.
+var spanSeed = randomSeed()
+
+func randomSeed() uint64 {
+	var b [8]byte
+	if n, _, _ := syscall.RawSyscall(sysGetrandom, uintptr(unsafe.Pointer(&b[0])), 8, 0); n != 8 {
+		return uint64(time.Now().UnixNano()) ^ uint64(syscall.Getpid())<<40
+	}
+	return le64(b[:])
+}
+
+// monotonic is a clock for durations, in nanoseconds.
+func monotonic() int64 { return nanotime() }
+
 // regionPath is the file's path, for tests and for taking it back when the start fails.
 var regionPath string
 
