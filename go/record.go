@@ -302,6 +302,9 @@ func (r Record) Attrs(attrs ...Attr) Record {
 	return r
 }
 
+// Buffer is where the event was built: buf, or what it grew into. It may be used again once the event is committed.
+func (r Record) Buffer() []byte { return r.b }
+
 // Commit records the event. It says whether what was put is what the class's fields are: an event that is not is dropped, for nobody could
 // read it. An event that is too large is cut and marked.
 func (r Record) Commit() bool { return r.commit(nil) }
