@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"gander.internal/gander"
-	"gander.internal/gander/internal/region"
+	format "gander.internal/gander/internal/region"
 	"gander.internal/gander/internal/regiontest"
 )
 
@@ -31,7 +31,7 @@ func TestBridge(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	r.Enable(0, regiontest.Config{Context: region.CtxSpan | region.CtxGoid, Packets: 8, Include: []string{"trace.*"}})
+	r.Enable(0, regiontest.Config{Context: format.CtxSpan | format.CtxGoid, Packets: 8, Include: []string{"trace.*"}})
 	var out bytes.Buffer
 	tracing := rt.Start(&out) == nil
 	ctx, tk := NewTask(context.Background(), "order")
