@@ -1,0 +1,148 @@
+#include "collect/collect_clock.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#define LONG_ENOUGH_NS 10000000000ull /* from here on the recording's own span gives the better slope */
+
+static uint64_t counter(void)
+{
+#if defined(__x86_64__)
+	uint32_t lo, hi;
+
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	return (uint64_t)hi << 32 | lo;
+#elif defined(__aarch64__)
+	uint64_t v;
+
+	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(v));
+	return v;
+#else
+	return 0;
+#endif
+}
+
+static uint64_t read_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+void clock_now(struct gd_clock_sample *s, bool counter_is_mono)
+{
+	struct gd_clock_sample t;
+	uint64_t before, after;
+	int i;
+
+	/* the narrowest of a few: one may have been interrupted */
+	for (i = 0, s->width = UINT64_MAX; i < 5; i++) {
+		if (counter_is_mono) {
+			t.mono_ns = t.counter = read_ns(CLOCK_MONOTONIC);
+			t.width = 0;
+		} else {
+			before = counter();
+			t.mono_ns = read_ns(CLOCK_MONOTONIC);
+			after = counter();
+			t.width = after - before;
+			t.counter = before + t.width / 2;
+		}
+		t.boot_ns = read_ns(CLOCK_BOOTTIME);
+		if (t.width < s->width)
+			*s = t;
+	}
+}
+
+void clock_start(struct clock_line *l, bool counter_is_mono)
+{
+	uint64_t a, r, b, best = UINT64_MAX;
+	int i;
+
+	memset(l, 0, sizeof(*l));
+	l->counter_is_mono = counter_is_mono;
+	l->stride = 1;
+	clock_now(&l->first, counter_is_mono);
+	l->oldest = l->last = l->first;
+	for (i = 0; i < 10; i++) {
+		a = read_ns(CLOCK_MONOTONIC);
+		r = read_ns(CLOCK_REALTIME);
+		b = read_ns(CLOCK_MONOTONIC);
+		if (b - a < best) {
+			best = b - a;
+			l->real_minus_mono = r - (a + (b - a) / 2);
+		}
+	}
+}
+
+void clock_oldest(struct clock_line *l, const struct gd_clock_sample *s)
+{
+	if (l->counter_is_mono || s->counter >= l->oldest.counter || s->mono_ns >= l->oldest.mono_ns || s->width > 100000)
+		return;
+	/* A program may say what it likes: the slope that it gives must be a CPU's. */
+	if ((double)(l->first.mono_ns - s->mono_ns) / (double)(l->first.counter - s->counter) > 200 ||
+	    (double)(l->first.mono_ns - s->mono_ns) / (double)(l->first.counter - s->counter) < 0.05)
+		return;
+	l->oldest = *s;
+}
+
+void clock_sample(struct clock_line *l, const struct gd_clock_sample *s)
+{
+	uint32_t i;
+
+	if (s->counter < l->oldest.counter || s->width > 30000 || ++l->skipped < l->stride)
+		return;
+	l->skipped = 0;
+	if (l->nkept == CLOCK_KEPT) {
+		for (i = 0; i < CLOCK_KEPT / 2; i++)
+			l->kept[i] = l->kept[2 * i];
+		l->nkept = CLOCK_KEPT / 2;
+		l->stride *= 2;
+	}
+	l->kept[l->nkept++] = *s;
+}
+
+static double mono_at(const struct clock_line *l, uint64_t at)
+{
+	return (double)(int64_t)(at - l->at_counter) * l->ns_per_tick;
+}
+
+void clock_fit(struct clock_line *l)
+{
+	const struct gd_clock_sample *from;
+	uint64_t mid;
+	uint32_t i;
+	double d;
+
+	clock_now(&l->last, l->counter_is_mono);
+	if (l->counter_is_mono) {
+		l->ns_per_tick = 1;
+		l->freq_hz = 1000000000;
+		l->at_counter = l->last.counter;
+		l->at_epoch_ns = l->last.mono_ns + l->real_minus_mono;
+		return;
+	}
+	from = l->last.mono_ns - l->first.mono_ns >= LONG_ENOUGH_NS ? &l->first : &l->oldest;
+	if (l->last.counter <= from->counter || l->last.mono_ns <= from->mono_ns)
+		return;
+	l->ns_per_tick = (double)(l->last.mono_ns - from->mono_ns) / (double)(l->last.counter - from->counter);
+	l->freq_hz = (uint64_t)llround(1e9 / l->ns_per_tick);
+	/* through the recording's middle, so that rounding the frequency to whole hertz matters least */
+	mid = l->first.counter / 2 + l->last.counter / 2;
+	l->at_counter = mid;
+	l->at_epoch_ns = l->real_minus_mono + l->last.mono_ns - (uint64_t)llround((double)(l->last.counter - mid) * l->ns_per_tick);
+	l->error_ns = 0;
+	for (i = 0; i < l->nkept + 1; i++) {
+		const struct gd_clock_sample *s = i < l->nkept ? &l->kept[i] : &l->first;
+
+		d = fabs(mono_at(l, s->counter) - (double)(int64_t)(s->mono_ns + l->real_minus_mono - l->at_epoch_ns));
+		if (d > l->error_ns)
+			l->error_ns = d;
+	}
+}
+
+uint64_t clock_epoch(const struct clock_line *l, uint64_t at)
+{
+	return l->at_epoch_ns + (uint64_t)llround(mono_at(l, at));
+}

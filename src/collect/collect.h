@@ -1,0 +1,107 @@
+/* The collector: finds programs with regions, records them, counts in them, takes snapshots. Never prints, never exits; one thread.
+ * docs/collector.md says how it works, docs/recording.md what a recording is. */
+#ifndef GANDER_COLLECT_COLLECT_H
+#define GANDER_COLLECT_COLLECT_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "collect/collect_channel.h"
+#include "collect/collect_find.h"
+
+#include <signal.h>
+
+#define RECORD_PIDS_MAX 256
+
+struct record_progress {
+	unsigned programs; /* being recorded now */
+	uint64_t events, bytes, lost, elapsed_ns;
+	double rate; /* events a second, since the last call */
+};
+
+struct record_opts {
+	const char *dir;
+	const pid_t *pids;
+	int npids;
+	bool all;
+	char **cmd; /* NULL-terminated; NULL: none */
+	struct rule_list *rules;
+	const char *where; /* as given, for the manifest; NULL: none */
+	uint32_t mode, context, stack_depth, block_ms;
+	uint64_t buffer; /* bytes a program; 0: a good default */
+	uint64_t for_ns, max_size, rotate_size, rotate_ns, keep;
+	int ctf_version;
+	volatile sig_atomic_t *stop; /* set by a signal handler; ends the recording */
+	void (*note)(void *arg, const char *text);
+	void (*started)(void *arg, const char *session); /* everything that is there is being recorded */
+	void (*progress)(void *arg, const struct record_progress *p); /* twice a second; NULL: none */
+	void *arg;
+};
+
+struct record_result {
+	unsigned programs, problems;
+	uint64_t events, bytes, elapsed_ns;
+	uint64_t lost, lost_full, lost_nested, lost_slot, lost_other, lost_overwritten, lost_damaged, lost_disk, cut;
+	double clock_error_ns;
+	bool stopped_early;    /* a full disk or another failure: `why` */
+	char why[480];
+	int cmd_status;        /* of the command, as wait(2) gives it */
+	char session[33];
+};
+
+/* Runs a recording from beginning to end. 0 also when data was lost: result says so. */
+int record_run(const struct record_opts *opts, struct record_result *result, struct err *err);
+
+/* Talks to a running recording by the start of its session id, or its directory. request: "add GLOB", "remove GLOB", "status", "stop". The
+ * answer is put into reply. */
+int record_ask(const char *session, const char *request, struct buf *reply, struct err *err);
+
+struct snapshot_opts {
+	const char *dir;
+	const pid_t *pids;
+	int npids;
+	uint64_t last_ns; /* 0: all that is there */
+	int ctf_version;
+};
+struct snapshot_result {
+	unsigned programs;
+	uint64_t events, bytes, overwritten, lost;
+	char note[480]; /* what could not be read */
+};
+int snapshot_run(const struct snapshot_opts *opts, struct snapshot_result *result, struct err *err);
+
+struct count_row {
+	char program[32];
+	pid_t pid;
+	char event[GD_NAME_MAX + 1];
+	char key[64]; /* "" without a field */
+	uint64_t count;
+};
+struct count_table {
+	struct count_row *v;
+	unsigned n, cap;
+	uint64_t lost;
+};
+struct count_opts {
+	const pid_t *pids;
+	int npids;
+	bool all;
+	struct rule_list *rules; /* with count set; their filters load the key */
+	bool by_field;
+	uint64_t for_ns, interval_ns;
+	volatile sig_atomic_t *stop;
+	void (*note)(void *arg, const char *text);
+	void (*table)(void *arg, const struct count_table *t, uint64_t elapsed_ns, bool last);
+	void *arg;
+};
+/* Counts until told to stop; returns how many things could not be set up, or -Exxx. */
+int count_run(const struct count_opts *opts, struct err *err);
+
+/* Names and numbers from the command line into pids. */
+int targets_resolve(const char *const *names, int n, pid_t pids[RECORD_PIDS_MAX], struct err *err);
+
+/* Recording directories. */
+int recording_make_dir(const char *dir, struct err *err); /* made, or empty */
+void session_new(uint8_t session[16], char text[33]);
+void session_text(const uint8_t session[16], char text[33]);
+
+#endif

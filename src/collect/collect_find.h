@@ -1,0 +1,49 @@
+/* Where regions are: in the tmpfs directories of this mount namespace, and in the mappings of processes (as root of all, in
+ * containers too). One thread; nothing is kept between calls. */
+#ifndef GANDER_COLLECT_FIND_H
+#define GANDER_COLLECT_FIND_H
+
+#include "collect/collect_region.h"
+
+enum found_kind {
+	FOUND_REGION,  /* region is set */
+	FOUND_REFUSED, /* a file that is none: why says it */
+	FOUND_OFF,     /* a program that could make no region: why */
+};
+
+struct found {
+	enum found_kind kind;
+	struct region *region; /* the receiver may take it and put NULL here */
+	pid_t pid;             /* who maps it, as seen here; 0: nobody that can be seen */
+	bool dead;
+	int code;              /* of the refusal, -Exxx */
+	char path[300];
+	char why[480];
+};
+
+struct find {
+	struct found *v;
+	unsigned n, cap;
+	unsigned denied; /* processes whose mappings may not be read */
+	/* Regions that are known already are passed over. NULL: none. */
+	bool (*known)(void *arg, dev_t dev, ino_t ino);
+	void *known_arg;
+	bool writable; /* open them for recording */
+};
+
+void find_done(struct find *f);
+/* All of this user; as root of all users and containers. quick: of the processes, only those in other mount namespaces are
+ * looked at (root), so programs that are off and pids that only a mapping tells are missing. */
+int find_all(struct find *f, bool quick, struct err *err);
+/* Those of one process. 0 with n == 0: it has none. -ESRCH: no such process; -EPERM: somebody else's. */
+int find_pid(struct find *f, pid_t pid, struct err *err);
+
+/* Processes by name: command name or the executable's last part. Returns their number, at most cap. */
+int find_named(const char *name, pid_t *pids, int cap, struct err *err);
+/* The tmpfs directories where regions may be, absolute paths. Returns their number. */
+int find_dirs(char dirs[][64], int cap);
+
+bool proc_comm(pid_t pid, char *to, size_t len);
+uid_t proc_uid(pid_t pid); /* (uid_t)-1: gone */
+
+#endif

@@ -1,0 +1,79 @@
+/* A running recording; record.c drives it, manifest.c writes it down. */
+#ifndef GANDER_COLLECT_RECORD_H
+#define GANDER_COLLECT_RECORD_H
+
+#include "base/map.h"
+#include "collect/collect.h"
+#include "collect/collect_out.h"
+
+#define PROGRAMS_MAX 4096
+#define PROBLEMS_MAX 1000
+
+struct totals {
+	uint64_t events, bytes, cut;
+	uint64_t lost[GD_LOST_REASONS], overwritten, damaged, disk;
+};
+
+enum program_state { PROGRAM_RUNNING, PROGRAM_EXITED, PROGRAM_KILLED, PROGRAM_ENDED };
+
+struct program {
+	struct region *r;
+	struct channel ch;
+	struct out out;
+	pid_t pid;
+	int pidfd;
+	enum program_state state;
+	int status; /* exit status or signal */
+	bool born;  /* set up by itself */
+	struct gd_clock_sample since, until;
+	uint64_t last_flush_ns, last_alive_ns, last_sample_ns;
+	struct totals base; /* when the running chunk began */
+};
+
+struct problem {
+	pid_t pid;
+	char program[32], class_name[GD_NAME_MAX + 1], text[400];
+};
+
+struct record {
+	const struct record_opts *o;
+	struct rule_list rules;
+	bool rule_matched[RULE_LIST_MAX];
+	uint8_t session[16];
+	char session_text[33];
+	char dir[4096]; /* where traces go now: o->dir, or its running chunk */
+	unsigned chunk, chunk_programs;
+	uint64_t chunk_start_ns, chunk_start_bytes;
+	struct clock_line clock, mono; /* of programs that use the CPU's counter, and of the others */
+	struct program *prog[PROGRAMS_MAX];
+	unsigned nprog, seen;
+	struct map known; /* regions that are recorded or passed over */
+	struct problem *problem;
+	unsigned nproblem;
+	struct buf ended;       /* JSON of programs that are gone, in this chunk */
+	unsigned nended, ended_dropped;
+	struct totals gone, gone_chunk; /* of programs that are gone: whole recording, this chunk */
+	uint64_t gone_trace_bytes;
+	uint64_t start_ns, start_epoch_ns, last_manifest_ns, last_progress_ns, last_events, rescan_until_ns, last_scan_ns;
+	uint64_t interval_ns;
+	int inotify_fd, control_fd, cmd_pidfd;
+	pid_t cmd_pid;
+	bool cmd_done, ending, failed;
+	int cmd_status;
+	char why[480];
+};
+
+struct clock_line *clock_of(struct record *rec, const struct region *r);
+void program_totals(const struct program *p, struct totals *t);
+void totals_add(struct totals *to, const struct totals *from);
+void totals_sub(struct totals *to, const struct totals *base);
+uint64_t totals_lost(const struct totals *t);
+
+/* One program as an object. */
+void manifest_program(struct buf *out, struct record *rec, const struct program *p, bool first);
+/* gander.json of the recording or its running chunk, replaced by rename. */
+int manifest_write(struct record *rec, bool final, struct err *err);
+/* Of a rotated recording: DIR/gander.json, which names the chunks first .. rec->chunk. */
+int manifest_chunks(struct record *rec, unsigned first, bool final, struct err *err);
+
+#endif

@@ -1,0 +1,275 @@
+#include "collect/collect_out.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The directory's name: the program's, as far as it is fit for a file name, its pid, and a number when that is taken. */
+static int name_dir(struct out *o, const char *recording, const char *comm, pid_t pid, char *path, size_t cap, struct err *err)
+{
+	char clean[32];
+	size_t i;
+	int n;
+
+	for (i = 0; comm[i] && i < sizeof(clean) - 1; i++)
+		clean[i] = (comm[i] >= '0' && comm[i] <= '9') || (comm[i] >= 'a' && comm[i] <= 'z') || (comm[i] >= 'A' && comm[i] <= 'Z') ||
+					   comm[i] == '_' || comm[i] == '-' || (comm[i] == '.' && i) ? comm[i] : '_';
+	clean[i] = 0;
+	for (n = 1; n < 100000; n++) {
+		if (n == 1)
+			snprintf(o->dir, sizeof(o->dir), "%s-%d", *clean ? clean : "program", (int)pid);
+		else
+			snprintf(o->dir, sizeof(o->dir), "%s-%d-%d", *clean ? clean : "program", (int)pid, n);
+		if (snprintf(path, cap, "%s/ctf/%s", recording, o->dir) >= (int)cap)
+			return err_set(err, -ENAMETOOLONG, "the path '%.100s...' is too long", recording);
+		if (mkdir(path, 0700) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return err_set(err, -errno, "cannot make '%s': %m", path);
+	}
+	return err_set(err, -EEXIST, "too many programs called '%s' in '%s'", clean, recording);
+}
+
+int out_open(struct out *o, const char *recording, const struct region *r, pid_t pid, const struct clock_line *clock, uint64_t begin,
+	     int version, struct err *err)
+{
+	struct ctf_writer_opts opts = { 0 };
+	char path[4096];
+	int res;
+
+	memset(o, 0, sizeof(*o));
+	res = name_dir(o, recording, r->head.comm, pid, path, sizeof(path), err);
+	if (res < 0)
+		return res;
+	opts.dir = path;
+	opts.version = version;
+	opts.pid = r->head.pid;
+	opts.procname = r->head.comm;
+	opts.exe = r->head.exe;
+	opts.agent = r->head.agent;
+	opts.start_ns = clock_epoch(clock, begin);
+	memcpy(opts.boot_id, r->head.boot_id, sizeof(opts.boot_id));
+	o->begin = begin;
+	res = ctf_writer_open(&o->w, &opts, err);
+	if (res == 0)
+		res = ctf_writer_clock(o->w, clock->freq_hz, clock->at_counter, clock->at_epoch_ns, err);
+	if (res < 0) {
+		ctf_writer_free(o->w);
+		o->w = NULL;
+	}
+	return res;
+}
+
+int out_clock(struct out *o, const struct clock_line *clock, struct err *err)
+{
+	int res = o->w ? ctf_writer_clock(o->w, clock->freq_hz, clock->at_counter, clock->at_epoch_ns, err) : 0;
+
+	return res < 0 || !o->w ? res : ctf_writer_sync(o->w, err);
+}
+
+int out_classes(struct out *o, const struct channel *ch, struct err *err)
+{
+	uint32_t i;
+	int res;
+
+	for (i = 0; i < ch->r->nclasses; i++) {
+		const struct rclass *cl = ch->r->cls[i];
+
+		if (ch->setup[i] != SETUP_ON || cl->state != RCLASS_OK || o->class_written[i / 8] >> (i % 8) & 1)
+			continue;
+		res = ctf_writer_class(o->w, i, cl->desc, cl->desc_len, err);
+		if (res < 0)
+			return res;
+		o->class_written[i / 8] |= (uint8_t)(1u << (i % 8));
+	}
+	return 0;
+}
+
+static int stream_of(struct out *o, const struct channel *ch, unsigned slot, struct err *err)
+{
+	int res;
+
+	if (!o->stream[slot]) {
+		res = ctf_stream_open(o->w, ch->context, slot, o->begin, err);
+		if (res < 0)
+			return res;
+		o->stream[slot] = res + 1;
+	}
+	return o->stream[slot] - 1;
+}
+
+static uint64_t lost_here(struct out *o, unsigned slot, uint64_t lost)
+{
+	lost = lost > o->base_lost[slot] ? lost - o->base_lost[slot] : 0;
+	if (lost > o->last_lost[slot])
+		o->last_lost[slot] = lost;
+	return o->last_lost[slot];
+}
+
+int out_piece(struct out *o, const struct channel *ch, const struct piece *p, const void *data, struct err *err)
+{
+	struct ctf_piece c = { .begin = p->begin, .end = p->end, .len = p->len, .fd = -1 };
+	int stream;
+
+	if (!p->len)
+		return 0;
+	stream = stream_of(o, ch, p->slot, err);
+	if (stream < 0)
+		return stream;
+	c.discarded = lost_here(o, p->slot, p->lost);
+	c.data = data ? data : ch->r->map + packet_offset(p->packet) + p->off;
+	return ctf_stream_append(o->w, stream, &c, err);
+}
+
+int out_close(struct out *o, const struct channel *ch, uint64_t end, struct err *err)
+{
+	int res = 0, stream;
+	unsigned s;
+
+	for (s = 0; s < GD_SLOTS && o->w; s++) {
+		uint64_t lost = slot_lost(&ch->slot[s]);
+
+		if (!o->stream[s] && lost <= o->base_lost[s])
+			continue;
+		stream = stream_of(o, ch, s, err);
+		if (stream < 0) {
+			res = stream;
+			break;
+		}
+		stream = ctf_stream_close(o->w, stream, end, lost_here(o, s, lost), err);
+		if (stream < 0)
+			res = stream;
+	}
+	if (res == 0 && o->w)
+		res = ctf_writer_sync(o->w, err);
+	ctf_writer_free(o->w);
+	o->w = NULL;
+	return res;
+}
+
+uint64_t out_bytes(const struct out *o)
+{
+	return o->w ? ctf_writer_bytes(o->w) : 0;
+}
+
+size_t event_size(const struct region *r, uint32_t context, const uint8_t *data, size_t len)
+{
+	static const struct {
+		uint32_t bit;
+		uint8_t size;
+	} fixed[] = { { GD_CTX_TID, 4 }, { GD_CTX_GOID, 8 }, { GD_CTX_CPU, 2 }, { GD_CTX_SPAN, 8 }, { GD_CTX_KEY, 8 } };
+	const struct rclass *cl;
+	struct gd_desc d;
+	struct gd_field f;
+	size_t used = 8, i;
+	ptrdiff_t size;
+
+	if (len < 8)
+		return 0;
+	i = gd_load16(data) & GD_EVENT_ID_MASK;
+	cl = i < r->nclasses ? r->cls[i] : NULL;
+	if (!cl || cl->state != RCLASS_OK || gd_desc_parse(&d, cl->desc, cl->desc_len) < 0)
+		return 0;
+	for (i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
+		if (context & fixed[i].bit)
+			used += fixed[i].size;
+	if (context & GD_CTX_STACK) {
+		if (len < used + 2)
+			return 0;
+		used += 2 + 8u * gd_load16(data + used);
+	}
+	while (used <= len && gd_desc_field(&f, &d.fields, d.end)) {
+		size = gd_value_size(f.type_at, d.end, data + used, len - used);
+		if (size < 0)
+			return 0;
+		used += (size_t)size;
+	}
+	return used <= len ? used : 0;
+}
+
+/* Leaves out the events before `since`; how many stay is counted by walking over them. */
+static void cut_front(const struct channel *ch, struct piece *p, const uint8_t *packet, uint64_t since)
+{
+	const struct gd_packet *head = (const struct gd_packet *)packet;
+	size_t size;
+
+	while (p->len >= 8 && p->events) {
+		p->begin = gd_load64(packet + p->off) >> 16 | head->time_high << 48;
+		if (p->begin >= since)
+			return;
+		size = event_size(ch->r, ch->context, packet + p->off, p->len);
+		if (!size)
+			return;
+		p->off += (uint32_t)size;
+		p->len -= (uint32_t)size;
+		p->events--;
+	}
+}
+
+static int chain_out(struct out *o, struct channel *ch, unsigned s, uint8_t *copy, uint64_t since, bool count_front, struct err *err)
+{
+	const struct gd_packet *head = (const struct gd_packet *)copy;
+	struct slot_pos *pos = &ch->slot[s];
+	uint64_t next = pos->next_event, before = pos->overwritten;
+	uint32_t list[GD_PACKETS_MAX], start;
+	unsigned n = channel_chain(ch, s, list), i;
+	bool any = false;
+	int res;
+
+	for (i = 0; i < n; i++) {
+		struct piece p = { .slot = s, .packet = list[i] };
+
+		res = channel_copy_packet(ch, s, list[i], copy);
+		if (res == -EAGAIN)
+			continue; /* overwritten meanwhile: its events are a gap in the numbers */
+		if (res < 0)
+			return err_set(err, res, "cannot read '%s'", ch->r->path);
+		start = pos->packet == list[i] + 1 && pos->seq == head->seq ? pos->off : GD_PACKET_HEADER;
+		if (GD_HEAD_OFF(head->head) < start || head->first + GD_HEAD_COUNT(head->head) < next)
+			continue;
+		p.off = start;
+		p.len = GD_HEAD_OFF(head->head) - start;
+		p.events = (uint32_t)(head->first + GD_HEAD_COUNT(head->head) - (start == GD_PACKET_HEADER ? head->first : next));
+		if (start == GD_PACKET_HEADER && head->first > next)
+			pos->overwritten += head->first - next;
+		if (!any && !count_front)
+			o->base_lost[s] += pos->overwritten - before;
+		any = true;
+		next = head->first + GD_HEAD_COUNT(head->head);
+		p.end = head->last_time;
+		if (p.len >= 8)
+			p.begin = gd_load64(copy + p.off) >> 16 | head->time_high << 48;
+		if (p.end < since || p.len < 8)
+			continue;
+		cut_front(ch, &p, copy, since);
+		if (p.end < p.begin || p.begin < pos->last_time) {
+			pos->damaged += p.events;
+			continue;
+		}
+		pos->last_time = p.end;
+		p.lost = slot_lost(pos);
+		res = out_piece(o, ch, &p, copy + p.off, err);
+		if (res < 0)
+			return res;
+		pos->events += p.events;
+		pos->bytes += p.len;
+	}
+	pos->next_event = next;
+	return 0;
+}
+
+int out_chains(struct out *o, struct channel *ch, uint64_t since, bool count_front, struct err *err)
+{
+	uint8_t *copy = malloc(GD_PACKET);
+	int res = copy ? 0 : err_set(err, -ENOMEM, "out of memory");
+	unsigned s;
+
+	channel_losses(ch);
+	for (s = 0; s < ch->r->nslots && res == 0; s++)
+		res = chain_out(o, ch, s, copy, since, count_front, err);
+	free(copy);
+	return res;
+}
