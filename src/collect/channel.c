@@ -68,7 +68,7 @@ int rule_add(struct rule_list *l, const char *glob, bool exclude, int level, str
 	if (l->n == RULE_LIST_MAX)
 		return err_set(err, -ENOSPC, "more than %d patterns", RULE_LIST_MAX);
 	l->v[l->n] = (struct rule){ .exclude = exclude, .level = level < 0 ? 255 : (uint8_t)level };
-	strcpy(l->v[l->n++].glob, glob);
+	memcpy(l->v[l->n++].glob, glob, strlen(glob) + 1);
 	return 0;
 }
 
@@ -219,6 +219,13 @@ static void reclaim(struct region *r, unsigned c)
 	}
 	for (i = 0; i < r->npackets; i++)
 		if (bit_get(g->free, i) && bit_take(g->free, i))
+			packet_drop(r, g, i);
+	/* the table of values: no writer looks at it any more once its classes are off */
+	steps = load_relaxed(&g->keys_count);
+	i = load_relaxed(&g->keys_first);
+	store_relaxed(&g->keys_count, 0);
+	for (; steps && i < r->npackets; steps--, i++)
+		if (bit_get(g->granted, i) && !bit_get(g->free, i))
 			packet_drop(r, g, i);
 }
 
@@ -486,6 +493,59 @@ uint32_t channel_grant(struct channel *ch, uint32_t n)
 	ch->granted += given;
 	region_unlock_control(r);
 	return given;
+}
+
+int channel_grant_keys(struct channel *ch, uint32_t n, struct err *err)
+{
+	static const uint8_t zeros[GD_PACKET];
+	struct gd_channel *g = region_channel(ch->r, ch->c);
+	struct region *r = ch->r;
+	uint32_t i, c, run = 0, first;
+	int res;
+
+	res = region_lock_control(r);
+	if (res < 0)
+		return err_set(err, res, "'%s' is locked by another process", r->path);
+	/* from the end, where the packets that come and go are not */
+	for (i = r->npackets; i-- > 0 && run < n;) {
+		for (c = 0; c < GD_CHANNELS; c++)
+			if (bit_get(region_channel(r, c)->granted, i))
+				break;
+		run = c < GD_CHANNELS ? 0 : run + 1;
+	}
+	first = i + 1;
+	if (run < n)
+		res = err_set(err, -ENOSPC, "all %u packets of '%s' are in use by other recordings", r->npackets, r->path);
+	for (i = first; i < first + n && res == 0; i++) {
+		if (pwrite(r->fd, zeros, GD_PACKET, (off_t)packet_offset(i)) != GD_PACKET) {
+			res = err_set(err, -ENOSPC, "the tmpfs of '%s' is full", r->path);
+			break;
+		}
+		__atomic_fetch_or(bit_word(g->granted, i), 1ull << (i % 64), __ATOMIC_ACQ_REL);
+	}
+	if (res == 0) {
+		store_relaxed(&g->keys_first, first);
+		store_release(&g->keys_count, n);
+	}
+	region_unlock_control(r);
+	return res;
+}
+
+uint64_t channel_last_time(const struct channel *ch)
+{
+	struct gd_channel *g = region_channel(ch->r, ch->c);
+	uint64_t last = 0, t;
+	uint32_t cur;
+	unsigned s;
+
+	for (s = 0; s < ch->r->nslots; s++) {
+		cur = load_acquire(&g->slot[s].cur);
+		if (!cur || cur > ch->r->npackets)
+			continue;
+		t = load_relaxed(&region_packet(ch->r, cur - 1)->last_time);
+		last = t > last ? t : last;
+	}
+	return last;
 }
 
 /* Appends to the part that holds filters for ever, or finds the same bytes at one of the offsets that are in use: every

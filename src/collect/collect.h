@@ -11,6 +11,7 @@
 #include <signal.h>
 
 #define RECORD_PIDS_MAX 256
+#define CONTEXT_DEFAULT 0xffffffffu /* the thread's id in C, the goroutine's in Go */
 
 struct record_progress {
 	unsigned programs; /* being recorded now */

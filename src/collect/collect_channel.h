@@ -84,6 +84,9 @@ int channel_of_session(const struct region *r, const uint8_t session[16]);
 int channel_rules(struct channel *ch, const struct rule_list *rules, struct err *err);
 /* Gives up to n more packets. Returns how many; *ch->no_memory says that the tmpfs was full. */
 uint32_t channel_grant(struct channel *ch, uint32_t n);
+/* Count mode: n packets side by side for the table of values; zeroed, never given back while the channel lives. */
+int channel_grant_keys(struct channel *ch, uint32_t n, struct err *err);
+uint64_t channel_last_time(const struct channel *ch); /* the newest event's counter */
 uint32_t channel_free_packets(const struct channel *ch);
 /* Finds what is new: fills ch->piece in the order of each slot's events. partial: also of packets that are still written. */
 int channel_plan(struct channel *ch, bool partial, uint32_t min_partial);

@@ -69,6 +69,10 @@ void totals_add(struct totals *to, const struct totals *from);
 void totals_sub(struct totals *to, const struct totals *base);
 uint64_t totals_lost(const struct totals *t);
 
+void program_free(struct program *p);
+/* Removes what a recording that did not begin has made. */
+void recording_remove(const char *dir);
+
 /* One program as an object. */
 void manifest_program(struct buf *out, struct record *rec, const struct program *p, bool first);
 /* gander.json of the recording or its running chunk, replaced by rename. */

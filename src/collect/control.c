@@ -96,7 +96,7 @@ static int complete(const char *start, char full[33], struct err *err)
 		p[strcspn(p, "\n")] = 0;
 		if (strlen(p) != 32 || strncmp(p, start, strlen(start)) || (found && !strcmp(p, full)))
 			continue;
-		strcpy(full, p);
+		memcpy(full, p, 33);
 		found++;
 	}
 	if (in)

@@ -181,7 +181,7 @@ static int read_maps(struct find *f, struct mappings *m, pid_t pid)
 			m->cap = want;
 		}
 		m->v[m->n++] = (struct mapping){ .dev = makedev(major, minor), .ino = ino, .pid = pid, .start = start, .end = end };
-		strcpy(m->v[m->n - 1].path, p);
+		memcpy(m->v[m->n - 1].path, p, strlen(p) + 1);
 	}
 	free(line);
 	fclose(in);

@@ -148,6 +148,19 @@ static void put_streams(struct json *j, const struct program *p)
 	json_arr_end(j);
 }
 
+static void put_contexts(struct json *j, uint32_t context)
+{
+	static const char *const names[] = { "tid", "goid", "cpu", "span", "key", "stack" };
+	unsigned i;
+
+	json_key(j, "contexts");
+	json_arr(j);
+	for (i = 0; i < 6; i++)
+		if (context >> i & 1)
+			json_str(j, names[i]);
+	json_arr_end(j);
+}
+
 void manifest_program(struct buf *out, struct record *rec, const struct program *p, bool first)
 {
 	static const char *const states[] = { "running", "exited", "killed", "ended" };
@@ -178,6 +191,7 @@ void manifest_program(struct buf *out, struct record *rec, const struct program 
 	if (p->until.counter)
 		put_u64(&j, "until_ns", clock_epoch(clock_of(rec, p->r), p->until.counter));
 	put_str(&j, "trace", p->out.dir);
+	put_contexts(&j, p->ch.context);
 	put_u64(&j, "memory_bytes", (uint64_t)p->ch.granted * GD_PACKET);
 	json_key(&j, "region_damaged");
 	json_bool(&j, p->r->shrunk != 0);
@@ -206,19 +220,6 @@ static void put_rules(struct json *j, struct record *rec)
 			put_str(j, "where", rec->o->where);
 		json_obj_end(j);
 	}
-	json_arr_end(j);
-}
-
-static void put_contexts(struct json *j, uint32_t context)
-{
-	static const char *const names[] = { "tid", "goid", "cpu", "span", "key", "stack" };
-	unsigned i;
-
-	json_key(j, "contexts");
-	json_arr(j);
-	for (i = 0; i < 6; i++)
-		if (context >> i & 1)
-			json_str(j, names[i]);
 	json_arr_end(j);
 }
 
@@ -269,7 +270,6 @@ int manifest_write(struct record *rec, bool final, struct err *err)
 	if (rec->failed)
 		put_str(&j, "why", rec->why);
 	put_str(&j, "mode", rec->o->mode == GD_MODE_OVERWRITE ? "overwrite" : "discard");
-	put_contexts(&j, rec->o->context);
 	put_rules(&j, rec);
 	put_u64(&j, "start_ns", rec->start_epoch_ns);
 	put_u64(&j, final ? "end_ns" : "now_ns", rec->mono.last.mono_ns + rec->mono.real_minus_mono);

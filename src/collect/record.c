@@ -5,6 +5,7 @@
 #include "collect/collect_control.h"
 
 #include <dirent.h>
+#include <elf.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
@@ -170,7 +171,7 @@ static void look_at_classes(struct record *rec, struct program *p, uint32_t from
 	}
 }
 
-static void program_free(struct program *p)
+void program_free(struct program *p)
 {
 	channel_close(&p->ch);
 	ctf_writer_free(p->out.w);
@@ -180,12 +181,21 @@ static void program_free(struct program *p)
 	free(p);
 }
 
+static uint32_t context_for(const struct record_opts *o, unsigned language)
+{
+	uint32_t context = o->context & GD_CTX_ALL;
+
+	if (o->context == CONTEXT_DEFAULT)
+		context = language == GD_LANG_GO ? GD_CTX_GOID : language == GD_LANG_C ? GD_CTX_TID : GD_CTX_TID | GD_CTX_GOID;
+	return context | (o->stack_depth ? GD_CTX_STACK : 0);
+}
+
 /* Takes over r. born_channel: the channel that was set up for this session before; -1: none. */
 static int program_add(struct record *rec, struct region *r, pid_t pid, bool dead, int born_channel, struct err *err)
 {
 	struct channel_setup s = {
-		.mode = rec->o->mode, .context = rec->o->context, .stack_depth = rec->o->stack_depth, .block_ms = rec->o->block_ms,
-		.max_packets = most_packets(rec, r), .rules = &rec->rules,
+		.mode = rec->o->mode, .context = context_for(rec->o, r->head.language), .stack_depth = rec->o->stack_depth,
+		.block_ms = rec->o->block_ms, .max_packets = most_packets(rec, r), .rules = &rec->rules,
 	};
 	struct program *p;
 	int res;
@@ -475,12 +485,57 @@ static void base64(struct buf *to, const uint8_t *p, size_t len)
 	}
 }
 
+static bool elf_has_section(int fd, const char *name)
+{
+	Elf64_Ehdr eh;
+	Elf64_Shdr strings, sh;
+	char text[32];
+	unsigned i;
+
+	if (pread(fd, &eh, sizeof(eh), 0) != sizeof(eh) || eh.e_ident[EI_CLASS] != ELFCLASS64 || eh.e_shentsize != sizeof(sh) ||
+	    pread(fd, &strings, sizeof(strings), (off_t)(eh.e_shoff + (uint64_t)eh.e_shstrndx * sizeof(sh))) != sizeof(strings))
+		return false;
+	for (i = 0; i < eh.e_shnum; i++) {
+		memset(text, 0, sizeof(text));
+		if (pread(fd, &sh, sizeof(sh), (off_t)(eh.e_shoff + (uint64_t)i * sizeof(sh))) == sizeof(sh) &&
+		    pread(fd, text, sizeof(text) - 1, (off_t)(strings.sh_offset + sh.sh_name)) > 0 && !strcmp(text, name))
+			return true;
+	}
+	return false;
+}
+
+/* A program that is yet to be started: Go's linker leaves a mark near its beginning. 0: a script, that may start anything. */
+static unsigned command_language(const char *name)
+{
+	char text[4], path[4096], dirs[4096], *dir, *save = NULL;
+	ssize_t n = 0;
+	int fd = -1;
+
+	snprintf(dirs, sizeof(dirs), "%s", strchr(name, '/') ? "" : getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
+	if (!*dirs)
+		fd = open(name, O_RDONLY | O_CLOEXEC);
+	for (dir = strtok_r(dirs, ":", &save); dir && fd < 0; dir = strtok_r(NULL, ":", &save)) {
+		snprintf(path, sizeof(path), "%.2000s/%.2000s", dir, name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	}
+	if (fd >= 0) {
+		n = read(fd, text, 4);
+		if (n == 4 && !memcmp(text, "\177ELF", 4)) {
+			n = elf_has_section(fd, ".go.buildinfo") ? GD_LANG_GO : GD_LANG_C;
+		} else {
+			n = 0;
+		}
+		close(fd);
+	}
+	return (unsigned)n;
+}
+
 /* What GANDER_SESSION carries (struct gd_session). */
 static int session_blob(const struct record *rec, struct buf *to, struct err *err)
 {
 	struct buf b = BUF_INIT, filters = BUF_INIT;
 	struct gd_session s = {
-		.magic = GD_SESSION_MAGIC, .mode = rec->o->mode, .context = rec->o->context, .stack_depth = rec->o->stack_depth,
+		.magic = GD_SESSION_MAGIC, .mode = rec->o->mode, .context = context_for(rec->o, command_language(rec->o->cmd[0])), .stack_depth = rec->o->stack_depth,
 		.block_ms = rec->o->block_ms, .packets = BORN_PACKETS, .nrules = rec->rules.n,
 	};
 	unsigned i, k;
@@ -722,18 +777,17 @@ static void remove_tree(const char *path)
 	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
-/* A recording that did not begin leaves nothing. */
-static void remove_made(const struct record *rec)
+void recording_remove(const char *dir)
 {
 	static const char *const parts[] = { "ctf", "gander.json", ".reserve", "chunk-000001" };
 	char path[4200];
 	unsigned i;
 
 	for (i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
-		snprintf(path, sizeof(path), "%.4000s/%s", rec->o->dir, parts[i]);
+		snprintf(path, sizeof(path), "%.4000s/%s", dir, parts[i]);
 		remove_tree(path);
 	}
-	rmdir(rec->o->dir);
+	rmdir(dir);
 }
 
 static unsigned first_chunk(struct record *rec)
@@ -1100,7 +1154,7 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 	if (res < 0) {
 		while (rec->nprog)
 			program_free(rec->prog[--rec->nprog]);
-		remove_made(rec);
+		recording_remove(o->dir);
 		goto out;
 	}
 	if (o->started)

@@ -1,0 +1,322 @@
+#include "base/json.h"
+#include "base/table.h"
+#include "cli/cli_record.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct {
+	struct choice c;
+	const char *dir, *contexts, *rotate, *session;
+	struct opt_list add, remove;
+	uint64_t stack, for_ns, max_size, keep, buffer, ctf;
+	bool overwrite, block, quiet, json, stop;
+} o;
+
+static const struct opt opts[] = {
+	CHOICE_OPTS(o.c),
+	{ OPT_STR, 'o', "output", "DIR", "where the recording goes (default: gander-DATE-TIME)", &o.dir },
+	{ OPT_DURATION, 0, "for", "TIME", "stop after so long", &o.for_ns },
+	{ OPT_STR, 'c', "context", "LIST", "with every event: tid goid cpu span key (default: tid in C, goid in Go); none", &o.contexts },
+	{ OPT_U64, 0, "stack", "N", "with every event: up to N return addresses (at most 64)", &o.stack },
+	{ OPT_FLAG, 0, "overwrite", NULL, "flight recorder: keep the newest events in memory, write them at the end", &o.overwrite },
+	{ OPT_FLAG, 0, "block", NULL, "let programs wait up to 2 s for memory instead of losing events (for tests)", &o.block },
+	{ OPT_SIZE, 0, "buffer", "SIZE", "memory a program at most (default: 32M, or half of what its tmpfs has left)", &o.buffer },
+	{ OPT_SIZE, 0, "max-size", "SIZE", "stop when the recording is so large", &o.max_size },
+	{ OPT_STR, 0, "rotate", "SIZE|TIME", "begin a new chunk every 100M or 10m, readable by itself", &o.rotate },
+	{ OPT_U64, 0, "keep", "N", "with --rotate: remove all but the newest N chunks", &o.keep },
+	{ OPT_U64, 0, "ctf", "1|2", "format: CTF 1.8 (default) or CTF 2", &o.ctf },
+	{ OPT_STR, 0, "session", "ID|DIR", "speak to a running recording instead: --add, --remove, --stop", &o.session },
+	{ OPT_LIST, 0, "add", "GLOB", "with --session: record these too", &o.add },
+	{ OPT_LIST, 0, "remove", "GLOB", "with --session: record these no longer", &o.remove },
+	{ OPT_FLAG, 0, "stop", NULL, "with --session: end it", &o.stop },
+	{ OPT_FLAG, 'q', "quiet", NULL, "print errors only", &o.quiet },
+	{ OPT_FLAG, 0, "json", NULL, "print the summary as JSON", &o.json },
+	{ OPT_END },
+};
+
+static int run(int argc, char **argv);
+
+static const struct verb verb = {
+	"record",
+	"-p PID|NAME|--all [options] | [options] -- COMMAND...",
+	"record the events of running programs, or of one that it starts",
+	{ "gander record -p shop --for 10s", "gander record --all -e 'shop.*' -x 'shop.debug.*' --where 'status >= 500'",
+	  "gander record -o out -- ./program args", "gander record --overwrite -p 1234" },
+	run,
+};
+const struct verb *const verb_record = &verb;
+
+static int read_contexts(const char *list, uint32_t *ret, struct err *err)
+{
+	static const char *const names[] = { "tid", "goid", "cpu", "span", "key" };
+	const char *p = list;
+	size_t len;
+	unsigned i;
+
+	*ret = 0;
+	if (!strcmp(list, "none"))
+		return 0;
+	while (*p) {
+		len = strcspn(p, ",");
+		for (i = 0; i < 5; i++)
+			if (strlen(names[i]) == len && !memcmp(names[i], p, len))
+				break;
+		if (i == 5)
+			return err_set(err, -EINVAL, "--context: unknown context, column %zu (tid goid cpu span key, none)\n  %s\n  %*s^",
+				       (size_t)(p - list) + 1, list, (int)(p - list), "");
+		*ret |= 1u << i;
+		p += len + (p[len] == ',');
+	}
+	return 0;
+}
+
+static bool progress_shown;
+
+static void clear_progress(void)
+{
+	if (progress_shown)
+		fputs("\r\033[K", stderr);
+	progress_shown = false;
+}
+
+static void on_note(void *arg, const char *text)
+{
+	clear_progress();
+	fprintf(stderr, "gander: %s\n", text);
+}
+
+static void on_started(void *arg, const char *session)
+{
+	if (!o.quiet && !o.json)
+		fprintf(stderr, "gander: recording into %s (session %.8s)%s\n", (const char *)arg, session,
+			isatty(2) && !o.for_ns ? ", Ctrl-C ends it" : "");
+}
+
+static void on_progress(void *arg, const struct record_progress *p)
+{
+	char rate[UNIT_TEXT], events[UNIT_TEXT], bytes[UNIT_TEXT], lost[UNIT_TEXT], time[UNIT_TEXT];
+
+	fprintf(stderr, "\r\033[K%s  %u program%s  %s events  %s/s  %s  %s lost", duration_text(time, p->elapsed_ns), p->programs,
+		p->programs == 1 ? "" : "s", count_text(events, (double)p->events), count_text(rate, p->rate), bytes_text(bytes, p->bytes),
+		count_text(lost, (double)p->lost));
+	fflush(stderr);
+	progress_shown = true;
+}
+
+static const struct {
+	const char *key, *text;
+	size_t at;
+} reasons[] = {
+	{ "full", "no packet was free (a larger --buffer helps)", offsetof(struct record_result, lost_full) },
+	{ "nested", "emitted inside another event, without rseq", offsetof(struct record_result, lost_nested) },
+	{ "slot", "from CPUs or Ps beyond the region's slots", offsetof(struct record_result, lost_slot) },
+	{ "other", "the program found its region damaged", offsetof(struct record_result, lost_other) },
+	{ "overwritten", "overwritten by newer ones", offsetof(struct record_result, lost_overwritten) },
+	{ "damaged", "in damaged packets", offsetof(struct record_result, lost_damaged) },
+	{ "disk", "the disk was full", offsetof(struct record_result, lost_disk) },
+};
+
+static uint64_t reason_count(const struct record_result *r, size_t i)
+{
+	return *(const uint64_t *)((const char *)r + reasons[i].at);
+}
+
+static void summary_text(const char *dir, const struct record_result *r)
+{
+	char events[UNIT_TEXT], bytes[UNIT_TEXT], time[UNIT_TEXT];
+	size_t i;
+
+	fprintf(stderr, "gander: %llu events (%s) of %u program%s in %s: %s in %s\n", (unsigned long long)r->events,
+		count_text(events, (double)r->events), r->programs, r->programs == 1 ? "" : "s", duration_text(time, r->elapsed_ns),
+		bytes_text(bytes, r->bytes), dir);
+	if (!r->lost)
+		fprintf(stderr, "gander: lost: nothing\n");
+	else
+		fprintf(stderr, "gander: lost: %llu events\n", (unsigned long long)r->lost);
+	for (i = 0; i < sizeof(reasons) / sizeof(*reasons); i++)
+		if (reason_count(r, i))
+			fprintf(stderr, "gander:   %llu %s\n", (unsigned long long)reason_count(r, i), reasons[i].text);
+	if (r->cut)
+		fprintf(stderr, "gander: %llu events were too long and are cut\n", (unsigned long long)r->cut);
+}
+
+static void summary_json(const char *dir, const struct record_result *r)
+{
+	struct buf b = BUF_INIT;
+	struct json j;
+	size_t i;
+
+	json_init(&j, &b);
+	json_obj(&j);
+	json_key(&j, "dir");
+	json_str(&j, dir);
+	json_key(&j, "session");
+	json_str(&j, r->session);
+	json_key(&j, "programs");
+	json_u64(&j, r->programs);
+	json_key(&j, "events");
+	json_u64(&j, r->events);
+	json_key(&j, "bytes");
+	json_u64(&j, r->bytes);
+	json_key(&j, "elapsed_ns");
+	json_u64(&j, r->elapsed_ns);
+	json_key(&j, "lost");
+	json_obj(&j);
+	json_key(&j, "total");
+	json_u64(&j, r->lost);
+	for (i = 0; i < sizeof(reasons) / sizeof(*reasons); i++) {
+		json_key(&j, reasons[i].key);
+		json_u64(&j, reason_count(r, i));
+	}
+	json_obj_end(&j);
+	json_key(&j, "cut");
+	json_u64(&j, r->cut);
+	json_key(&j, "problems");
+	json_u64(&j, r->problems);
+	json_key(&j, "clock_error_ns");
+	json_f64(&j, r->clock_error_ns);
+	if (r->stopped_early) {
+		json_key(&j, "stopped");
+		json_str(&j, r->why);
+	}
+	json_obj_end(&j);
+	puts(b.data);
+	buf_done(&b);
+}
+
+static int speak(void)
+{
+	struct err err = ERR_INIT;
+	struct buf reply = BUF_INIT;
+	char request[256];
+	int i, n = o.add.n + o.remove.n + o.stop, status = CLI_OK;
+
+	for (i = 0; i < (n ? n : 1) && status == CLI_OK; i++) {
+		const char *glob = i < o.add.n ? o.add.v[i] : i - o.add.n < o.remove.n ? o.remove.v[i - o.add.n] : NULL;
+
+		if (glob && rule_check_glob(glob, &err) < 0)
+			return cli_usage(&err);
+		snprintf(request, sizeof(request), "%s%s", glob ? i < o.add.n ? "add " : "remove " : o.stop ? "stop" : "status", glob ? glob : "");
+		buf_clear(&reply);
+		if (record_ask(o.session, request, &reply, &err) < 0) {
+			status = cli_fail(&err);
+		} else if (strncmp(reply.data, "ok ", 3)) {
+			err_set(&err, -EINVAL, "%s", strncmp(reply.data, "error ", 6) ? reply.data : reply.data + 6);
+			status = cli_fail(&err);
+		} else if (!o.quiet) {
+			fprintf(stderr, "gander: %s\n", reply.data + 3);
+		}
+	}
+	buf_done(&reply);
+	return status;
+}
+
+static int read_rotate(struct record_opts *ro, struct err *err)
+{
+	struct err other = ERR_INIT;
+	size_t len = o.rotate ? strlen(o.rotate) : 0;
+
+	if (!o.rotate)
+		return 0;
+	/* "10m" is ten minutes, "10M" ten megabytes: a lower-case unit is a time */
+	if (len && (o.rotate[len - 1] == 's' || o.rotate[len - 1] == 'm' || o.rotate[len - 1] == 'h')) {
+		if (opt_duration(o.rotate, &ro->rotate_ns, &other) == 0 && ro->rotate_ns)
+			return 0;
+	} else if (opt_size(o.rotate, &ro->rotate_size, &other) == 0 && ro->rotate_size) {
+		return 0;
+	}
+	return err_set(err, -EINVAL, "--rotate: '%s' is neither a size (100M) nor a time (10m)", o.rotate);
+}
+
+static int run(int argc, char **argv)
+{
+	struct record_opts ro = { 0 };
+	struct record_result result;
+	struct err err = ERR_INIT;
+	char name[80], **cmd = NULL;
+	int n, i, status;
+
+	/* what stands behind "--" is the command, and none of its options are ours */
+	for (i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--")) {
+			cmd = argv + i + 1;
+			argv[i] = NULL;
+			argc = i;
+			break;
+		}
+	n = opt_parse(&verb, opts, argc, argv, &err);
+	if (n < 0)
+		return cli_usage(&err);
+	if (cmd && !*cmd) {
+		err_set(&err, -EINVAL, "there is no command behind '--'");
+		return cli_usage(&err);
+	}
+	if (n) {
+		err_set(&err, -EINVAL, "'%s' is no option (-p chooses a program, '--' starts one)", argv[1]);
+		return cli_usage(&err);
+	}
+	if (o.session)
+		return speak();
+	if (o.add.n || o.remove.n || o.stop) {
+		err_set(&err, -EINVAL, "--add, --remove and --stop need --session");
+		return cli_usage(&err);
+	}
+	if (!cmd && !o.c.all && !o.c.pids.n) {
+		err_set(&err, -EINVAL, "which program? -p PID, -p NAME, --all, or -- COMMAND (gander list shows what there is)");
+		return cli_usage(&err);
+	}
+	if (o.stack > GD_STACK_MAX || o.ctf > 2 || (o.buffer && o.buffer < 4 * GD_PACKET)) {
+		err_set(&err, -EINVAL, o.stack > GD_STACK_MAX ? "--stack: at most 64" : o.ctf > 2 ? "--ctf: 1 or 2" : "--buffer: at least 256k");
+		return cli_usage(&err);
+	}
+	ro.context = CONTEXT_DEFAULT;
+	if ((o.contexts && read_contexts(o.contexts, &ro.context, &err) < 0) || read_rotate(&ro, &err) < 0)
+		return cli_usage(&err);
+	if (choice_read(&o.c, NULL, &err) < 0) {
+		choice_done(&o.c);
+		return err.code == -ESRCH ? cli_fail(&err) : cli_usage(&err);
+	}
+	ro.dir = cli_new_dir(o.dir, "gander", name);
+	ro.pids = o.c.pid;
+	ro.npids = o.c.npids;
+	ro.all = o.c.all;
+	ro.cmd = cmd;
+	ro.rules = &o.c.rules;
+	ro.where = o.c.where;
+	ro.mode = o.overwrite ? GD_MODE_OVERWRITE : GD_MODE_DISCARD;
+	ro.stack_depth = (uint32_t)o.stack;
+	ro.block_ms = o.block ? 2000 : 0;
+	ro.buffer = o.buffer;
+	ro.for_ns = o.for_ns;
+	ro.max_size = o.max_size;
+	ro.keep = o.keep;
+	ro.ctf_version = o.ctf == 2 ? 2 : 1;
+	ro.stop = &cli_stop;
+	ro.note = on_note;
+	ro.started = on_started;
+	ro.progress = isatty(2) && !o.quiet ? on_progress : NULL;
+	ro.arg = (void *)ro.dir;
+	cli_catch_signals();
+	n = record_run(&ro, &result, &err);
+	clear_progress();
+	choice_done(&o.c);
+	if (n < 0)
+		return cli_fail(&err);
+	if (result.stopped_early)
+		fprintf(stderr, "gander: recording stopped early: %s; what was there is kept\n", result.why);
+	if (o.json)
+		summary_json(ro.dir, &result);
+	else if (!o.quiet)
+		summary_text(ro.dir, &result);
+	if (cmd) {
+		status = WIFSIGNALED(result.cmd_status) ? 128 + WTERMSIG(result.cmd_status) : WEXITSTATUS(result.cmd_status);
+		return status;
+	}
+	return result.stopped_early || result.lost - result.lost_overwritten || result.problems ? CLI_LOST : CLI_OK;
+}

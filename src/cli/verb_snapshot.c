@@ -1,0 +1,96 @@
+#include "base/json.h"
+#include "base/table.h"
+#include "cli/cli_record.h"
+
+#include <stdio.h>
+
+static struct {
+	struct opt_list pids;
+	const char *dir;
+	uint64_t last, ctf;
+	bool json, quiet;
+} o;
+
+static const struct opt opts[] = {
+	{ OPT_LIST, 'p', "pid", "PID|NAME", "program, by number or name; a number also of one that has died; several times", &o.pids },
+	{ OPT_STR, 'o', "output", "DIR", "where the recording goes (default: snapshot-DATE-TIME)", &o.dir },
+	{ OPT_DURATION, 0, "last", "TIME", "only what happened in the last 10s", &o.last },
+	{ OPT_U64, 0, "ctf", "1|2", "format: CTF 1.8 (default) or CTF 2", &o.ctf },
+	{ OPT_FLAG, 0, "json", NULL, "print the summary as JSON", &o.json },
+	{ OPT_FLAG, 'q', "quiet", NULL, "print errors only", &o.quiet },
+	{ OPT_END },
+};
+
+static int run(int argc, char **argv);
+
+static const struct verb verb = {
+	"snapshot",
+	"-p PID|NAME [--last TIME] [-o DIR]",
+	"save what a flight recorder (gander record --overwrite) holds now",
+	{ "gander snapshot -p shop --last 10s", "gander snapshot -p 1234 -o crash" },
+	run,
+};
+const struct verb *const verb_snapshot = &verb;
+
+static void print_json(const char *dir, const struct snapshot_result *r)
+{
+	struct buf b = BUF_INIT;
+	struct json j;
+
+	json_init(&j, &b);
+	json_obj(&j);
+	json_key(&j, "dir");
+	json_str(&j, dir);
+	json_key(&j, "programs");
+	json_u64(&j, r->programs);
+	json_key(&j, "events");
+	json_u64(&j, r->events);
+	json_key(&j, "bytes");
+	json_u64(&j, r->bytes);
+	json_key(&j, "overwritten");
+	json_u64(&j, r->overwritten);
+	json_key(&j, "lost");
+	json_u64(&j, r->lost);
+	json_obj_end(&j);
+	puts(b.data);
+	buf_done(&b);
+}
+
+static int run(int argc, char **argv)
+{
+	static pid_t pid[RECORD_PIDS_MAX];
+	struct snapshot_opts so = { 0 };
+	struct snapshot_result r;
+	struct err err = ERR_INIT;
+	char name[80], bytes[UNIT_TEXT];
+	int n = opt_parse(&verb, opts, argc, argv, &err);
+
+	if (n > 0)
+		err_set(&err, -EINVAL, "'%s' is no option (-p chooses a program)", argv[1]);
+	if (n)
+		return cli_usage(&err);
+	if (!o.pids.n || o.ctf > 2) {
+		err_set(&err, -EINVAL, o.ctf > 2 ? "--ctf: 1 or 2" : "which program? -p PID or -p NAME (gander list shows what there is)");
+		return cli_usage(&err);
+	}
+	n = targets_resolve(o.pids.v, o.pids.n, pid, &err);
+	if (n < 0)
+		return cli_fail(&err);
+	so.dir = cli_new_dir(o.dir, "snapshot", name);
+	so.pids = pid;
+	so.npids = n;
+	so.last_ns = o.last;
+	so.ctf_version = o.ctf == 2 ? 2 : 1;
+	cli_catch_signals();
+	if (snapshot_run(&so, &r, &err) < 0)
+		return cli_fail(&err);
+	if (*r.note)
+		fprintf(stderr, "gander: %s\n", r.note);
+	if (o.json)
+		print_json(so.dir, &r);
+	else if (!o.quiet)
+		fprintf(stderr, "gander: %llu events of %u program%s in %s (%s); %llu older ones were overwritten, %llu lost\n",
+			(unsigned long long)r.events, r.programs, r.programs == 1 ? "" : "s", so.dir, bytes_text(bytes, r.bytes),
+			(unsigned long long)r.overwritten, (unsigned long long)r.lost);
+	return r.lost || *r.note ? CLI_LOST : CLI_OK;
+}

@@ -1,0 +1,182 @@
+/* What a flight recorder holds now. Nothing is switched, locked or freed: the same reading works while the program runs, when it is
+ * stopped, and when it has died. */
+#include "base/json.h"
+#include "collect/collect_record.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct snap {
+	const struct snapshot_opts *o;
+	struct snapshot_result *res;
+	struct record rec; /* for the manifest and the clocks */
+};
+
+/* The channel that holds most: one in overwrite mode, else (a recording whose collector has died) any that is on. */
+static int pick_channel(const struct region *r)
+{
+	int c, any = -1;
+
+	for (c = 0; c < (int)GD_CHANNELS; c++) {
+		const struct gd_channel *g = region_channel(r, (unsigned)c);
+
+		if (g->state != GD_CHANNEL_ON || g->mode == GD_MODE_COUNT)
+			continue;
+		if (g->mode == GD_MODE_OVERWRITE)
+			return c;
+		any = c;
+	}
+	return any;
+}
+
+static int take(struct snap *s, struct region *r, pid_t pid, bool dead, struct err *err)
+{
+	struct program *p;
+	uint64_t since = 0;
+	struct totals t;
+	uint32_t i;
+	int c = pick_channel(r), res;
+
+	if (c < 0) {
+		region_close(r);
+		return err_set(err, -ENOENT, "process %d has no flight recorder (gander record --overwrite -p %d starts one)", (int)pid, (int)pid);
+	}
+	if (s->rec.nprog == PROGRAMS_MAX) {
+		region_close(r);
+		return 0;
+	}
+	p = calloc(1, sizeof(*p));
+	if (!p) {
+		region_close(r);
+		return err_set(err, -ENOMEM, "out of memory");
+	}
+	p->r = r;
+	p->pid = pid;
+	p->pidfd = -1;
+	p->state = dead ? PROGRAM_ENDED : PROGRAM_RUNNING;
+	s->rec.prog[s->rec.nprog++] = p;
+	res = channel_open_dead(&p->ch, r, (unsigned)c, err);
+	if (res < 0)
+		return res;
+	p->since = r->head.start;
+	clock_oldest(clock_of(&s->rec, r), &r->head.start);
+	clock_fit(clock_of(&s->rec, r));
+	if (s->o->last_ns) {
+		struct clock_line *l = clock_of(&s->rec, r);
+		uint64_t ticks = (uint64_t)((double)s->o->last_ns / l->ns_per_tick);
+
+		/* a dead program's last seconds end with its last event, not now */
+		since = dead ? channel_last_time(&p->ch) : l->last.counter;
+		since = since > ticks ? since - ticks : 0;
+		p->since.counter = since;
+	}
+	if (region_classes(r) < 0)
+		return err_set(err, -ENOMEM, "out of memory");
+	for (i = 0; i < r->nclasses; i++) /* whatever was recorded may be among what is there */
+		p->ch.setup[i] = r->cls[i]->state == RCLASS_OK ? SETUP_ON : SETUP_NONE;
+	res = out_open(&p->out, s->rec.dir, r, pid, clock_of(&s->rec, r), p->since.counter, s->o->ctf_version, err);
+	if (res == 0)
+		res = out_classes(&p->out, &p->ch, err);
+	if (res == 0)
+		res = out_chains(&p->out, &p->ch, since, false, err);
+	if (res < 0)
+		return res;
+	p->until = clock_of(&s->rec, r)->last;
+	s->res->bytes += out_bytes(&p->out);
+	res = out_close(&p->out, &p->ch, p->until.counter, err);
+	program_totals(p, &t);
+	s->res->programs++;
+	s->res->events += t.events;
+	s->res->overwritten += t.overwritten;
+	s->res->lost += totals_lost(&t) - t.overwritten;
+	return res;
+}
+
+/* The pid as the program says it: for one that has died, and whose mapping is gone. */
+static int take_dead(struct snap *s, pid_t pid, struct err *err)
+{
+	struct find f = { 0 };
+	unsigned i, n = 0;
+	int res = 0;
+
+	find_all(&f, true, NULL);
+	for (i = 0; i < f.n && res == 0; i++) {
+		struct region *r = f.v[i].region;
+
+		if (f.v[i].kind != FOUND_REGION || !f.v[i].dead || r->head.pid != (uint32_t)pid)
+			continue;
+		f.v[i].region = NULL;
+		res = take(s, r, pid, true, err);
+		n++;
+	}
+	find_done(&f);
+	if (res == 0 && !n)
+		res = err_set(err, -ESRCH, "no process %d, and none of that number has left anything", (int)pid);
+	return res;
+}
+
+static int take_pid(struct snap *s, pid_t pid, struct err *err)
+{
+	struct find f = { 0 };
+	int res = find_pid(&f, pid, err);
+	unsigned i, n = 0;
+
+	if (res == -ESRCH)
+		return take_dead(s, pid, err);
+	for (i = 0; i < f.n && res == 0; i++) {
+		struct region *r = f.v[i].region;
+
+		if (f.v[i].kind != FOUND_REGION) {
+			snprintf(s->res->note, sizeof(s->res->note), "%s", f.v[i].why);
+			continue;
+		}
+		f.v[i].region = NULL;
+		res = take(s, r, pid, false, err);
+		n++;
+	}
+	find_done(&f);
+	if (res == 0 && !n)
+		res = err_set(err, -ENOENT, "process %d has no region%s%s", (int)pid, *s->res->note ? ": " : "", s->res->note);
+	return res;
+}
+
+int snapshot_run(const struct snapshot_opts *o, struct snapshot_result *result, struct err *err)
+{
+	static struct rule_list no_rules;
+	struct record_opts ro = { .dir = o->dir, .rules = &no_rules, .mode = GD_MODE_OVERWRITE, .ctf_version = o->ctf_version };
+	struct snap *s = calloc(1, sizeof(*s));
+	char path[4200];
+	unsigned i;
+	int res, k;
+
+	memset(result, 0, sizeof(*result));
+	if (!s)
+		return err_set(err, -ENOMEM, "out of memory");
+	s->o = o;
+	s->res = result;
+	s->rec.o = &ro;
+	session_new(s->rec.session, s->rec.session_text);
+	clock_start(&s->rec.clock, false);
+	clock_start(&s->rec.mono, true);
+	s->rec.clock.real_minus_mono = s->rec.mono.real_minus_mono;
+	clock_fit(&s->rec.clock);
+	clock_fit(&s->rec.mono);
+	s->rec.start_epoch_ns = s->rec.mono.first.mono_ns + s->rec.mono.real_minus_mono;
+	snprintf(s->rec.dir, sizeof(s->rec.dir), "%.4000s", o->dir);
+	res = recording_make_dir(o->dir, err);
+	snprintf(path, sizeof(path), "%.4000s/ctf", o->dir);
+	if (res == 0 && mkdir(path, 0700) < 0)
+		res = err_set(err, -errno, "cannot make '%s': %m", path);
+	for (k = 0; k < o->npids && res == 0; k++)
+		res = take_pid(s, o->pids[k], err);
+	if (res == 0)
+		res = manifest_write(&s->rec, true, err);
+	else if (!result->programs)
+		recording_remove(o->dir);
+	for (i = 0; i < s->rec.nprog; i++)
+		program_free(s->rec.prog[i]);
+	free(s);
+	return res;
+}
