@@ -5,8 +5,13 @@
 #include <string.h>
 
 extern const struct verb verb_go;
+extern const struct verb verb_count, verb_list, verb_record, verb_snapshot;
 
 const struct verb *const cli_verbs[] = {
+	&verb_list,
+	&verb_record,
+	&verb_snapshot,
+	&verb_count,
 	&verb_go,
 	NULL,
 };

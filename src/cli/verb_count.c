@@ -28,14 +28,14 @@ static const struct opt opts[] = {
 
 static int run(int argc, char **argv);
 
-static const struct verb verb = {
+extern const struct verb verb_count;
+const struct verb verb_count = {
 	"count",
 	"-p PID|NAME|--all [-e GLOB] [--by FIELD]",
 	"count events where they happen, storing none",
 	{ "gander count -p shop -e 'shop.*'", "gander count -p shop -e shop.request --by status --for 10s", "gander count --all --json --for 5s" },
 	run,
 };
-const struct verb *const verb_count = &verb;
 
 static struct {
 	struct count_row *before;
@@ -175,7 +175,7 @@ static int run(int argc, char **argv)
 {
 	struct count_opts co = { 0 };
 	struct err err = ERR_INIT;
-	int n = opt_parse(&verb, opts, argc, argv, &err);
+	int n = opt_parse(&verb_count, opts, argc, argv, &err);
 	unsigned i;
 
 	if (n > 0)

@@ -22,14 +22,14 @@ static const struct opt opts[] = {
 
 static int run(int argc, char **argv);
 
-static const struct verb verb = {
+extern const struct verb verb_list;
+const struct verb verb_list = {
 	"list",
 	"[-p PID|NAME] [-e]",
 	"show the programs that can be traced, and their events",
 	{ "gander list", "gander list -p shop -e", "gander list --json" },
 	run,
 };
-const struct verb *const verb_list = &verb;
 
 static uint64_t since_s(const struct gd_header *h)
 {
@@ -337,7 +337,7 @@ static int run(int argc, char **argv)
 	struct err err = ERR_INIT;
 	struct buf b = BUF_INIT;
 	struct json j;
-	int n = opt_parse(&verb, opts, argc, argv, &err), i, res = 0;
+	int n = opt_parse(&verb_list, opts, argc, argv, &err), i, res = 0;
 	unsigned k;
 
 	if (n > 0)

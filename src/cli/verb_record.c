@@ -42,7 +42,8 @@ static const struct opt opts[] = {
 
 static int run(int argc, char **argv);
 
-static const struct verb verb = {
+extern const struct verb verb_record;
+const struct verb verb_record = {
 	"record",
 	"-p PID|NAME|--all [options] | [options] -- COMMAND...",
 	"record the events of running programs, or of one that it starts",
@@ -50,7 +51,6 @@ static const struct verb verb = {
 	  "gander record -o out -- ./program args", "gander record --overwrite -p 1234" },
 	run,
 };
-const struct verb *const verb_record = &verb;
 
 static int read_contexts(const char *list, uint32_t *ret, struct err *err)
 {
@@ -250,7 +250,7 @@ static int run(int argc, char **argv)
 			argc = i;
 			break;
 		}
-	n = opt_parse(&verb, opts, argc, argv, &err);
+	n = opt_parse(&verb_record, opts, argc, argv, &err);
 	if (n < 0)
 		return cli_usage(&err);
 	if (cmd && !*cmd) {

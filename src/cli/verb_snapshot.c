@@ -23,14 +23,14 @@ static const struct opt opts[] = {
 
 static int run(int argc, char **argv);
 
-static const struct verb verb = {
+extern const struct verb verb_snapshot;
+const struct verb verb_snapshot = {
 	"snapshot",
 	"-p PID|NAME [--last TIME] [-o DIR]",
 	"save what a flight recorder (gander record --overwrite) holds now",
 	{ "gander snapshot -p shop --last 10s", "gander snapshot -p 1234 -o crash" },
 	run,
 };
-const struct verb *const verb_snapshot = &verb;
 
 static void print_json(const char *dir, const struct snapshot_result *r)
 {
@@ -63,7 +63,7 @@ static int run(int argc, char **argv)
 	struct snapshot_result r;
 	struct err err = ERR_INIT;
 	char name[80], bytes[UNIT_TEXT];
-	int n = opt_parse(&verb, opts, argc, argv, &err);
+	int n = opt_parse(&verb_snapshot, opts, argc, argv, &err);
 
 	if (n > 0)
 		err_set(&err, -EINVAL, "'%s' is no option (-p chooses a program)", argv[1]);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#define SAMPLE_NS      1000 /* a sample that took longer was interrupted, and says nothing */
 #define LONG_ENOUGH_NS 10000000000ull /* from here on the recording's own span gives the better slope */
 
 static uint64_t counter(void)
@@ -91,7 +92,7 @@ void clock_sample(struct clock_line *l, const struct gd_clock_sample *s)
 {
 	uint32_t i;
 
-	if (s->counter < l->oldest.counter || s->width > 30000 || ++l->skipped < l->stride)
+	if (s->counter < l->oldest.counter || ++l->skipped < l->stride)
 		return;
 	l->skipped = 0;
 	if (l->nkept == CLOCK_KEPT) {
@@ -136,6 +137,8 @@ void clock_fit(struct clock_line *l)
 	for (i = 0; i < l->nkept + 1; i++) {
 		const struct gd_clock_sample *s = i < l->nkept ? &l->kept[i] : &l->first;
 
+		if ((double)s->width * l->ns_per_tick > SAMPLE_NS)
+			continue;
 		d = fabs(mono_at(l, s->counter) - (double)(int64_t)(s->mono_ns + l->real_minus_mono - l->at_epoch_ns));
 		if (d > l->error_ns)
 			l->error_ns = d;

@@ -32,7 +32,8 @@
 #define PROGRESS_NS	  500000000ull
 #define FOREIGN_SCAN_NS	  2000000000ull /* between looks into other mount namespaces (root, --all) */
 #define RESCAN_AFTER_NS	  500000000ull  /* a new file is looked at so long: its program is still making it */
-#define FIRST_PACKETS	  64u
+#define FIRST_PACKETS	  256u /* of a program that was named */
+#define FIRST_OF_ALL	  32u  /* of one among all */
 #define BORN_PACKETS	  16u
 #define DEFAULT_PACKETS	  512u
 #define GROW_PACKETS	  64u
@@ -118,7 +119,9 @@ static bool is_known(void *arg, dev_t dev, ino_t ino)
 
 static void pass_over(struct record *rec, const struct region *r)
 {
-	map_put(&rec->known, region_key(r->dev, r->ino), NULL);
+	bool added;
+
+	map_put(&rec->known, region_key(r->dev, r->ino), &added);
 }
 
 /* How many packets a program may have at most: what was asked for, or half of what its tmpfs has left. */
@@ -211,7 +214,9 @@ static int program_add(struct record *rec, struct region *r, pid_t pid, bool dea
 		return err_set(err, -ENOMEM, "out of memory");
 	}
 	memcpy(s.session, rec->session, 16);
-	s.first_packets = s.max_packets < FIRST_PACKETS ? s.max_packets : FIRST_PACKETS;
+	s.first_packets = rec->o->all ? FIRST_OF_ALL : FIRST_PACKETS;
+	if (s.first_packets > s.max_packets)
+		s.first_packets = s.max_packets;
 	if (rec->o->mode == GD_MODE_OVERWRITE)
 		s.first_packets = s.max_packets;
 	p->r = r;

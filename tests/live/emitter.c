@@ -1,0 +1,70 @@
+/* A program with a known number of events: waits until it is recorded, emits, says how many, and stays until its input ends.
+ *
+ *     emitter [THREADS [EVENTS-PER-THREAD [MICROSECONDS-BETWEEN-THOUSANDS [SECONDS-BEFORE-THE-END]]]]
+ * GO=1: does not wait for being recorded. STEADY=1: emits until its input ends, and then says how many. */
+#include "gander/gander.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+GANDER_EVENT(on_step, "test.step", GANDER_INFO, (u64, thread), (u64, n))
+GANDER_EVENT(on_text, "test.text", GANDER_DEBUG, (u32, status), (str, path))
+
+static long threads = 1, events = 1000, pause_us;
+static volatile int stop;
+static uint64_t done[256][8];
+
+static void *run(void *arg)
+{
+	static const char *const paths[] = { "/", "/api/cart", "/api/pay", "/static/logo.png" };
+	uint64_t me = (uint64_t)arg, n;
+
+	for (n = 0; events < 0 ? !stop : n < (uint64_t)events; n++) {
+		on_step(me, n);
+		if (n % 10 == 0)
+			on_text(n % 20 ? 200 : 500, paths[n / 10 % 4]);
+		if (pause_us && n % 1000 == 999)
+			usleep((useconds_t)pause_us);
+	}
+	done[me][0] = n + (n + 9) / 10;
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t t[256];
+	struct pollfd in = { .events = POLLIN };
+	uint64_t total = 0;
+	long i;
+
+	threads = argc > 1 ? strtol(argv[1], NULL, 10) : threads;
+	events = argc > 2 ? strtol(argv[2], NULL, 10) : events;
+	pause_us = argc > 3 ? strtol(argv[3], NULL, 10) : 0;
+	if (threads < 1 || threads > 256)
+		return 2;
+	if (getenv("STEADY"))
+		events = -1;
+	printf("ready\n");
+	fflush(stdout);
+	while (!getenv("GO") && (!on_step_enabled() || !on_text_enabled()))
+		if (poll(&in, 1, 1))
+			return 0;
+	for (i = 0; i < threads; i++)
+		pthread_create(&t[i], NULL, run, (void *)i);
+	if (events < 0) {
+		poll(&in, 1, -1);
+		stop = 1;
+	}
+	for (i = 0; i < threads; i++) {
+		pthread_join(t[i], NULL);
+		total += done[i][0];
+	}
+	printf("done %llu\n", (unsigned long long)total);
+	fflush(stdout);
+	if (events >= 0 && argc <= 4)
+		poll(&in, 1, -1);
+	return argc > 5 ? (int)strtol(argv[5], NULL, 10) : 0;
+}
