@@ -662,14 +662,27 @@ int channel_rules(struct channel *ch, const struct rule_list *rules, struct err 
 	return res;
 }
 
-static void add_piece(struct channel *ch, unsigned s, uint32_t packet, const struct packet_view *v, uint32_t off, uint32_t count,
+static void add_piece(struct channel *ch, unsigned s, uint32_t packet, struct packet_view *v, uint32_t off, uint32_t count,
 		      bool whole, uint32_t min)
 {
 	struct slot_pos *pos = &ch->slot[s];
 	const struct gd_packet *p = region_packet(ch->r, packet);
 	struct piece *to = &ch->piece[ch->npieces];
-	uint64_t word;
+	uint64_t word, last = load_relaxed(&p->last_time);
+	struct packet_view again;
+	int i;
 
+	/* While the packet is being written, `last` may be of events behind the head that was seen; both belong together when the head
+	 * is the same before and after. They share a cache line, so it takes a second try rarely, and a tenth never. */
+	for (i = 0; !whole; i++) {
+		again = packet_look(ch->r, packet);
+		if (again.off == v->off && again.count == v->count)
+			break;
+		if (i == 100 || !packet_fits(&again, s, ch->c))
+			return;
+		*v = again;
+		last = load_relaxed(&p->last_time);
+	}
 	if (ch->npieces == ch->piece_cap || v->off < off || v->count < count)
 		return;
 	if (!whole && (v->off == off || v->off - off < min))
@@ -678,7 +691,7 @@ static void add_piece(struct channel *ch, unsigned s, uint32_t packet, const str
 	if (to->len) {
 		memcpy(&word, (const uint8_t *)p + off, sizeof(word));
 		to->begin = word >> 16 | load_relaxed(&p->time_high) << 48;
-		to->end = load_relaxed(&p->last_time);
+		to->end = last;
 	}
 	/* Times that go backwards cannot be written as a trace: the packet is damaged, or somebody else's. */
 	if ((to->len && (!to->events || to->len < 8 || to->begin < pos->last_time || to->end < to->begin)) || (!to->len && to->events)) {

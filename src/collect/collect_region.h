@@ -59,6 +59,9 @@ int region_unlink(struct region *r);               /* when its name still means 
 /* Looks at class slots that are new or were unsettled. Returns how many became RCLASS_OK, or -ENOMEM. */
 int region_classes(struct region *r);
 
+/* Walks the program's heap: calls fn with each finished record's kind and bytes (a copy). Ends at the first unfinished one. */
+int region_records(struct region *r, void (*fn)(void *arg, uint32_t kind, const void *data, size_t len), void *arg);
+
 static inline struct gd_control *region_control(const struct region *r)
 {
 	return (struct gd_control *)(r->map + GD_OFF_CONTROL);

@@ -87,8 +87,8 @@ bool proc_comm(pid_t pid, char *to, size_t len)
 
 uid_t proc_uid(pid_t pid)
 {
-	char path[40], line[200];
-	unsigned real, effective = (unsigned)-1;
+	char path[40], line[200], *p;
+	uid_t effective = (uid_t)-1;
 	FILE *in;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
@@ -96,8 +96,11 @@ uid_t proc_uid(pid_t pid)
 	if (!in)
 		return (uid_t)-1;
 	while (fgets(line, sizeof(line), in))
-		if (sscanf(line, "Uid: %u %u", &real, &effective) == 2)
+		if (!strncmp(line, "Uid:", 4)) { /* real, effective, ... */
+			strtoul(line + 4, &p, 10);
+			effective = (uid_t)strtoul(p, NULL, 10);
 			break;
+		}
 	fclose(in);
 	return effective;
 }
@@ -105,7 +108,7 @@ uid_t proc_uid(pid_t pid)
 static uint64_t proc_start_ticks(pid_t pid)
 {
 	char path[40], text[1024], *p;
-	uint64_t ticks = 0;
+	unsigned field;
 	size_t n;
 	FILE *in;
 
@@ -117,10 +120,9 @@ static uint64_t proc_start_ticks(pid_t pid)
 	fclose(in);
 	text[n] = 0;
 	p = strrchr(text, ')'); /* the name before it may hold anything */
-	if (p && sscanf(p + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
-			(unsigned long long *)&ticks) == 1)
-		return ticks;
-	return 0;
+	for (field = 2; p && field < 22; field++)
+		p = strchr(p + 1, ' ');
+	return p ? strtoull(p, NULL, 10) : 0;
 }
 
 /* The mappings of one process that matter here. -errno when they cannot be read. */
@@ -138,17 +140,23 @@ static int read_maps(struct find *f, struct mappings *m, pid_t pid)
 	errno = 0;
 	while (getline(&line, &cap, in) > 0) {
 		unsigned long long start, end, ino;
-		unsigned major, minor;
+		unsigned long major, minor;
 		char *p, *base;
 		uid_t uid;
-		int at = 0;
 
 		if (!strstr(line, GD_NAME_PREFIX))
 			continue;
 		line[strcspn(line, "\n")] = 0;
-		if (sscanf(line, "%llx-%llx %*s %*x %x:%x %llu %n", &start, &end, &major, &minor, &ino, &at) < 5 || !at)
-			continue;
-		p = line + at;
+		/* start-end perms offset major:minor inode path */
+		start = strtoull(line, &p, 16);
+		end = strtoull(p + (*p == '-'), &p, 16);
+		p += strspn(p, " ");
+		p += strcspn(p, " ");
+		strtoull(p, &p, 16);
+		major = strtoul(p, &p, 16);
+		minor = strtoul(p + (*p == ':'), &p, 16);
+		ino = strtoull(p, &p, 10);
+		p += strspn(p, " ");
 		if (!strncmp(p, "/memfd:" GD_OFF_PREFIX, strlen("/memfd:" GD_OFF_PREFIX))) {
 			struct found *v;
 
@@ -180,7 +188,7 @@ static int read_maps(struct find *f, struct mappings *m, pid_t pid)
 			m->v = v;
 			m->cap = want;
 		}
-		m->v[m->n++] = (struct mapping){ .dev = makedev(major, minor), .ino = ino, .pid = pid, .start = start, .end = end };
+		m->v[m->n++] = (struct mapping){ .dev = makedev((unsigned)major, (unsigned)minor), .ino = ino, .pid = pid, .start = start, .end = end };
 		memcpy(m->v[m->n - 1].path, p, strlen(p) + 1);
 	}
 	free(line);
@@ -383,7 +391,7 @@ static int each_pid(int (*fn)(void *arg, pid_t pid), void *arg)
 
 	while (d && res >= 0 && (e = readdir(d)))
 		if (*e->d_name >= '1' && *e->d_name <= '9')
-			res = fn(arg, (pid_t)atoi(e->d_name));
+			res = fn(arg, (pid_t)strtol(e->d_name, NULL, 10));
 	if (d)
 		closedir(d);
 	return res;

@@ -127,6 +127,28 @@ static void put_classes(struct json *j, const struct program *p)
 	json_arr_end(j);
 }
 
+static void put_record(void *arg, uint32_t kind, const void *data, size_t len)
+{
+	struct json *j = arg;
+	struct gd_object o;
+	char hex[41] = "";
+	uint32_t i;
+
+	if (kind != GD_RECORD_OBJECT || len < sizeof(o))
+		return;
+	memcpy(&o, data, sizeof(o));
+	for (i = 0; i < o.build_id_len && i < sizeof(o.build_id); i++)
+		snprintf(hex + 2 * i, 3, "%02x", o.build_id[i]);
+	json_obj(j);
+	json_key(j, "path");
+	json_strn(j, (const char *)data + sizeof(o), len - sizeof(o));
+	put_u64(j, "base", o.base);
+	put_u64(j, "start", o.start);
+	put_u64(j, "end", o.end);
+	put_str(j, "build_id", hex);
+	json_obj_end(j);
+}
+
 static void put_streams(struct json *j, const struct program *p)
 {
 	unsigned s;
@@ -199,6 +221,10 @@ void manifest_program(struct buf *out, struct record *rec, const struct program 
 	put_u64(&j, "bytes", t.bytes);
 	put_lost(&j, &t);
 	put_streams(&j, p);
+	json_key(&j, "objects"); /* what return addresses are resolved with */
+	json_arr(&j);
+	region_records(p->r, put_record, &j);
+	json_arr_end(&j);
 	put_classes(&j, p);
 	json_obj_end(&j);
 }

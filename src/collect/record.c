@@ -174,6 +174,23 @@ static void look_at_classes(struct record *rec, struct program *p, uint32_t from
 	}
 }
 
+struct note_arg {
+	struct record *rec;
+	struct program *p;
+};
+
+/* What the program itself could not set up. */
+static void on_record(void *arg, uint32_t kind, const void *data, size_t len)
+{
+	struct note_arg *a = arg;
+	char text[400];
+
+	if (kind != GD_RECORD_NOTE)
+		return;
+	snprintf(text, sizeof(text), "%s (%d): %.*s", a->p->r->head.comm, (int)a->p->pid, len < 300 ? (int)len : 300, (const char *)data);
+	problem(a->rec, a->p->pid, a->p->r->head.comm, "", text);
+}
+
 void program_free(struct program *p)
 {
 	channel_close(&p->ch);
@@ -351,6 +368,7 @@ static void program_end(struct record *rec, unsigned index, bool dead)
 				res = out_chains(&p->out, &p->ch, 0, true, &err);
 		}
 	}
+	region_records(p->r, on_record, &(struct note_arg){ rec, p });
 	channel_losses(&p->ch);
 	clock_fit(clock_of(rec, p->r));
 	p->until = clock_of(rec, p->r)->last;

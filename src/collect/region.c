@@ -254,6 +254,31 @@ int region_classes(struct region *r)
 	return found;
 }
 
+int region_records(struct region *r, void (*fn)(void *arg, uint32_t kind, const void *data, size_t len), void *arg)
+{
+	const struct gd_header *live = (const struct gd_header *)r->map;
+	uint32_t used = __atomic_load_n(&live->heap_used, __ATOMIC_RELAXED), at, len, kind;
+	uint8_t *data = malloc(GD_DESC_MAX);
+
+	if (!data)
+		return -ENOMEM;
+	if (used > GD_HEAP_SIZE)
+		used = GD_HEAP_SIZE;
+	for (at = 0; at + sizeof(struct gd_record) <= used; at += (uint32_t)sizeof(struct gd_record) + ((len + 7) & ~7u)) {
+		const struct gd_record *rec = (const struct gd_record *)(r->map + GD_OFF_HEAP + at);
+
+		kind = __atomic_load_n(&rec->kind, __ATOMIC_ACQUIRE); /* [RECORD] */
+		len = __atomic_load_n(&rec->len, __ATOMIC_RELAXED);
+		if (!len || len > used - at - sizeof(struct gd_record))
+			break;
+		if (!kind || len > GD_DESC_MAX || pread(r->fd, data, len, GD_OFF_HEAP + at + sizeof(struct gd_record)) != (ssize_t)len)
+			continue; /* its declarer is at it, or has died there */
+		fn(arg, kind, data, len);
+	}
+	free(data);
+	return 0;
+}
+
 static int lock_byte(struct region *r, off_t at, short type)
 {
 	struct flock l = { .l_type = type, .l_whence = SEEK_SET, .l_start = at, .l_len = 1 };
