@@ -211,6 +211,42 @@ struct keyed {
 /* Sorts by time into the same order, ties included, as Go's slices.SortFunc. */
 void sort_keyed(struct keyed *k, size_t n);
 
+/* A binary min-heap in an array. Which of several equal elements comes first follows from these very steps; they are the reference's. */
+static always_inline void heap_down(struct keyed *h, uint32_t n, uint32_t i)
+{
+	struct keyed e = h[i];
+	uint32_t l, m;
+	int64_t t;
+
+	for (;; i = m) {
+		l = 2 * i + 1;
+		m = i;
+		t = e.time;
+		if (l < n && h[l].time < t) {
+			t = h[l].time;
+			m = l;
+		}
+		if (l + 1 < n && h[l + 1].time < t)
+			m = l + 1;
+		if (m == i)
+			break;
+		h[i] = h[m];
+	}
+	h[i] = e;
+}
+
+static inline uint32_t heap_up(struct keyed *h, uint32_t i)
+{
+	struct keyed t;
+
+	for (; i > 0 && h[(i - 1) / 2].time > h[i].time; i = (i - 1) / 2) {
+		t = h[i];
+		h[i] = h[(i - 1) / 2];
+		h[(i - 1) / 2] = t;
+	}
+	return i;
+}
+
 /* ---- the reader ---- */
 
 struct v1;

@@ -164,43 +164,7 @@ static always_inline int cursor_next(struct v2 *v, struct v2_cursor *c, struct e
 	return 1;
 }
 
-/* ---- the heap, as the reference keeps it ---- */
-
-static always_inline void heap_down(struct keyed *h, uint32_t n, uint32_t i)
-{
-	struct keyed e = h[i];
-	uint32_t l, m;
-	int64_t t;
-
-	for (;; i = m) {
-		l = 2 * i + 1;
-		m = i;
-		t = e.time;
-		if (l < n && h[l].time < t) {
-			t = h[l].time;
-			m = l;
-		}
-		if (l + 1 < n && h[l + 1].time < t)
-			m = l + 1;
-		if (m == i)
-			break;
-		h[i] = h[m];
-	}
-	h[i] = e;
-}
-
-static uint32_t heap_up(struct keyed *h, uint32_t i)
-{
-	struct keyed t;
-
-	for (; i > 0 && h[(i - 1) / 2].time > h[i].time; i = (i - 1) / 2) {
-		t = h[i];
-		h[i] = h[(i - 1) / 2];
-		h[(i - 1) / 2] = t;
-	}
-	return i;
-}
-
+/* Takes out element i, moving what the reference moves. */
 static void heap_remove(struct v2 *v, uint32_t i)
 {
 	struct keyed *h = v->heap, t;
