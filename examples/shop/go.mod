@@ -15,3 +15,8 @@ require (
 	modernc.org/mathutil v1.6.0 // indirect
 	modernc.org/memory v1.8.0 // indirect
 )
+
+require gander.internal/gander v0.1.0
+
+// The agent is the one of this tree; in a program of your own, see the README.
+replace gander.internal/gander => ../../go
