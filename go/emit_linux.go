@@ -336,7 +336,7 @@ func openPacket(ch uint32, slot int, need int, count bool) bool {
 	}
 	p := packet(index)
 	lap := p.Lap | 1
-	atomic.StoreUint64(&p.Lap, lap) // [LAP] an exchange: none of the stores below may be seen before it
+	atomic.SwapUint64(&p.Lap, lap) // [LAP] an exchange, not a store: none of the stores below may be seen before it
 	p.Head = region.Head(0, region.PacketHeader)
 	p.Slot, p.Channel, p.Epoch = uint32(slot), ch, chn.Epoch
 	p.Seq, p.Next = 0, 0
