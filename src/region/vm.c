@@ -638,8 +638,11 @@ int gd_filter_run(const void *linked, size_t avail, const struct gd_view *v, str
 		case GD_OP_CMPR:
 			left = w >> 56 & (GD_REGISTERS - 1);
 			right = w >> 60 & (GD_REGISTERS - 1);
-			if (!(valid >> left & valid >> right & 1))
-				return 0;
+			if (!(valid >> left & 1))
+				reg[left].kind = GD_NUM_NONE;
+			if (!(valid >> right & 1))
+				reg[right].kind = GD_NUM_NONE;
+			valid |= 1u << left | 1u << right;
 			rel = w >> 48 & 0xff;
 			if ((w & 0xff) == GD_OP_ARITH) {
 				num = gd_num_arith(rel, as_num(&reg[left]), as_num(&reg[right]));

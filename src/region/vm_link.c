@@ -544,7 +544,7 @@ static int link_len(struct insn *insn, const struct place *p)
 
 static int link_insn(struct linker *l, struct insn *insn, uint32_t data)
 {
-	uint32_t op = insn->word[0] & 0xff;
+	uint32_t op = insn->word[0] & 0xff, first = l->words;
 	struct place p;
 	int r;
 
@@ -569,6 +569,7 @@ static int link_insn(struct linker *l, struct insn *insn, uint32_t data)
 	r = resolve(l, &p, insn->word[1], data);
 	if (op == GD_OP_HAS && (r == -ENOENT || (!r && (!p.optional || p.type == NEVER)))) {
 		make_const(insn, !r && p.type != NEVER);
+		l->words = first;
 		return 0;
 	}
 	if (r)
