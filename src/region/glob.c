@@ -1,6 +1,6 @@
 #include "region/glob.h"
 
-/* One load for each use: the bytes may change, and a compiler that loads one twice could see two values. */
+/* One load for each use: the pattern may change, and a compiler that loads a byte twice could see two values. */
 static unsigned char byte_at(const char *p, size_t i)
 {
 	return ((const volatile unsigned char *)p)[i];
@@ -68,19 +68,19 @@ bool gd_glob_match_bounded(const char *pattern, size_t patlen, const char *text,
 					continue;
 				}
 				if (c == '[') {
-					r = match_class(pattern, patlen, &p, byte_at(text, t), work);
+					r = match_class(pattern, patlen, &p, (unsigned char)text[t], work);
 					if (r > 0) {
 						t++;
 						continue;
 					}
-					if (r < 0 && byte_at(text, t) == '[') {
+					if (r < 0 && (unsigned char)text[t] == '[') {
 						p++, t++;
 						continue;
 					}
 				} else {
 					if (c == '\\' && p + 1 < patlen)
 						c = byte_at(pattern, ++p);
-					if (c == byte_at(text, t)) {
+					if (c == (unsigned char)text[t]) {
 						p++, t++;
 						continue;
 					}
@@ -92,7 +92,18 @@ bool gd_glob_match_bounded(const char *pattern, size_t patlen, const char *text,
 		if (star == SIZE_MAX || star_t >= textlen)
 			return false;
 		p = star;
-		t = ++star_t;
+		star_t++;
+		c = byte_at(pattern, p);
+		if (c != '?' && c != '[' && c != '\\' && c != '*') {
+			/* only where the byte behind the * stands is it worth another try */
+			for (t = star_t; t < textlen && (unsigned char)text[t] != c; t++)
+				;
+			if (t == textlen || t - star_t > *work)
+				return false;
+			*work -= (uint32_t)(t - star_t);
+			star_t = t;
+		}
+		t = star_t;
 	}
 }
 

@@ -484,14 +484,6 @@ static bool values_hold(unsigned rel, const struct value *x, const struct value 
 	return rel == GD_REL_EQ ? same : rel == GD_REL_NE && !same;
 }
 
-/* The first piece, for operands at a fixed place in it. */
-static inline const uint8_t *fixed(const uint8_t *data, uint64_t len, uint64_t where, unsigned size)
-{
-	uint64_t off = (uint32_t)where;
-
-	return off + size <= len ? data + off : NULL;
-}
-
 static void take_key(struct program *p, uint32_t insn, struct gd_filter_key *key)
 {
 	struct value val;
@@ -544,16 +536,178 @@ uint32_t gd_filter_needs(const void *linked, size_t avail)
 	return program_words(linked, avail, &head) < 4 ? 0 : (load_word(linked, 1) >> 32) & GD_CTX_ALL;
 }
 
+/* Where a decision leads: at moves, or the answer is returned. */
+static inline bool go_on(uint64_t w, bool hit, uint32_t *at, uint32_t *go)
+{
+	*go = (hit ? w >> 16 : w >> 32) & 0xffff;
+	*at += 4 * *go;
+	return *go < GD_GO_PASS;
+}
+
+static int answer(struct program *p, uint32_t go, uint32_t key_insn, struct gd_filter_key *key)
+{
+	if (go == GD_GO_REJECT)
+		return 0;
+	if (key)
+		take_key(p, key_insn, key);
+	return 1;
+}
+
+static bool string_insn(struct program *p, uint64_t w, uint64_t where, uint64_t a, uint64_t b)
+{
+	struct value val;
+
+	load_operand(p, where, b, &val);
+	return val.kind == VALUE_STR && string_holds(p, w >> 48 & 0xff, &val, a) != (w >> 8 & GD_INSN_NOT);
+}
+
+/* An integer at a fixed place in the first piece, in a range? */
+static inline bool range_insn(const struct gd_view *v, uint64_t w, uint64_t where, uint64_t a, uint64_t b)
+{
+	uint64_t x = 0, off = (uint32_t)where, len = v->npieces ? v->piece[0].len : 0;
+	const uint8_t *d = len ? (const uint8_t *)v->piece[0].data : NULL;
+	bool there;
+
+	switch (w & 0xff) {
+#define FIXED(op, size, load)                                                                                          \
+	case op:                                                                                                       \
+		there = off + (size) <= len;                                                                           \
+		if (there)                                                                                             \
+			x = (uint64_t)(load);                                                                          \
+		break;
+		FIXED(GD_OP_U8, 1, d[off])
+		FIXED(GD_OP_U16, 2, gd_load16(d + off))
+		FIXED(GD_OP_U32, 4, gd_load32(d + off))
+		FIXED(GD_OP_I8, 1, (int8_t)d[off])
+		FIXED(GD_OP_I16, 2, (int16_t)gd_load16(d + off))
+		FIXED(GD_OP_I32, 4, (int32_t)gd_load32(d + off))
+#undef FIXED
+	default:
+		there = off + 8 <= len;
+		if (there)
+			x = gd_load64(d + off);
+	}
+	return there && (x - a <= b) != (w >> 8 & GD_INSN_NOT);
+}
+
+/* Goes on at any instruction. Apart from gd_filter_run() so that the common filters do not pay for its registers. */
+static __attribute__((noinline)) int run_any(struct program *p, uint32_t at, uint32_t end, uint32_t key_insn, struct gd_filter_key *key)
+{
+	struct value val, reg[GD_REGISTERS];
+	struct gd_num num;
+	uint64_t w, where, a, b;
+	uint32_t valid = 0, left, right, go;
+	unsigned rel;
+	bool hit;
+
+	while (at + 4 <= end) {
+		w = load_word(p->word, at);
+		where = load_word(p->word, at + 1);
+		a = load_word(p->word, at + 2);
+		b = load_word(p->word, at + 3);
+		at += 4;
+		rel = w >> 48 & 0xff;
+		left = w >> 56 & (GD_REGISTERS - 1);
+		right = w >> 60 & (GD_REGISTERS - 1);
+		hit = false;
+		switch (w & 0xff) {
+		case GD_OP_CONST:
+			hit = true;
+			break;
+		case GD_OP_U8:
+		case GD_OP_U16:
+		case GD_OP_U32:
+		case GD_OP_U64:
+		case GD_OP_I8:
+		case GD_OP_I16:
+		case GD_OP_I32:
+		case GD_OP_I64:
+			hit = range_insn(p->view, w, where, a, b);
+			break;
+		case GD_OP_STR:
+			hit = string_insn(p, w, where, a, b);
+			break;
+		case GD_OP_CMP:
+			load_operand(p, where, b, &val);
+			num.kind = b >> 8 & 0xff;
+			num.bits = a;
+			hit = gd_num_holds(rel, as_num(&val), num);
+			break;
+		case GD_OP_SET:
+			load_operand(p, where, b, &val);
+			if (val.kind == GD_NUM_I64 || val.kind == GD_NUM_U64)
+				hit = in_set(p, &val, a) != (w >> 8 & GD_INSN_NOT);
+			break;
+		case GD_OP_HAS:
+			hit = has_operand(p, where, b);
+			break;
+		case GD_OP_LOAD:
+			valid |= 1u << left;
+			load_operand(p, where, b, &reg[left]);
+			continue;
+		case GD_OP_LEN:
+			valid |= 1u << left;
+			load_length(p, where, a, b, &reg[left]);
+			continue;
+		case GD_OP_IMM:
+			valid |= 1u << left;
+			reg[left].kind = b >> 8 & 0xff;
+			reg[left].bits = a;
+			if (reg[left].kind > GD_NUM_F64)
+				reg[left].kind = GD_NUM_NONE;
+			continue;
+		case GD_OP_ARITH:
+		case GD_OP_CMPR:
+			if (!(valid >> left & 1))
+				reg[left].kind = GD_NUM_NONE;
+			if (!(valid >> right & 1))
+				reg[right].kind = GD_NUM_NONE;
+			valid |= 1u << left | 1u << right;
+			if ((w & 0xff) == GD_OP_CMPR) {
+				hit = values_hold(rel, &reg[left], &reg[right]);
+				break;
+			}
+			num = gd_num_arith(rel, as_num(&reg[left]), as_num(&reg[right]));
+			reg[left].kind = num.kind;
+			reg[left].bits = num.bits;
+			continue;
+		default:
+			return 0;
+		}
+		if (!go_on(w, hit, &at, &go))
+			return answer(p, go, key_insn, key);
+	}
+	return 0;
+}
+
+/* A string that is the first piece's last field, as most are, against a literal; -1: it is not that simple. */
+static inline int quick_string(struct program *p, uint64_t w, uint64_t where, uint64_t a, uint64_t b)
+{
+	const struct gd_piece *piece = p->view->piece;
+	uint32_t len = a >> 16 & 0xffff, off = a & 0xffff;
+	const uint8_t *want = (const uint8_t *)p->word + off, *text;
+	unsigned rel = w >> 48 & 0xff;
+	bool hit;
+
+	if (where >> 48 || ((b & 0xff) != GD_STRING && (b & 0xff) != GD_BYTES) || p->view->npieces < 2 ||
+	    (uint64_t)(uint32_t)where + 2 != piece->len || off + len > p->words * 8)
+		return -1;
+	text = piece[1].data;
+	if (gd_load16((const uint8_t *)piece->data + piece->len - 2) != piece[1].len)
+		return -1;
+	if (rel == GD_STR_PREFIX)
+		hit = piece[1].len >= len && same_bytes(text, want, len);
+	else
+		hit = gd_str_holds(rel, (const char *)text, piece[1].len, (const char *)want, len, &p->work);
+	return hit != (w >> 8 & GD_INSN_NOT);
+}
+
 int gd_filter_run(const void *linked, size_t avail, const struct gd_view *v, struct gd_filter_key *key)
 {
 	struct program p;
-	struct value val, reg[GD_REGISTERS];
-	struct gd_num num;
-	uint64_t head, w, where, a, b, first_len;
-	uint32_t at, end, valid = 0, left, right, go;
-	const uint8_t *first, *d;
-	unsigned rel;
-	bool hit;
+	uint64_t head, w, where, a, b;
+	uint32_t at, end, go, op;
+	int hit;
 
 	p.word = linked;
 	p.words = program_words(linked, avail, &head);
@@ -565,105 +719,24 @@ int gd_filter_run(const void *linked, size_t avail, const struct gd_view *v, str
 	end = 4 + 4 * (uint32_t)(head & 0xffff);
 	if (end > p.words)
 		end = p.words;
-	first = v->npieces ? v->piece[0].data : NULL;
-	first_len = v->npieces ? v->piece[0].len : 0;
-
 	for (at = 4; at + 4 <= end;) {
 		w = load_word(p.word, at);
+		op = w & 0xff;
+		if (op - GD_OP_U8 > GD_OP_I64 - GD_OP_U8 && op != GD_OP_STR)
+			return run_any(&p, at, end, head >> 16 & 0xffff, key);
 		where = load_word(p.word, at + 1);
 		a = load_word(p.word, at + 2);
 		b = load_word(p.word, at + 3);
 		at += 4;
-		hit = false;
-		switch (w & 0xff) {
-		case GD_OP_CONST:
-			hit = true;
-			break;
-#define FIXED(op, type, sign)                                                                                          \
-	case op: {                                                                                                     \
-		type fixed_value;                                                                                      \
-                                                                                                                       \
-		d = fixed(first, first_len, where, sizeof(type));                                                      \
-		if (d) {                                                                                               \
-			__builtin_memcpy(&fixed_value, d, sizeof(type));                                               \
-			hit = ((uint64_t)(sign)fixed_value - a <= b) != (w >> 8 & GD_INSN_NOT);                        \
-		}                                                                                                      \
-		break;                                                                                                 \
-	}
-			FIXED(GD_OP_U8, uint8_t, uint64_t)
-			FIXED(GD_OP_U16, uint16_t, uint64_t)
-			FIXED(GD_OP_U32, uint32_t, uint64_t)
-			FIXED(GD_OP_U64, uint64_t, uint64_t)
-			FIXED(GD_OP_I8, int8_t, int64_t)
-			FIXED(GD_OP_I16, int16_t, int64_t)
-			FIXED(GD_OP_I32, int32_t, int64_t)
-			FIXED(GD_OP_I64, int64_t, int64_t)
-#undef FIXED
-		case GD_OP_STR:
-			load_operand(&p, where, b, &val);
-			if (val.kind == VALUE_STR)
-				hit = string_holds(&p, w >> 48 & 0xff, &val, a) != (w >> 8 & GD_INSN_NOT);
-			break;
-		case GD_OP_CMP:
-			load_operand(&p, where, b, &val);
-			num.kind = b >> 8 & 0xff;
-			num.bits = a;
-			hit = gd_num_holds(w >> 48 & 0xff, as_num(&val), num);
-			break;
-		case GD_OP_SET:
-			load_operand(&p, where, b, &val);
-			if (val.kind == GD_NUM_I64 || val.kind == GD_NUM_U64)
-				hit = in_set(&p, &val, a) != (w >> 8 & GD_INSN_NOT);
-			break;
-		case GD_OP_HAS:
-			hit = has_operand(&p, where, b);
-			break;
-		case GD_OP_LOAD:
-		case GD_OP_LEN:
-		case GD_OP_IMM:
-			left = w >> 56 & (GD_REGISTERS - 1);
-			valid |= 1u << left;
-			if ((w & 0xff) == GD_OP_LOAD) {
-				load_operand(&p, where, b, &reg[left]);
-			} else if ((w & 0xff) == GD_OP_LEN) {
-				load_length(&p, where, a, b, &reg[left]);
-			} else {
-				reg[left].kind = b >> 8 & 0xff;
-				reg[left].bits = a;
-				if (reg[left].kind > GD_NUM_F64)
-					reg[left].kind = GD_NUM_NONE;
-			}
-			continue;
-		case GD_OP_ARITH:
-		case GD_OP_CMPR:
-			left = w >> 56 & (GD_REGISTERS - 1);
-			right = w >> 60 & (GD_REGISTERS - 1);
-			if (!(valid >> left & 1))
-				reg[left].kind = GD_NUM_NONE;
-			if (!(valid >> right & 1))
-				reg[right].kind = GD_NUM_NONE;
-			valid |= 1u << left | 1u << right;
-			rel = w >> 48 & 0xff;
-			if ((w & 0xff) == GD_OP_ARITH) {
-				num = gd_num_arith(rel, as_num(&reg[left]), as_num(&reg[right]));
-				reg[left].kind = num.kind;
-				reg[left].bits = num.bits;
-				continue;
-			}
-			hit = values_hold(rel, &reg[left], &reg[right]);
-			break;
-		default:
-			return 0;
+		if (op != GD_OP_STR) {
+			hit = range_insn(v, w, where, a, b);
+		} else {
+			hit = quick_string(&p, w, where, a, b);
+			if (hit < 0)
+				hit = string_insn(&p, w, where, a, b);
 		}
-		go = (hit ? w >> 16 : w >> 32) & 0xffff;
-		if (go >= GD_GO_PASS) {
-			if (go == GD_GO_REJECT)
-				return 0;
-			if (key)
-				take_key(&p, head >> 16 & 0xffff, key);
-			return 1;
-		}
-		at += 4 * go;
+		if (!go_on(w, hit, &at, &go))
+			return answer(&p, go, head >> 16 & 0xffff, key);
 	}
 	return 0;
 }

@@ -1,5 +1,7 @@
 package vm
 
+import "bytes"
+
 const classMax = 255
 
 // Glob is gd_glob_match of src/region/glob.h: * ? [a-z] [!a-z] \x over bytes, the whole text must match. Never exponential.
@@ -59,6 +61,15 @@ func glob(pattern, text []byte, work *uint32) bool {
 			return false
 		}
 		starText++
+		if c := pattern[star]; c != '?' && c != '[' && c != '\\' && c != '*' {
+			// only where the byte behind the * stands is it worth another try
+			skip := bytes.IndexByte(text[starText:], c)
+			if skip < 0 || uint32(skip) > *work {
+				return false
+			}
+			*work -= uint32(skip)
+			starText += skip
+		}
 		p, t = star, starText
 	}
 }

@@ -572,52 +572,10 @@ func Needs(linked []byte) uint32 {
 	return 0
 }
 
-// Run runs a linked filter on an event: true to pass. key, when it is not nil, is set if the event passes. Bytes that are no
-// program reject.
-func Run(linked []byte, v *View, key *Key) bool {
-	p := program{code: code(linked), view: v, work: allWork}
-	if p.code == nil {
-		return false
-	}
-	head := binary.LittleEndian.Uint64(p.code[8:])
-	end := headSize + insnSize*(head&0xffff)
-	if end > uint64(len(p.code)) {
-		end = uint64(len(p.code))
-	}
-	at := uint64(headSize)
-	for at+insnSize <= end {
-		i := p.code[at : at+insnSize : at+insnSize]
-		w := binary.LittleEndian.Uint64(i)
-		hit := false
-		switch op := uint8(w); op {
-		case opU8, opU16, opU32, opU64, opI8, opI16, opI32, opI64:
-			if x, ok := v.fixed(op, binary.LittleEndian.Uint64(i[8:])&0xffffffff); ok {
-				hit = (x-binary.LittleEndian.Uint64(i[16:]) <= binary.LittleEndian.Uint64(i[24:])) != (w>>8&insnNot != 0)
-			}
-		case opStr:
-			hit = p.str(w, i)
-		default:
-			return p.runAny(at, end, head>>16&0xffff, key)
-		}
-		if !hit {
-			w >>= 16
-		}
-		next := w >> 16 & 0xffff
-		if next >= goPass {
-			if next == goPass && key != nil {
-				p.takeKey(head>>16&0xffff, key)
-			}
-			return next == goPass
-		}
-		at += insnSize * (1 + next)
-	}
-	return false
-}
-
 func (p *program) str(w uint64, i []byte) bool {
+	where, a, operand := binary.LittleEndian.Uint64(i[8:]), binary.LittleEndian.Uint64(i[16:]), binary.LittleEndian.Uint64(i[24:])
 	var val value
-	p.load(binary.LittleEndian.Uint64(i[8:]), binary.LittleEndian.Uint64(i[24:]), &val)
-	a := binary.LittleEndian.Uint64(i[16:])
+	p.load(where, operand, &val)
 	if val.kind != valueStr {
 		return false
 	}
@@ -626,6 +584,8 @@ func (p *program) str(w uint64, i []byte) bool {
 }
 
 // runAny goes on at an instruction of any kind. It is apart from Run for the sake of its registers, which cost time to zero.
+//
+//go:noinline
 func (p *program) runAny(at, end, keyInsn uint64, key *Key) bool {
 	var reg [registers]value
 	var val value
