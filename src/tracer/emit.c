@@ -379,47 +379,43 @@ void tracer_emit_all(const struct gander_event *ev, uint32_t on, struct gander__
 	}
 }
 
-void gander__emit_words(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
+/* One recording that wants the event whole and with the default context: one bit, neither filtered nor counted. */
+static inline bool is_plain(uint32_t on)
+{
+	return on && on <= GD_ENABLED_MASK && !(on & (on - 1)) &&
+	       __atomic_load_n(&tracer_channel((unsigned)__builtin_ctz(on))->context, __ATOMIC_RELAXED) == GD_CTX_TID;
+}
+
+/* What gander__emit_words() leaves over, in a function of its own so that the fast one saves no registers. */
+static __attribute__((noinline)) void emit_words_slow(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
 {
 	uint32_t on = __atomic_load_n(ev->enabled, __ATOMIC_RELAXED); /* [ENABLE] */
 	uint64_t w[4] = { w0, w1, w2, w3 };
-	struct gander__piece piece;
+	struct gander__piece piece = { w, size, 0 };
 
-	if (UNLIKELY(!__atomic_load_n(gander__t.alive, __ATOMIC_RELAXED)))
+	if (!__atomic_load_n(gander__t.alive, __ATOMIC_RELAXED))
 		return; /* a forked child that has no region */
-	/* One bit: recorded once, not filtered, not counted. */
-	if (LIKELY(on && on <= GD_ENABLED_MASK && !(on & (on - 1)) &&
-		   __atomic_load_n(&tracer_channel((unsigned)__builtin_ctz(on))->context, __ATOMIC_RELAXED) == GD_CTX_TID)) {
-		unsigned c = (unsigned)__builtin_ctz(on);
-		uint32_t total = 12 + size;
+	if (!gander__t.sequences && is_plain(on))
+		pool_words((unsigned)__builtin_ctz(on), ev->id, GD_HEAD(1, 12 + size), w, size > 16);
+	else
+		tracer_emit_all(ev, on, &piece, 1, 0);
+}
 
+void gander__emit_words(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
+{
 #if TRACER_HAS_SEQUENCES
-		if (LIKELY(gander__t.sequences && gander__t.clock == GD_CLOCK_TSC)) {
-			struct gd_channel *ch = tracer_channel(c);
-			char *tp = __builtin_thread_pointer();
-			unsigned i;
-			__m128i x0 = _mm_set_epi64x((long long)w1, (long long)w0), x1 = _mm_set_epi64x((long long)w3, (long long)w2);
+	uint32_t on = __atomic_load_n(ev->enabled, __ATOMIC_RELAXED); /* [ENABLE] */
 
-			for (i = 0; i < RETRIES; i++) {
-				if (LIKELY(seq_words(tp + gander__t.rseq_off, tp + gander__t.slot_off, ch->slot, ev->id, tracer_tid(),
-						     GD_HEAD(1, total), x0, x1, size > 16)))
-					return;
-				if (tracer_refill(c, tracer_slot_now(), total, false, false) < 0)
-					return;
-			}
-			tracer_lose(c, tracer_slot_now(), GD_LOST_OTHER);
+	if (LIKELY(gander__t.fast && __atomic_load_n(gander__t.alive, __ATOMIC_RELAXED) && is_plain(on))) {
+		char *tp = __builtin_thread_pointer();
+		__m128i x0 = _mm_set_epi64x((long long)w1, (long long)w0), x1 = _mm_set_epi64x((long long)w3, (long long)w2);
+
+		if (LIKELY(seq_words(tp + gander__t.rseq_off, tp + gander__t.slot_off, tracer_channel((unsigned)__builtin_ctz(on))->slot, ev->id,
+				     tracer_tid(), GD_HEAD(1, 12 + size), x0, x1, size > 16)))
 			return;
-		}
-#endif
-		if (!gander__t.sequences) {
-			pool_words(c, ev->id, GD_HEAD(1, total), w, size > 16);
-			return;
-		}
 	}
-	piece.data = w;
-	piece.len = size;
-	piece.elem = 0;
-	tracer_emit_all(ev, on, &piece, 1, 0);
+#endif
+	emit_words_slow(ev, size, w0, w1, w2, w3);
 }
 
 void gander__emit_pieces(const struct gander_event *ev, const struct gander__piece *piece, uint32_t npieces)

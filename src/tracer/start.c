@@ -253,6 +253,7 @@ static void start(void)
 	choose_writer(t);
 	find_thread_fields(t);
 	t->clock = choose_clock();
+	t->fast = t->sequences && t->clock == GD_CLOCK_TSC;
 	tracer_sample(&t->start);
 	t->span_seed = t->start.counter * 0x9e3779b97f4a7c15ull ^ (uint64_t)sys(SYS_getpid) << 40;
 	atomic_store_explicit(&t->ns_per_tick, 1ull << 32, memory_order_relaxed);

@@ -23,6 +23,7 @@ struct tracer {
 	char *data;             /* map + GD_OFF_DATA */
 	uint32_t npackets;
 	uint32_t sequences;     /* 1: restartable sequences work; 0: slots are owned */
+	uint32_t fast;          /* 1: sequences, and the CPU's counter as the clock */
 	long rseq_off;          /* struct rseq, from the thread pointer */
 	long slot_off;          /* the slot's number, from the thread pointer */
 	long tid_off;           /* the kernel's thread id, from the thread pointer; 0: unknown */
