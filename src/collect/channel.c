@@ -434,7 +434,7 @@ int channel_open(struct channel *ch, struct region *r, const struct channel_setu
 	start_at(ch, false);
 	channel_balance(ch); /* sets the quota */
 	res = scratch(ch, err);
-	if (res == 0 && !channel_grant(ch, s->first_packets)) {
+	if (res == 0 && !channel_grant(ch, s->first_packets, 0)) {
 		res = -ENOSPC;
 		if (ch->no_memory)
 			err_set(err, res, "the tmpfs of '%s' is full", r->path);
@@ -464,17 +464,22 @@ int channel_open_dead(struct channel *ch, struct region *r, unsigned c, struct e
 	return scratch(ch, err);
 }
 
-uint32_t channel_grant(struct channel *ch, uint32_t n)
+uint32_t channel_grant(struct channel *ch, uint32_t n, uint32_t leave)
 {
 	static const uint8_t zeros[GD_PACKET];
 	struct gd_channel *g = region_channel(ch->r, ch->c);
 	struct region *r = ch->r;
-	uint32_t i, c, given = 0;
+	uint32_t i, c, used, given = 0;
 
 	if (ch->granted >= ch->max_packets || ch->no_memory || region_lock_control(r) < 0)
 		return 0;
 	if (n > ch->max_packets - ch->granted)
 		n = ch->max_packets - ch->granted;
+	for (c = 0, used = 0; c < GD_CHANNELS; c++)
+		used += bits_count(region_channel(r, c)->granted, r->npackets);
+	leave = used + leave < r->npackets ? r->npackets - used - leave : 0;
+	if (n > leave)
+		n = leave;
 	for (i = 0; i < r->npackets && given < n; i++) {
 		for (c = 0; c < GD_CHANNELS; c++)
 			if (bit_get(region_channel(r, c)->granted, i))

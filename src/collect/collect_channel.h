@@ -82,8 +82,8 @@ int channel_open_dead(struct channel *ch, struct region *r, unsigned c, struct e
 int channel_of_session(const struct region *r, const uint8_t session[16]);
 /* Writes the rules and applies them to the classes that are there. */
 int channel_rules(struct channel *ch, const struct rule_list *rules, struct err *err);
-/* Gives up to n more packets. Returns how many; *ch->no_memory says that the tmpfs was full. */
-uint32_t channel_grant(struct channel *ch, uint32_t n);
+/* Gives up to n more packets, and leaves `leave` of the region's to others. Returns how many; ch->no_memory says that the tmpfs was full. */
+uint32_t channel_grant(struct channel *ch, uint32_t n, uint32_t leave);
 /* Count mode: n packets side by side for the table of values; zeroed, never given back while the channel lives. */
 int channel_grant_keys(struct channel *ch, uint32_t n, struct err *err);
 uint64_t channel_last_time(const struct channel *ch); /* the newest event's counter */

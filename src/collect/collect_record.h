@@ -26,7 +26,7 @@ struct program {
 	int status; /* exit status or signal */
 	bool born;  /* set up by itself */
 	struct gd_clock_sample since, until;
-	uint64_t last_flush_ns, last_alive_ns, last_sample_ns;
+	uint64_t last_flush_ns, last_alive_ns, last_sample_ns, dead_ns;
 	struct totals base; /* when the running chunk began */
 };
 

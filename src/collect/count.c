@@ -138,17 +138,18 @@ static void sum(struct counter *k, struct counted *p, struct count_table *t)
 	for (i = 0; i < g->keys_count * (GD_PACKET / sizeof(key)) && k->o->by_field; i++) {
 		if (g->keys_first >= p->r->npackets || g->keys_count > KEY_PACKETS || g->keys_count > p->r->npackets - g->keys_first)
 			break;
+		/* [KEY] the value is there once its kind is */
 		if (pread(p->r->fd, &key, sizeof(key), (off_t)(packet_offset(g->keys_first) + i * sizeof(key))) != (ssize_t)sizeof(key) ||
-		    !key.fingerprint || !key.count || key.class_id >= n)
+		    !key.fingerprint || !key.kind || !key.count || key.class_id >= n)
 			continue;
 		key_text(&key, text, sizeof(text));
 		keyed[key.class_id] += key.count;
 		add_row(t, p, class_name(p->r, key.class_id), text, key.count);
 	}
-	/* with a field: what stands in the packets are events that have no such value */
+	/* The packets count every event. With a field, what remains has no such value (or came after the totals were read). */
 	for (c = 0; c < n; c++)
-		if (total[c])
-			add_row(t, p, class_name(p->r, c), "", total[c]);
+		if (total[c] > keyed[c])
+			add_row(t, p, class_name(p->r, c), "", total[c] - keyed[c]);
 	channel_losses(&p->ch);
 	for (s = 0; s < GD_SLOTS; s++)
 		t->lost += slot_lost(&p->ch.slot[s]);
@@ -253,7 +254,7 @@ static void round_of(struct counter *k, uint64_t elapsed, bool last)
 			continue;
 		}
 		if (channel_free_packets(&p->ch) < 2)
-			channel_grant(&p->ch, 8);
+			channel_grant(&p->ch, 8, 0);
 		sum(k, p, &k->table);
 	}
 	if (k->o->table)

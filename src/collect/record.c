@@ -28,13 +28,14 @@
 #define FLUSH_NS	  200000000ull  /* events are on disk at most so long after they happened */
 #define FLUSH_BYTES	  16384u        /* or when so many have come together */
 #define ALIVE_NS	  50000000ull   /* between looks at whether a program lives */
+#define ENDED_NS	  150000000ull
 #define MANIFEST_NS	  1000000000ull
 #define PROGRESS_NS	  500000000ull
 #define FOREIGN_SCAN_NS	  2000000000ull /* between looks into other mount namespaces (root, --all) */
 #define RESCAN_AFTER_NS	  500000000ull  /* a new file is looked at so long: its program is still making it */
-#define FIRST_PACKETS	  256u /* of a program that was named */
+#define FIRST_PACKETS	  128u /* of a program that was named */
 #define FIRST_OF_ALL	  32u  /* of one among all */
-#define BORN_PACKETS	  16u
+#define BORN_PACKETS	  64u
 #define DEFAULT_PACKETS	  512u
 #define GROW_PACKETS	  64u
 #define RESERVE_BYTES	  (256u << 10)  /* kept on disk so that a full one still takes the last words */
@@ -234,8 +235,10 @@ static int program_add(struct record *rec, struct region *r, pid_t pid, bool dea
 	s.first_packets = rec->o->all ? FIRST_OF_ALL : FIRST_PACKETS;
 	if (s.first_packets > s.max_packets)
 		s.first_packets = s.max_packets;
+	if (s.first_packets > r->npackets / GD_CHANNELS && !rec->o->buffer)
+		s.first_packets = r->npackets / GD_CHANNELS; /* so that there is something for each of eight recordings */
 	if (rec->o->mode == GD_MODE_OVERWRITE)
-		s.first_packets = s.max_packets;
+		s.first_packets = rec->o->buffer ? s.max_packets : s.max_packets / 4;
 	p->r = r;
 	p->pid = pid;
 	p->pidfd = pid && !dead ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
@@ -328,8 +331,15 @@ static unsigned drain(struct record *rec, struct program *p, uint64_t now, bool 
 	return whole;
 }
 
-/* What the kernel tells about a process that was somebody else's child (Linux 6.15); its layout is of version 0 of the call. */
-static void how_it_ended(struct program *p)
+static void command_ended(struct record *rec, bool wait)
+{
+	if (rec->cmd_pid && !rec->cmd_done && waitpid(rec->cmd_pid, &rec->cmd_status, wait ? 0 : WNOHANG) == rec->cmd_pid)
+		rec->cmd_done = true;
+}
+
+/* How it ended: of the command by wait(2); of others the kernel tells since Linux 6.15, once their parents have waited for them (its
+ * struct is laid out as in the call's version 0). False: not known yet. */
+static bool how_it_ended(struct record *rec, struct program *p)
 {
 	struct {
 		uint64_t mask, cgroup;
@@ -337,11 +347,17 @@ static void how_it_ended(struct program *p)
 		int32_t exit_code;
 	} info = { .mask = 8 };
 
-	p->state = PROGRAM_ENDED;
-	if (p->pidfd < 0 || ioctl(p->pidfd, _IOWR(0xff, 11, info), &info) < 0 || !(info.mask & 8))
-		return;
+	if (p->pid == rec->cmd_pid && p->pid) {
+		command_ended(rec, false);
+		if (!rec->cmd_done)
+			return false;
+		info.exit_code = rec->cmd_status;
+	} else if (p->pidfd < 0 || ioctl(p->pidfd, _IOWR(0xff, 11, info), &info) < 0 || !(info.mask & 8)) {
+		return false;
+	}
 	p->state = WIFSIGNALED(info.exit_code) ? PROGRAM_KILLED : PROGRAM_EXITED;
 	p->status = WIFSIGNALED(info.exit_code) ? WTERMSIG(info.exit_code) : WEXITSTATUS(info.exit_code);
+	return true;
 }
 
 /* Writes the last, tells the totals, forgets the program. */
@@ -356,7 +372,8 @@ static void program_end(struct record *rec, unsigned index, bool dead)
 
 	if (dead) {
 		p->ch.dead = true;
-		how_it_ended(p);
+		if (p->state == PROGRAM_RUNNING && !how_it_ended(rec, p))
+			p->state = PROGRAM_ENDED;
 	}
 	if (!rec->failed) {
 		drain(rec, p, now_ns(), true);
@@ -643,24 +660,6 @@ static int start_command(struct record *rec, struct err *err)
 	return 0;
 }
 
-static void command_ended(struct record *rec, bool wait)
-{
-	if (rec->cmd_pid && !rec->cmd_done && waitpid(rec->cmd_pid, &rec->cmd_status, wait ? 0 : WNOHANG) == rec->cmd_pid)
-		rec->cmd_done = true;
-}
-
-/* The command was our child, so its program's end is known best. */
-static void command_state(struct record *rec)
-{
-	unsigned i;
-
-	for (i = 0; i < rec->nprog && rec->cmd_done; i++)
-		if (rec->prog[i]->pid == rec->cmd_pid && rec->prog[i]->state == PROGRAM_RUNNING) {
-			rec->prog[i]->state = WIFSIGNALED(rec->cmd_status) ? PROGRAM_KILLED : PROGRAM_EXITED;
-			rec->prog[i]->status = WIFSIGNALED(rec->cmd_status) ? WTERMSIG(rec->cmd_status) : WEXITSTATUS(rec->cmd_status);
-		}
-}
-
 static int apply_rules(struct record *rec, struct err *err)
 {
 	int res = 0, one;
@@ -898,6 +897,11 @@ static void reserve_drop(const struct record *rec)
 	unlink(path);
 }
 
+static uint32_t left_to_others(const struct record *rec, const struct program *p)
+{
+	return rec->o->buffer ? 0 : p->r->npackets / GD_CHANNELS;
+}
+
 static void grow(struct record *rec, struct program *p, unsigned whole)
 {
 	uint32_t nfree;
@@ -906,13 +910,13 @@ static void grow(struct record *rec, struct program *p, unsigned whole)
 		return;
 	if (p->ch.mode == GD_MODE_OVERWRITE) {
 		if (p->ch.granted < p->ch.max_packets)
-			channel_grant(&p->ch, p->ch.max_packets);
+			channel_grant(&p->ch, p->ch.max_packets, left_to_others(rec, p));
 		channel_balance(&p->ch);
 		return;
 	}
 	nfree = channel_free_packets(&p->ch);
 	if (nfree < p->ch.granted / 2 && p->ch.granted < p->ch.max_packets && !p->ch.no_memory) {
-		channel_grant(&p->ch, GROW_PACKETS);
+		channel_grant(&p->ch, GROW_PACKETS, left_to_others(rec, p));
 		if (p->ch.no_memory)
 			note(rec, "%s (%d): its tmpfs is full: no more than %u KiB of buffer", p->r->head.comm, (int)p->pid,
 			     p->ch.granted * (GD_PACKET / 1024));
@@ -935,6 +939,8 @@ static void wait_for_more(struct record *rec, unsigned busy)
 		rec->interval_ns = rec->interval_ns < INTERVAL_MIN_NS ? INTERVAL_MIN_NS : rec->interval_ns + rec->interval_ns / 4;
 	if (rec->interval_ns > INTERVAL_MAX_NS)
 		rec->interval_ns = INTERVAL_MAX_NS;
+	if (rec->interval_ns > INTERVAL_MIN_NS && rec->rescan_until_ns > now_ns())
+		rec->interval_ns = INTERVAL_MIN_NS; /* a program is starting */
 	if (rec->cmd_done)
 		fds[2].fd = -1;
 	ts = (struct timespec){ .tv_nsec = (long)rec->interval_ns };
@@ -988,10 +994,11 @@ static void loop(struct record *rec)
 			grow(rec, p, whole);
 			if (now - p->last_alive_ns >= ALIVE_NS) {
 				p->last_alive_ns = now;
-				if (region_dead(p->r)) {
-					command_ended(rec, false);
+				if (!p->dead_ns && region_dead(p->r))
+					p->dead_ns = now;
+				/* whoever started it may take a moment to ask how it ended */
+				if (p->dead_ns && (now - p->dead_ns > ENDED_NS || how_it_ended(rec, p)))
 					program_end(rec, i--, true);
-				}
 			}
 		}
 		look_for_new(rec, now);
@@ -1031,7 +1038,7 @@ static void finish(struct record *rec)
 	}
 	if (rec->failed)
 		reserve_drop(rec);
-	command_state(rec);
+	command_ended(rec, false);
 	while (rec->nprog)
 		program_end(rec, 0, region_dead(rec->prog[0]->r));
 }

@@ -1,13 +1,16 @@
 /* A program with a known number of events: waits until it is recorded, emits, says how many, and stays until its input ends.
  *
  *     emitter [THREADS [EVENTS-PER-THREAD [MICROSECONDS-BETWEEN-THOUSANDS [SECONDS-BEFORE-THE-END]]]]
- * GO=1: does not wait for being recorded. STEADY=1: emits until its input ends, and then says how many. */
+ * GO=1: does not wait for being recorded. HOLD=1: waits for a line of input instead. STEADY=1: emits until its input ends, and then says how many. COUNTS=FILE: each thread keeps its
+ * count there (a u64 every 64 bytes), for who wants to know it after a kill. */
 #include "gander/gander.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 GANDER_EVENT(on_step, "test.step", GANDER_INFO, (u64, thread), (u64, n))
@@ -15,7 +18,7 @@ GANDER_EVENT(on_text, "test.text", GANDER_DEBUG, (u32, status), (str, path))
 
 static long threads = 1, events = 1000, pause_us;
 static volatile int stop;
-static uint64_t done[256][8];
+static volatile uint64_t space[256][8], (*done)[8] = space;
 
 static void *run(void *arg)
 {
@@ -24,12 +27,14 @@ static void *run(void *arg)
 
 	for (n = 0; events < 0 ? !stop : n < (uint64_t)events; n++) {
 		on_step(me, n);
-		if (n % 10 == 0)
+		done[me][0]++;
+		if (n % 10 == 0) {
 			on_text(n % 20 ? 200 : 500, paths[n / 10 % 4]);
+			done[me][0]++;
+		}
 		if (pause_us && n % 1000 == 999)
 			usleep((useconds_t)pause_us);
 	}
-	done[me][0] = n + (n + 9) / 10;
 	return NULL;
 }
 
@@ -47,9 +52,21 @@ int main(int argc, char **argv)
 		return 2;
 	if (getenv("STEADY"))
 		events = -1;
+	if (getenv("COUNTS")) {
+		int fd = open(getenv("COUNTS"), O_RDWR | O_CREAT, 0600);
+
+		if (fd < 0 || ftruncate(fd, sizeof(space)) < 0)
+			return 2;
+		done = mmap(NULL, sizeof(space), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (done == MAP_FAILED)
+			return 2;
+	}
 	printf("ready\n");
 	fflush(stdout);
-	while (!getenv("GO") && (!on_step_enabled() || !on_text_enabled()))
+	if (getenv("HOLD"))
+		while (getchar() != '\n')
+			;
+	while (!getenv("GO") && !getenv("HOLD") && (!on_step_enabled() || !on_text_enabled()))
 		if (poll(&in, 1, 1))
 			return 0;
 	for (i = 0; i < threads; i++)

@@ -1,0 +1,517 @@
+#!/usr/bin/env python3
+"""collect.py GANDER EMITTER: the collector against live programs. A program's own count is held against gander's and babeltrace2's."""
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+GANDER, EMITTER = (os.path.abspath(p) for p in sys.argv[1:3])
+ONLY = sys.argv[3] if len(sys.argv) > 3 else ""
+TOP = tempfile.mkdtemp(prefix="gander-collect-")
+os.chmod(TOP, 0o755)
+CASES = []
+checks = 0
+
+
+class Skip(Exception):
+    pass
+
+
+def case(fn):
+    CASES.append(fn)
+    return fn
+
+
+def check(what, good, more=""):
+    global checks
+    checks += 1
+    if not good:
+        raise AssertionError("%s %s" % (what, more))
+
+
+def same(what, a, b):
+    check(what, a == b, "%r != %r" % (a, b))
+
+
+def new(name):
+    return os.path.join(TOP, name)
+
+
+class Program:
+    """A running emitter."""
+
+    def __init__(self, *args, env=None, wrap=(), name=None):
+        exe = EMITTER
+        if name:
+            exe = new(name)
+            if not os.path.exists(exe):
+                shutil.copy(EMITTER, exe)
+        self.p = subprocess.Popen([*wrap, exe, *map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                  env=dict(os.environ, **(env or {})))
+        same("the program starts", self.p.stdout.readline(), "ready\n")
+        self.pid = self.p.pid
+
+    def done(self):
+        """Waits until it has emitted all; how many."""
+        return int(self.p.stdout.readline().split()[1])
+
+    def go(self):
+        self.p.stdin.write("\n")
+        self.p.stdin.flush()
+        return self.done()
+
+    def end(self):
+        self.p.stdin.close()
+        rest = self.p.stdout.read()
+        self.p.wait()
+        m = re.search(r"done (\d+)", rest)
+        return int(m.group(1)) if m else None
+
+    def kill(self):
+        self.p.kill()
+        self.p.wait()
+
+
+def gander(*args, status=0, **kw):
+    r = subprocess.run([GANDER, *map(str, args)], capture_output=True, text=True, timeout=60, **kw)
+    if status is not None and r.returncode != status:
+        raise AssertionError("gander %s: status %d instead of %d\n%s%s" % (" ".join(map(str, args)), r.returncode, status, r.stdout, r.stderr))
+    return r
+
+
+class Recording:
+    """gander record in the background."""
+
+    def __init__(self, name, *args, wrap=()):
+        self.dir = new(name)
+        self.p = subprocess.Popen([*wrap, GANDER, "record", "--json", "-o", self.dir, *map(str, args)], stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True)
+
+    def wait_ready(self):
+        for _ in range(500):
+            if os.path.exists(self.dir + "/gander.json") or self.p.poll() is not None:
+                return self
+            time.sleep(0.01)
+        raise AssertionError("the recording does not begin")
+
+    def stop(self, status=0):
+        if self.p.poll() is None:
+            self.p.send_signal(signal.SIGINT)
+        return self.result(status)
+
+    def result(self, status=0):
+        out, self.err = self.p.communicate(timeout=60)
+        if status is not None and self.p.returncode != status:
+            raise AssertionError("gander record: status %d instead of %d\n%s%s" % (self.p.returncode, status, out, self.err))
+        return json.loads(out) if out.strip() else None
+
+
+def manifest(d):
+    with open(d + "/gander.json") as f:
+        return json.load(f)
+
+
+def babeltrace(d, grep=None):
+    """Events and losses as babeltrace2 tells them; any other warning fails."""
+    r = subprocess.run(["babeltrace2", d], capture_output=True, text=True, errors="replace")
+    lost = 0
+    for line in r.stderr.splitlines():
+        m = re.search(r"Tracer discarded (\d+) event", line)
+        if m:
+            lost += int(m.group(1))
+        elif line.strip():
+            raise AssertionError("babeltrace2: " + line)
+    same("babeltrace2's status", r.returncode, 0)
+    lines = r.stdout.splitlines()
+    return (len(lines) if grep is None else sum(grep in x for x in lines)), lost
+
+
+def agree(d, result, emitted=None):
+    """gander's summary, its manifest and babeltrace2 say the same; emitted = recorded + lost."""
+    events, lost = babeltrace(d)
+    same("events, by babeltrace2", events, result["events"])
+    same("losses, by babeltrace2", lost, result["lost"]["total"])
+    m = manifest(d)
+    same("events, in gander.json", m["events"], result["events"])
+    same("state", m["state"], "complete")
+    if emitted is not None:
+        same("emitted = recorded + lost", result["events"] + result["lost"]["total"], emitted)
+    return m
+
+
+def regions():
+    return [f for f in os.listdir("/dev/shm") if f.startswith("gander.")]
+
+
+@case
+def attach_count_and_detach():
+    p = Program(2, 50000)
+    r = Recording("a", "-p", p.pid).wait_ready()
+    n = p.done()
+    m = agree(r.dir, r.stop(), n)
+    same("nothing lost", m["lost"]["total"], 0)
+    same("program", (m["programs"][0]["pid"], m["programs"][0]["state"]), (p.pid, "running"))
+    check("classes", {c["name"] for c in m["programs"][0]["classes"]} == {"test.step", "test.text"})
+    check("clock error below 20 us", m["clock"]["error_ns"] < 20000, m["clock"]["error_ns"])
+    one = json.loads(gander("list", "--json", "-p", p.pid).stdout)[0]
+    same("no recording is left", one["recordings"], [])
+    check("memory went back", one["memory_bytes"] < 600000, one["memory_bytes"])
+    p.end()
+
+
+@case
+def attach_again_and_again():
+    p = Program(1, 0, 1000, env={"STEADY": "1"}, name="again")
+    for i in range(5):
+        r = gander("record", "-p", "again", "--for", "0.2s", "-q", "--json", "-o", new("again%d" % i), status=None)
+        check("status", r.returncode in (0, 3), r.stderr)
+        agree(new("again%d" % i), json.loads(r.stdout))
+    p.kill()
+
+
+@case
+def events_levels_filters():
+    p = Program(1, 1000, env={"HOLD": "1"})
+    rec = {"all": (1100, []), "glob": (1000, ["-e", "test.s*"]), "not": (100, ["-x", "*.step"]), "level": (1000, ["--level", "info"]),
+           "where": (50, ["--where", "status >= 500"]), "text": (25, ["-e", "test.text", "--where", "path ~ \"/api/p*\""])}
+    run = {k: Recording("f-" + k, "-p", p.pid, *v[1]).wait_ready() for k, v in rec.items()}
+    time.sleep(0.1)
+    n = p.go()
+    same("emitted", n, 1100)
+    for k, r in run.items():
+        # test.step has no `status`: asked for, and not set up
+        res = r.stop(3 if k == "where" else 0)
+        agree(r.dir, res)
+        same("events with " + k, res["events"], rec[k][0])
+    m = manifest(run["where"].dir)
+    check("the class that the filter does not fit is named", any(q.get("class") == "test.step" for q in m["problems"]), m["problems"])
+    p.end()
+
+
+@case
+def eight_recordings_and_a_ninth():
+    p = Program(1, 3000, env={"HOLD": "1"})
+    rs = [Recording("e%d" % i, "-p", p.pid, "--buffer", "1M").wait_ready() for i in range(8)]
+    r = gander("record", "-p", p.pid, "-o", new("e9"), "--for", "1s", status=1)
+    check("the ninth is told why", "8 recordings" in r.stderr, r.stderr)
+    check("and leaves nothing", not os.path.exists(new("e9")))
+    n = p.go()
+    for r in rs:
+        agree(r.dir, r.stop(), n)
+    p.end()
+
+
+@case
+def command_and_its_children():
+    d = new("cmd")
+    r = gander("record", "-o", d, "--json", "-q", "--", "env", "GO=1", EMITTER, 2, 5000, 0, 0, 7, status=7)
+    m = agree(d, json.loads(r.stdout.splitlines()[-1]), 11000)
+    same("exit status in gander.json", (m["programs"][0]["state"], m["programs"][0].get("exit_status")), ("exited", 7))
+    before = len(regions())
+    d = new("kids")
+    r = gander("record", "-o", d, "--json", "-q", "--", "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10; do GO=1 %s 1 100 0 0 0; done" % EMITTER)
+    m = agree(d, json.loads(r.stdout.splitlines()[-1]), 1100)
+    same("children", len(m["programs"]), 10)
+    check("their regions are gone", len(regions()) <= before, regions())
+    r = gander("record", "-o", new("cmdkill"), "-q", "--", "sh", "-c", "kill -9 $$", status=128 + 9)
+    r = gander("record", "-o", new("nocmd"), "--", "/no/such/program", status=1)
+    check("a command that is not there", "cannot run" in r.stderr, r.stderr)
+    check("leaves nothing", not os.path.exists(new("nocmd")))
+
+
+@case
+def killed_programs_lose_nothing():
+    for i in range(2):
+        counts = new("counts%d" % i)
+        p = Program(2, 100000000, 1000, env={"COUNTS": counts})
+        r = Recording("k%d" % i, "-p", p.pid).wait_ready()
+        time.sleep(0.3)
+        p.kill()
+        res = r.result(None)
+        m = agree(r.dir, res)
+        with open(counts, "rb") as f:
+            n = sum(struct.unpack_from("<Q", f.read(), 0)[0:1] + struct.unpack_from("<Q", open(counts, "rb").read(), 64))
+        got = res["events"] + res["lost"]["total"]
+        check("what was counted is there", n <= got <= n + 2, "%d counted, %d recorded or lost" % (n, got))
+        same("the dead region is gone", [x for x in json.loads(gander("list", "--json").stdout) if x.get("pid_inside") == p.pid], [])
+        check("it says so", m["programs"][0]["state"] in ("killed", "ended"))
+
+
+@case
+def killed_collector():
+    p = Program(1, 0, 1000, env={"STEADY": "1"})
+    r = Recording("dead", "-p", p.pid).wait_ready()
+    time.sleep(0.5)
+    r.p.kill()
+    r.p.wait()
+    events, _ = babeltrace(r.dir)
+    check("what had reached the disk is readable", events > 1000, events)
+    one = json.loads(gander("list", "--json", "-p", p.pid).stdout)[0]
+    same("the recording is an orphan", [x["collector_alive"] for x in one["recordings"]], [False])
+    r = Recording("next", "-p", p.pid).wait_ready()
+    one = json.loads(gander("list", "--json", "-p", p.pid).stdout)[0]
+    same("the next one cleans up", [x["collector_alive"] for x in one["recordings"]], [True])
+    time.sleep(0.3)
+    agree(r.dir, r.stop(None))
+    p.end()
+
+
+@case
+def flight_recorder():
+    p = Program(2, 0, 1000, env={"STEADY": "1"}, name="flight")
+    r = Recording("fr", "-p", p.pid, "--overwrite", "--buffer", "2M").wait_ready()
+    time.sleep(1.5)
+    res = json.loads(gander("snapshot", "-p", "flight", "-o", new("snap1"), "--json").stdout)
+    same("events of the snapshot", babeltrace(new("snap1"))[0], res["events"])
+    check("older events were overwritten", res["overwritten"] > 0, res)
+    last = json.loads(gander("snapshot", "-p", p.pid, "--last", "10ms", "-o", new("snap2"), "--json").stdout)
+    same("events of the last 10 ms", babeltrace(new("snap2"))[0], last["events"])
+    check("fewer than all", 0 < last["events"] < res["events"], (last, res))
+    times = subprocess.run(["babeltrace2", "--clock-seconds", new("snap2")], capture_output=True, text=True).stdout.splitlines()
+    at = [float(re.match(r"\[([0-9.]+)\]", t).group(1)) for t in (times[0], times[-1])]
+    check("they span 10 ms", at[1] - at[0] < 0.02, at)
+    p.kill()
+    dead = json.loads(gander("snapshot", "-p", p.pid, "--last", "1s", "-o", new("snap3"), "--json", status=None).stdout or "{}")
+    if dead:  # the recorder's own collector may have been quicker
+        same("events of the dead", babeltrace(new("snap3"))[0], dead["events"])
+    out = r.result(0)
+    agree(r.dir, out)
+    check("overwritten is told", out["lost"]["overwritten"] > 0, out)
+
+
+@case
+def snapshot_of_the_dead():
+    p = Program(1, 50000)
+    r = Recording("sd", "-p", p.pid, "--overwrite").wait_ready()
+    n = p.done()
+    r.p.kill()  # nobody is left to save it
+    r.p.wait()
+    p.kill()
+    d = json.loads(gander("snapshot", "-p", p.pid, "-o", new("sd2"), "--json").stdout)
+    same("everything is there", (d["events"], babeltrace(new("sd2"))[0]), (n, n))
+    shm = [f for f in regions()]
+    for x in json.loads(gander("list", "--json").stdout):
+        if x.get("pid_inside") == p.pid and x["kind"] == "program":
+            os.unlink(x["path"])
+    check("it was still there", len(regions()) < len(shm))
+
+
+@case
+def counting():
+    p = Program(2, 5000)
+    c = subprocess.Popen([GANDER, "count", "-p", str(p.pid), "--json"], stdout=subprocess.PIPE, text=True)
+    n = p.done()
+    c.send_signal(signal.SIGINT)
+    got = {x["event"]: x["count"] for x in json.loads(c.communicate()[0])["counts"]}
+    same("counts", got, {"test.step": 10000, "test.text": 1000})
+    same("sum", sum(got.values()), n)
+    p.end()
+    p = Program(1, 1000, env={"HOLD": "1"})
+    c = subprocess.Popen([GANDER, "count", "-p", str(p.pid), "--by", "path", "--json", "-e", "*"], stdout=subprocess.PIPE, text=True)
+    time.sleep(0.3)
+    p.go()
+    c.send_signal(signal.SIGINT)
+    got = {x["value"]: x["count"] for x in json.loads(c.communicate()[0])["counts"]}
+    same("by value", got, {"/": 25, "/api/cart": 25, "/api/pay": 25, "/static/logo.png": 25})
+    p.end()
+
+
+@case
+def changed_while_recording():
+    p = Program(1, 0, 1000, env={"STEADY": "1", "GO": "1"})
+    r = Recording("chg", "-p", p.pid, "-e", "test.text").wait_ready()
+    time.sleep(0.3)
+    said = gander("record", "--session", r.dir, "--add", "test.st*")
+    check("it says how many classes", "2 event classes" in said.stderr, said.stderr)
+    time.sleep(0.3)
+    said = gander("record", "--session", r.dir, "--remove", "test.st*")
+    check("one again", "1 event classes" in said.stderr, said.stderr)
+    time.sleep(0.3)
+    session = manifest(r.dir)["session"]
+    gander("record", "--session", session[:10], "--stop")
+    res = r.result(None)
+    agree(r.dir, res)
+    steps, _ = babeltrace(r.dir, "test.step")
+    check("steps only between", 0 < steps < res["events"], steps)
+    check("an end is told", "no recording" in gander("record", "--session", session, status=1).stderr)
+    p.end()
+
+
+@case
+def limits_and_chunks():
+    p = Program(1, 0, 500, env={"STEADY": "1"})
+    r = gander("record", "-p", p.pid, "--max-size", "1M", "-o", new("max"), "--json", status=None)
+    res = json.loads(r.stdout)
+    agree(new("max"), res)
+    check("it stopped by itself", 900000 < res["bytes"] < 60000000, res["bytes"])
+    r = gander("record", "-p", p.pid, "--rotate", "1M", "--for", "1s", "-o", new("rot"), "--json", "--keep", "3", status=None)
+    res = json.loads(r.stdout)
+    chunks = manifest(new("rot"))["chunks"]
+    same("chunks", sorted(chunks), sorted(x for x in os.listdir(new("rot")) if x.startswith("chunk")))
+    check("three of many", len(chunks) == 3 and int(chunks[-1][-6:]) > 3, chunks)
+    total = 0
+    for c in chunks:
+        events, lost = babeltrace(new("rot") + "/" + c)
+        m = manifest(new("rot") + "/" + c)
+        same("each by itself", (m["events"], m["lost"]["total"]), (events, lost))
+        total += events
+    check("fewer than all", total < res["events"])
+    r = gander("record", "-p", p.pid, "--rotate", "0.3s", "--for", "1s", "-o", new("rot2"), "--json", status=None)
+    res = json.loads(r.stdout)
+    total = lost = 0
+    for c in manifest(new("rot2"))["chunks"]:
+        e, q = babeltrace(new("rot2") + "/" + c)
+        total, lost = total + e, lost + q
+    same("nothing between the chunks", (total, lost), (res["events"], res["lost"]["total"]))
+    p.end()
+
+
+@case
+def all_programs_and_later_ones():
+    first = Program(1, 1000, name="first")
+    r = Recording("all", "--all", "-e", "test.*").wait_ready()
+    second = Program(1, 2000, name="second")
+    n = first.done() + second.done()
+    time.sleep(0.3)
+    first.end()
+    second.end()
+    third = Program(1, 3000, name="third")
+    n += third.done()
+    third.end()
+    time.sleep(0.3)
+    res = r.stop(None)
+    agree(r.dir, res)
+    m = manifest(r.dir)
+    mine = [q for q in m["programs"] if q["comm"] in ("first", "second", "third")]
+    same("programs", sorted(q["comm"] for q in mine), ["first", "second", "third"])
+    same("all of theirs", sum(q["events"] + q["lost"]["total"] for q in mine), n)
+
+
+@case
+def full_disk():
+    if os.geteuid():
+        raise Skip("needs root to mount")
+    d = new("small")
+    os.mkdir(d)
+    subprocess.check_call(["mount", "-t", "tmpfs", "-o", "size=2M", "none", d])
+    try:
+        p = Program(1, 0, 100, env={"STEADY": "1"})
+        r = subprocess.run([GANDER, "record", "-p", str(p.pid), "-o", d + "/rec", "--for", "20s", "--json"], capture_output=True, text=True)
+        same("status", r.returncode, 3)
+        check("it says so", "stopped early" in r.stderr and "No space" in r.stderr, r.stderr)
+        res = json.loads(r.stdout)
+        events, lost = babeltrace(d + "/rec")
+        same("it keeps what it has", (events, lost), (res["events"], res["lost"]["total"]))
+        check("more than a megabyte", res["bytes"] > 1000000, res)
+        m = manifest(d + "/rec")
+        same("gander.json says it", m["state"], "failed")
+        p.end()
+    finally:
+        subprocess.call(["umount", d])
+
+
+@case
+def another_user():
+    if os.geteuid():
+        raise Skip("needs root to become another user")
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+    p = Program(1, 1000)
+    d = new("nobody")
+    os.mkdir(d)
+    os.chown(d, 65534, 65534)
+    r = subprocess.run([*nobody, GANDER, "record", "-p", str(p.pid), "-o", d + "/r"], capture_output=True, text=True)
+    check("whose it is", r.returncode == 1 and "belongs to root" in r.stderr and "run gander as" in r.stderr, r.stderr)
+    p.end()
+    p = Program(1, 1000, wrap=nobody)
+    r = Recording("nobody/own", "-p", p.pid, wrap=nobody).wait_ready()
+    agree(r.dir, r.stop() if p.done() == 1100 else None, 1100)
+    r = Recording("root", "-p", p.pid)
+    r.wait_ready()
+    r.stop()
+    seen = json.loads(subprocess.run([*nobody, GANDER, "list", "--json"], capture_output=True, text=True).stdout)
+    same("sees its own only", {x["uid"] for x in seen if x["kind"] == "program"}, {65534})
+    p.end()
+
+
+@case
+def container():
+    if os.geteuid():
+        raise Skip("needs root to make a container")
+    wrap = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c",
+            'mount -t tmpfs -o size=64M none /dev/shm && exec "$@"', "sh"]
+    p = Program(1, 20000, wrap=wrap, name="contained")
+    seen = [x for x in json.loads(gander("list", "--json").stdout) if x.get("comm") == "contained"]
+    same("it is seen", len(seen), 1)
+    pid = seen[0]["pid"]
+    check("by its pid here", pid != seen[0]["pid_inside"], seen)
+    r = Recording("cont", "-p", pid).wait_ready()
+    agree(r.dir, r.stop() if p.done() == 22000 else None, 22000)
+    r = Recording("cont2", "--all").wait_ready()
+    time.sleep(0.2)
+    r.stop(None)
+    check("--all has it", any(q["comm"] == "contained" for q in manifest(r.dir)["programs"]))
+    p.end()
+
+
+@case
+def bad_input():
+    p = Program(1, 10)
+    for args, status, text in [
+        (["record"], 2, "which program"),
+        (["record", "-p", "999999999"], 1, "no process"),
+        (["record", "-p", "no-such-name"], 1, "no program"),
+        (["record", "-p", p.pid, "-e", "ab[c"], 2, "  ab[c\n    ^"),
+        (["record", "-p", p.pid, "-e", "x\\"], 2, "column 2"),
+        (["record", "-p", p.pid, "--where", "status >= "], 2, "^"),
+        (["record", "-p", p.pid, "--where", "status >> )"], 2, "^"),
+        (["record", "-p", p.pid, "--level", "loud"], 2, "no level"),
+        (["record", "-p", p.pid, "-c", "tid,what"], 2, "column 5"),
+        (["record", "-p", p.pid, "--rotate", "often"], 2, "--rotate"),
+        (["record", "-p", p.pid, "--for", "soon"], 2, "no duration"),
+        (["record", "-p", os.getpid(), "-o", new("none")], 1, "no gander events"),
+        (["record", "-p", p.pid, "-o", "/proc/nothing/here"], 1, "cannot make"),
+        (["record", "-p", p.pid, "-o", TOP], 1, "not empty"),
+        (["record", "--"], 2, "no command"),
+        (["record", "what"], 2, "no option"),
+        (["snapshot", "-p", p.pid, "-o", new("nosnap")], 1, "no flight recorder"),
+        (["snapshot", "-p", "999999999", "-o", new("nosnap")], 1, "no process"),
+        (["count", "-p", p.pid, "--by", "(("], 2, ""),
+        (["list", "-p", "999999999"], 1, "no process"),
+    ]:
+        r = gander(*args, status=status)
+        check(" ".join(map(str, args)), text in r.stderr and "gander: " in r.stderr, r.stderr)
+    r = gander("record", "-p", p.pid, "-e", "no.such.event", "--for", "0.1s", "-o", new("unknown"), status=3)
+    check("an unknown event", "no event matched 'no.such.event'" in r.stderr, r.stderr)
+    p.end()
+
+
+def main():
+    passed = failed = skipped = 0
+    for fn in CASES:
+        if ONLY and ONLY not in fn.__name__:
+            continue
+        begin, before = time.time(), checks
+        try:
+            fn()
+            passed += 1
+            print("ok    %-32s %2d checks %5.1f s" % (fn.__name__, checks - before, time.time() - begin))
+        except Skip as e:
+            skipped += 1
+            print("skip  %-32s %s" % (fn.__name__, e))
+        except Exception as e:  # noqa: the run goes on, and says what broke
+            failed += 1
+            print("FAIL  %s: %s: %s" % (fn.__name__, type(e).__name__, e))
+        sys.stdout.flush()
+    shutil.rmtree(TOP, ignore_errors=True)
+    print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
