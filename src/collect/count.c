@@ -138,7 +138,7 @@ static void sum(struct counter *k, struct counted *p, struct count_table *t)
 	for (i = 0; i < g->keys_count * (GD_PACKET / sizeof(key)) && k->o->by_field; i++) {
 		if (g->keys_first >= p->r->npackets || g->keys_count > KEY_PACKETS || g->keys_count > p->r->npackets - g->keys_first)
 			break;
-		/* [KEY] the value is there once its kind is */
+		/* the value is there once its kind is */
 		if (pread(p->r->fd, &key, sizeof(key), (off_t)(packet_offset(g->keys_first) + i * sizeof(key))) != (ssize_t)sizeof(key) ||
 		    !key.fingerprint || !key.kind || !key.count || key.class_id >= n)
 			continue;
