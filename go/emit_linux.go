@@ -314,7 +314,7 @@ func takePacket(chn *region.Channel, slot int, cur uint32) (uint32, bool) {
 func openPacket(ch uint32, slot int, need int, count bool) bool {
 	chn := channel(ch)
 	s := &chn.Slot[slot]
-	checkOffsets()
+	checkOpening()
 	var index, cur uint32
 	for waited := uint32(0); ; waited++ {
 		cur = atomic.LoadUint32(&s.Cur) // [SWAP]
@@ -405,16 +405,27 @@ func swapPacket(s *region.Slot, slot int, seen, index uint32, overwrite bool) bo
 	return true
 }
 
-// checkOffsets compares the goroutine's id in g with what runtime.Stack says, for the first packets that are opened: the offset was
-// verified at start, but on one goroutine only. What does not hold is given up, and said.
-func checkOffsets() {
-	if atomic.LoadUint32(&live.goid) == 0 || atomic.LoadInt32(&checks) >= 64 {
+// checkOpening does, for the first packets that are opened, what would cost a start too much: it compares the goroutine's id in g with what
+// runtime.Stack says, on whatever goroutine this is, and asks whether the CPU's number can be read. An offset that does not hold is
+// given up, and that is said.
+func checkOpening() {
+	const enough = 64
+	n := atomic.LoadInt32(&checks)
+	if n >= enough {
 		return
 	}
+	if n == 0 && live.noCPU && hasCPUNumber() {
+		live.noCPU = false
+	}
 	atomic.AddInt32(&checks, 1)
-	if id, off := stackGoid(), atomic.LoadUint32(&live.goid); id != 0 && off != 0 && gword(off) != id {
+	off := atomic.LoadUint32(&live.goid)
+	if off == 0 {
+		return
+	}
+	if id := stackGoid(); id != 0 && gword(off) != id {
+		atomic.StoreInt32(&checks, enough)
 		atomic.StoreUint32(&live.goid, 0)
-		note("goroutine ids are not known: they did not stand where they should")
+		note("goroutine ids are not known: they do not stand where they should")
 	}
 }
 

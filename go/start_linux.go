@@ -56,6 +56,23 @@ func leaveReason(reason string) {
 	syscall.Close(int(fd))
 }
 
+// execName is the name by which the kernel started the program.
+func execName() string {
+	const atExecfn = 31
+	auxv := runtimeAuxv()
+	for i := 0; i+1 < len(auxv); i += 2 {
+		if auxv[i] == atExecfn && auxv[i+1] != 0 {
+			b := (*[511]byte)(foreign(auxv[i+1]))
+			n := 0
+			for n < len(b) && b[n] != 0 {
+				n++
+			}
+			return string(b[:n])
+		}
+	}
+	return ""
+}
+
 // reason turns what failed into a name: lower case, no blanks.
 func reason(what string, err error) string {
 	if e, ok := err.(syscall.Errno); ok {
@@ -144,7 +161,7 @@ func makeRegion() string {
 	live.data = unsafe.Add(live.base, region.OffData)
 	live.npackets = npackets
 	live.mono = readSmall("/sys/devices/system/clocksource/clocksource0/current_clocksource") != clocksource
-	live.noCPU = !hasCPUNumber()
+	live.noCPU = true // until a packet is opened: asking the CPU is dear in a virtual machine
 	if boot, ok := clockGettime(clockBoot); ok {
 		live.boot = boot - nanotime()
 	}
@@ -168,23 +185,20 @@ func makeRegion() string {
 	}
 	h.Pid, h.ParentPid = uint32(syscall.Getpid()), uint32(syscall.Getppid())
 	h.Uid, h.Nslots = uint32(syscall.Geteuid()), region.Slots
-	h.StartTicks = startTicks()
 	h.RealtimeNs = uint64(time.Now().UnixNano())
 	sample(&h.Start)
-	if id := readSmall("/proc/sys/kernel/random/boot_id"); len(id) == 36 {
-		hex.Decode(h.BootId[:], []byte(strings.ReplaceAll(id, "-", "")))
-	}
 	copy(h.Agent[:len(h.Agent)-1], "gander-go "+Version+" "+runtime.Version())
 	var comm [16]byte
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, prGetName, uintptr(unsafe.Pointer(&comm[0])), 0); errno == 0 {
 		copy(h.Comm[:], comm[:])
 	}
-	var exe [511]byte
-	if n, e := syscall.Readlink("/proc/self/exe", exe[:]); e == nil {
-		copy(h.Exe[:], exe[:n])
+	// as the program was started: the collector asks /proc where it can
+	copy(h.Exe[:len(h.Exe)-1], execName())
+	if _, born := syscall.Getenv(region.SessionEnv); born {
+		// a program that lives shows all this in /proc; one that is recorded from its start may die before anybody looks
+		describeProcess(h)
+		bornEnabled(fd, h)
 	}
-	noteImage(h)
-	bornEnabled(fd, h)
 	atomic.StoreUint32(&h.State, region.StateReady) // [READY]
 	removeDead(dir)
 	return ""
@@ -203,6 +217,20 @@ func randomSeed() uint64 {
 
 // monotonic is a clock for durations, in nanoseconds.
 func monotonic() int64 { return nanotime() }
+
+// describeProcess fills in what tells which program this is, and where its code lies.
+func describeProcess(h *region.Header) {
+	h.StartTicks = startTicks()
+	if id := readSmall("/proc/sys/kernel/random/boot_id"); len(id) == 36 {
+		hex.Decode(h.BootId[:], []byte(strings.ReplaceAll(id, "-", "")))
+	}
+	var exe [511]byte
+	if n, e := syscall.Readlink("/proc/self/exe", exe[:]); e == nil {
+		h.Exe = [len(h.Exe)]byte{}
+		copy(h.Exe[:], exe[:n])
+	}
+	noteImage(h)
+}
 
 // regionPath is the file's path, for tests and for taking it back when the start fails.
 var regionPath string
@@ -286,19 +314,17 @@ func expectedGoid() uint32 {
 	return 152
 }
 
-// verifyOffsets finds the goroutine's id in g and the kernel thread's id in m. Both are believed only when what stands there is
-// what runtime.Stack, and gettid, say; openPacket looks again.
+// verifyOffsets finds the goroutine's id in g and the kernel thread's id in m. They are believed only when what stands there is what it
+// should be: packages are initialized by goroutine 1, and gettid knows the thread. checkOpening looks again, before the first event.
 func verifyOffsets() {
-	id := stackGoid()
-	if off := expectedGoid(); id != 0 && gword(off) == id {
+	if off := expectedGoid(); gword(off) == 1 {
 		live.goid = off
 	} else {
 		live.goid = searchGoid()
 	}
 	procPin()
 	tid := uint64(syscall.Gettid())
-	// the two releases' places first, then all
-	if mword(64) == tid {
+	if mword(64) == tid { // from Go 1.25
 		live.procid = 64
 	} else if mword(72) == tid {
 		live.procid = 72
@@ -514,9 +540,13 @@ func bornEnabled(fd int, h *region.Header) {
 	h.Flags |= region.FlagBorn
 }
 
-// removeDead removes a few regions that dead programs of this user left. Reading the directory and looking at files is bounded, so
-// that a start costs the same however full it is.
+// removeDead removes a few regions that dead programs of this user left, at one start in four. What it reads and looks at is bounded, so that
+// a start costs the same however full the directory is.
 func removeDead(dir string) {
+	chance := uint64(now()) >> 4
+	if chance%4 != 0 {
+		return
+	}
 	fd, err := syscall.Open(dir, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return
@@ -529,16 +559,16 @@ func removeDead(dir string) {
 	}
 	_, _, names := syscall.ParseDirent(buf[:n], -1, nil)
 	prefix := region.NamePrefix + strconv.Itoa(syscall.Geteuid()) + "."
-	now := time.Now().Unix()
+	seconds := time.Now().Unix()
 	removed, looked := 0, 0
 	// another beginning each time: the first few may be alive for ever
-	for i, first := 0, int(uint64(counter())>>8%uint64(len(names)+1)); i < len(names) && removed < deadMax && looked < deadLooks; i++ {
+	for i, first := 0, int(chance/4%uint64(len(names)+1)); i < len(names) && removed < deadMax && looked < deadLooks; i++ {
 		name := names[(first+i)%len(names)]
 		if !strings.HasPrefix(name, prefix) || len(name) != len(prefix)+16 || dir+"/"+name == regionPath {
 			continue
 		}
 		looked++
-		if isDead(dir+"/"+name, now) && syscall.Unlink(dir+"/"+name) == nil {
+		if isDead(dir+"/"+name, seconds) && syscall.Unlink(dir+"/"+name) == nil {
 			removed++
 		}
 	}
