@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"gander.internal/gander/internal/region"
+	"gander.internal/gander/internal/vm"
 )
 
 // declaring serializes this program's declarations; the collector has a part in them by way of the region only.
@@ -160,7 +161,7 @@ func (c *class) matches(r *region.Rule) bool {
 			break
 		}
 	}
-	return globMatch(pattern[:n], c.name())
+	return vm.Glob(pattern[:n], c.name())
 }
 
 // declareOrRefuse declares a class; one without a description (a bad name, too many fields) is counted as refused.

@@ -218,7 +218,7 @@ func cutPieces(first *piece, n int, total int) int {
 
 // count adds one to the class's hit counter in the channel, or to the counter of the value that the filter found.
 func (c *class) count(ch uint32, by *filterKey) {
-	if by.kind != 0 {
+	if by.Kind != 0 {
 		c.countKey(ch, by)
 		return
 	}

@@ -7,21 +7,53 @@ import (
 	"unsafe"
 
 	"gander.internal/gander/internal/region"
+	"gander.internal/gander/internal/vm"
 )
 
-// filterKey is the value that hit counters are kept by: struct gd_filter_key.
-type filterKey struct {
-	kind, len uint8
-	value     [44]byte
-}
+// filterKey is the value that hit counters are kept by.
+type filterKey = vm.Key
 
-// linkFilter makes the filter at off, in generic form, one for this class and returns where it lies; 0 when the class cannot have it.
-func (c *class) linkFilter(off uint32) uint32 { return 0 }
+// linkFilter makes the filter at off, in generic form, one for this class and returns where it lies; 0 when the class cannot have it, which
+// keeps the class off.
+func (c *class) linkFilter(off uint32) uint32 {
+	if off < region.OffFilters || off >= region.OffHeap || off%8 != 0 {
+		return 0
+	}
+	generic := unsafe.Slice((*byte)(at(off)), min(region.OffHeap-off, vm.GenericMax))
+	out := make([]byte, vm.LinkedMax)
+	n, err := vm.Link(generic, c.desc, out)
+	if err != nil {
+		return 0
+	}
+	return putRecord(region.RecordFilter, out[:n])
+}
 
 // passes runs the class's filter in the channel.
 func (c *class) passes(ch uint32, p *piece, n int, span, key uint64, by *filterKey) bool {
-	return false
+	off := atomic.LoadUint32(&c.slot.Filter[ch])
+	if off < region.OffFilters || off > region.OffData-64 || off%8 != 0 {
+		return false
+	}
+	linked := unsafe.Slice((*byte)(at(off)), region.OffData-off)
+	// a piece is laid out as a vm.Piece
+	v := vm.View{Piece: (*vm.Piece)(hide(unsafe.Pointer(p))), N: n, Span: span, Key: key, Level: uint8(c.level)}
+	if needs := vm.Needs(linked); needs != 0 {
+		if needs&region.CtxTid != 0 && live.procid != 0 {
+			v.Tid = uint32(mword(live.procid))
+		}
+		if goid := atomic.LoadUint32(&live.goid); needs&region.CtxGoid != 0 && goid != 0 {
+			v.Goid = gword(goid)
+		}
+		if needs&region.CtxCpu != 0 {
+			v.Cpu = cpuNumber()
+		}
+	}
+	// what the machine is shown it forgets when it is done, but the compiler cannot see that: it would put every event's pieces on the heap
+	return vm.Run(linked, (*vm.View)(hide(unsafe.Pointer(&v))), (*vm.Key)(hide(unsafe.Pointer(by))))
 }
+
+// hide is p, unknown to escape analysis. What p points at must outlive the use.
+func hide(p unsafe.Pointer) unsafe.Pointer { return foreign(uintptr(p)) }
 
 // countKey adds one to the counter of a value: open addressing, sixteen places at most.
 func (c *class) countKey(ch uint32, by *filterKey) {
@@ -36,8 +68,8 @@ func (c *class) countKey(ch uint32, by *filterKey) {
 		return h ^ h>>29
 	}
 	var words [48]byte
-	copy(words[:], by.value[:])
-	print := mix(uint64(by.kind), uint64(c.id))
+	copy(words[:], by.Value[:])
+	print := mix(uint64(by.Kind), uint64(c.id))
 	for i := 0; i < len(words); i += 8 {
 		print = mix(print, le64(words[i:]))
 	}
@@ -51,9 +83,9 @@ func (c *class) countKey(ch uint32, by *filterKey) {
 		if seen == 0 {
 			if atomic.CompareAndSwapUint64(&k.Fingerprint, 0, print) { // [KEY]
 				k.ClassId = c.id
-				k.Value = by.value
+				k.Value = by.Value
 				// the kind and the length stand in one word with the id, and are stored last
-				atomic.StoreUint32((*uint32)(unsafe.Pointer(&k.ClassId)), uint32(c.id)|uint32(by.kind)<<16|uint32(by.len)<<24) // [KEY]
+				atomic.StoreUint32((*uint32)(unsafe.Pointer(&k.ClassId)), uint32(c.id)|uint32(by.Kind)<<16|uint32(by.Len)<<24) // [KEY]
 				seen = print
 			} else {
 				seen = atomic.LoadUint64(&k.Fingerprint)
