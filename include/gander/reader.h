@@ -2,6 +2,7 @@
 #ifndef GANDER_READER_H
 #define GANDER_READER_H
 
+#include "gander/ctf_reader.h"
 #include "gander/gotrace.h"
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+extern const struct verb verb_events;
 extern const struct verb verb_go;
 extern const struct verb verb_count, verb_list, verb_record, verb_snapshot;
 
@@ -12,6 +13,7 @@ const struct verb *const cli_verbs[] = {
 	&verb_record,
 	&verb_snapshot,
 	&verb_count,
+	&verb_events,
 	&verb_go,
 	NULL,
 };

@@ -89,10 +89,20 @@ struct ctf_mapping {
 	struct ctf_mapping *next;
 };
 
+/* Where a length or tag is looked for, until ctf_meta.c has found it. */
+struct ctf_loc {
+	int origin; /* enum ctf_scope, or -1: from where it is used, outwards */
+	bool ctf2;  /* relative paths begin in the struct around, NULL is one further out; else: any struct around */
+	uint32_t n;
+	const char *elem[];
+};
+
 struct ctf_fc {
 	uint8_t kind, bits, base; /* base: 2, 8, 10, 16 */
 	bool is_signed, big_endian;
+	bool native;   /* byte order is the trace's: until ctf_meta.c */
 	bool bits_msb; /* CTF 2: bit order */
+	bool encoded;  /* an integer that is a character */
 	uint8_t role, hint, scope;
 	uint8_t clock;	 /* 1: updates the stream's clock */
 	bool has_target; /* count is dynamic */
@@ -102,7 +112,8 @@ struct ctf_fc {
 	struct ctf_fc *parent, *next, *child; /* members, options, or the element */
 	uint32_t nchildren;
 	uint64_t count;
-	struct ctf_fc *target;	/* whose value says the length or the option; stands before this in the same or an earlier scope */
+	const struct ctf_loc *loc;
+	struct ctf_fc *target; /* whose value says the length or the option; stands before this in the same or an earlier scope */
 	struct ctf_mapping *map; /* enumeration */
 	struct ctf_range *range; /* as an option, or of an optional: the values of the selector that choose it */
 	uint32_t nranges;
@@ -161,8 +172,11 @@ struct ctf_trace_class {
 	struct ctf_fc *packet_header;
 	struct ctf_clock *clock;
 	struct ctf_env *env, **last_env;
-	struct ctf_stream_class *stream;
+	struct ctf_stream_class *stream, **last_stream;
 	uint32_t nevents; /* over all streams */
+	uint32_t nregs;	  /* ctf_layout.c */
+	bool has_cut;
+	unsigned refs; /* ctf_read.c */
 };
 
 struct ctf_fc *ctf_fc_new(struct ctf_arena *a, enum ctf_kind kind);
@@ -186,5 +200,18 @@ void ctf_tsdl_event(struct buf *b, const struct ctf_event_class *e, uint64_t str
 void ctf_json_trace(struct buf *b, const struct ctf_trace_class *t);
 void ctf_json_stream(struct buf *b, const struct ctf_stream_class *s);
 void ctf_json_event(struct buf *b, const struct ctf_event_class *e, uint64_t stream_id);
+
+/* Model <- text: ctf_meta.c finds out which it is (plain TSDL, TSDL in packets as LTTng writes it, CTF 2), has it parsed, and finds
+ * what lengths and tags refer to. */
+#define CTF_META_MAX (256u << 20) /* bytes of metadata, and of the model that it makes */
+#define CTF_DEPTH    32		  /* types in types */
+int ctf_meta_parse(struct ctf_trace_class **ret, const void *data, size_t len, struct err *err);
+void ctf_trace_class_free(struct ctf_trace_class *t);
+int ctf_tsdl_parse(struct ctf_trace_class *t, const char *text, size_t len, struct err *err);
+int ctf_json_parse(struct ctf_trace_class *t, const char *text, size_t len, struct err *err);
+struct ctf_fc *ctf_fc_clone(struct ctf_arena *a, const struct ctf_fc *fc); /* without its siblings */
+struct ctf_stream_class *ctf_stream_class_add(struct ctf_trace_class *t, uint64_t id); /* NULL: memory */
+struct ctf_stream_class *ctf_stream_class_find(const struct ctf_trace_class *t, uint64_t id);
+struct ctf_event_class *ctf_event_class_add(struct ctf_trace_class *t, struct ctf_stream_class *s, uint64_t id);
 
 #endif

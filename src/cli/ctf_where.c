@@ -1,0 +1,193 @@
+#include "cli/ctf_where.h"
+#include "ctf/ctf_read.h"
+#include "region/glob.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int ctf_where_init(struct ctf_where *w, const char *expr, const struct opt_list *globs, struct err *err)
+{
+	memset(w, 0, sizeof(*w));
+	w->globs = globs;
+	return expr ? filter_parse(&w->filter, expr, err) : 0;
+}
+
+void ctf_where_done(struct ctf_where *w)
+{
+	filter_free(w->filter);
+	free(w->by_class);
+}
+
+/* "a.b[3]": names with dots by ctf_values_find(), then elements by their index. */
+static const struct gander_ctf_value *find(const struct ctf_where *w, const char *name)
+{
+	const struct gander_ctf_value *v;
+	char plain[256], *rest, *at;
+	unsigned long index;
+	uint32_t i, end;
+
+	if (strlen(name) >= sizeof(plain))
+		return NULL;
+	strcpy(plain, name);
+	at = strchr(plain, '[');
+	if (!at)
+		return ctf_values_find(w->v, w->n, plain);
+	*at++ = 0;
+	v = ctf_values_find(w->v, w->n, plain);
+	while (v) {
+		if (v->type != GANDER_CTF_ARRAY)
+			return NULL;
+		index = strtoul(at, &rest, 10);
+		if (*rest != ']')
+			return NULL;
+		i = (uint32_t)(v - w->v) + 1;
+		for (end = v->next; index && i < end; index--)
+			i = w->v[i].next;
+		if (i >= end)
+			return NULL;
+		v = &w->v[i];
+		at = rest + 1;
+		if (!*at)
+			return v;
+		if (*at == '[') {
+			at++;
+			continue;
+		}
+		if (*at != '.' || v->type != GANDER_CTF_STRUCT)
+			return NULL;
+		at++;
+		rest = strpbrk(at, ".[");
+		for (i++, end = v->next, v = NULL; i < end && !v; i = w->v[i].next)
+			if (strlen(w->v[i].name) == (rest ? (size_t)(rest - at) : strlen(at)) &&
+			    !strncmp(w->v[i].name, at, strlen(w->v[i].name)))
+				v = &w->v[i];
+		if (!rest)
+			return v;
+		if (*rest == '.')
+			return NULL; /* struct in a struct in an array: not by this notation */
+		at = rest + 1;
+	}
+	return NULL;
+}
+
+/* $tid and the others, in the words of gander's traces and of LTTng's. */
+static const struct gander_ctf_value *find_context(const struct ctf_where *w, const char *name)
+{
+	static const struct {
+		const char *ours, *names[3];
+	} known[] = { { "$tid", { "vtid", "tid", NULL } }, { "$goid", { "goid", NULL, NULL } }, { "$cpu", { "cpu_id", NULL, NULL } },
+		      { "$span", { "span", NULL, NULL } }, { "$key", { "key", NULL, NULL } },	{ "$pid", { "vpid", "pid", NULL } } };
+	const struct gander_ctf_value *v = NULL;
+	unsigned i, k;
+	uint32_t s, m;
+
+	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		for (k = 0; !strcmp(known[i].ours, name) && k < 3 && known[i].names[k] && !v; k++)
+			for (s = 0; s < w->n; s = w->v[s].next)
+				for (m = s + 1; w->v[s].count != GANDER_CTF_FIELDS && m < w->v[s].next; m = w->v[m].next)
+					if (!strcmp(w->v[m].name, known[i].names[k]))
+						v = &w->v[m];
+	return v;
+}
+
+static bool get(void *event, unsigned name, struct filter_value *out)
+{
+	struct ctf_where *w = event;
+	const struct filter_name *names;
+	const struct gander_ctf_value *v;
+	unsigned n;
+
+	memset(out, 0, sizeof(*out));
+	names = filter_names(w->filter, &n);
+	if (!strcmp(names[name].text, "$level")) {
+		out->num.kind = GD_NUM_I64;
+		out->num.bits = (uint64_t)(w->ev->class_->level);
+		return w->ev->class_->level >= 0;
+	}
+	if (!strcmp(names[name].text, "$name")) {
+		out->text = w->ev->class_->name;
+		out->len = strlen(out->text);
+		return true;
+	}
+	if (!strcmp(names[name].text, "$pid") && w->ev->trace->pid >= 0) {
+		out->num.kind = GD_NUM_I64;
+		out->num.bits = (uint64_t)(w->ev->trace->pid);
+		return true;
+	}
+	v = names[name].text[0] == '$' ? find_context(w, names[name].text) : find(w, names[name].text);
+	if (!v)
+		return false;
+	if (names[name].want == FILTER_LENGTH) {
+		out->num.kind = GD_NUM_U64;
+		out->num.bits = v->type == GANDER_CTF_ARRAY ? v->count : v->len;
+		return v->type == GANDER_CTF_ARRAY || v->type == GANDER_CTF_TEXT || v->type == GANDER_CTF_BLOB;
+	}
+	switch (v->type) {
+	case GANDER_CTF_I64:
+		out->num.kind = GD_NUM_I64;
+		out->num.bits = (uint64_t)(v->i);
+		break;
+	case GANDER_CTF_U64:
+	case GANDER_CTF_BOOL:
+		out->num.kind = GD_NUM_U64;
+		out->num.bits = v->u;
+		break;
+	case GANDER_CTF_F64:
+		out->num.kind = GD_NUM_F64;
+		memcpy(&out->num.bits, &v->f, 8);
+		break;
+	case GANDER_CTF_TEXT:
+	case GANDER_CTF_BLOB:
+		out->text = v->text;
+		out->len = v->len;
+		break;
+	default:
+		break; /* is there, but has no value to compare */
+	}
+	if (v->label) {
+		out->text = v->label;
+		out->len = strlen(v->label);
+		out->labelled = true;
+	}
+	return true;
+}
+
+static bool globs_hold(struct ctf_where *w, const struct gander_ctf_class *c)
+{
+	signed char *more;
+	int i;
+
+	if (!w->globs || !w->globs->n)
+		return true;
+	if (c->number >= w->nclasses) {
+		more = realloc(w->by_class, c->number + 256u);
+		if (!more)
+			return true;
+		memset(more + w->nclasses, -1, c->number + 256u - w->nclasses);
+		w->by_class = more;
+		w->nclasses = c->number + 256u;
+	}
+	if (w->by_class[c->number] < 0) {
+		w->by_class[c->number] = 0;
+		for (i = 0; i < w->globs->n; i++)
+			if (gd_glob_match(w->globs->v[i], strlen(w->globs->v[i]), c->name, strlen(c->name)))
+				w->by_class[c->number] = 1;
+	}
+	return w->by_class[c->number];
+}
+
+bool ctf_where_holds(struct ctf_where *w, struct gander_ctf *r, const struct gander_ctf_event *ev)
+{
+	int n;
+
+	if (ev->kind != GANDER_CTF_EVENT)
+		return true;
+	if (!globs_hold(w, ev->class_))
+		return false;
+	if (!w->filter)
+		return true;
+	n = gander_ctf_values(r, ev, &w->v);
+	w->n = n > 0 ? (uint32_t)n : 0;
+	w->ev = ev;
+	return filter_eval(w->filter, get, w);
+}

@@ -1,0 +1,26 @@
+/* --where on decoded events: what a filter asks for, from the values that the reader gives. For the verbs that read recordings. */
+#ifndef GANDER_CLI_CTF_WHERE_H
+#define GANDER_CLI_CTF_WHERE_H
+
+#include "base/opt.h"
+#include "filter/filter.h"
+#include "gander/ctf_reader.h"
+
+struct ctf_where {
+	struct filter *filter;	   /* NULL: everything */
+	const struct opt_list *globs; /* event names; none: all */
+	signed char *by_class;	   /* what the globs say of a class: 1, 0, -1 not asked yet */
+	uint32_t nclasses;
+	/* the event at hand */
+	const struct gander_ctf_event *ev;
+	const struct gander_ctf_value *v;
+	uint32_t n;
+};
+
+int ctf_where_init(struct ctf_where *w, const char *expr, const struct opt_list *globs, struct err *err);
+void ctf_where_done(struct ctf_where *w);
+
+/* Does the event that came last pass? Losses always do. */
+bool ctf_where_holds(struct ctf_where *w, struct gander_ctf *r, const struct gander_ctf_event *ev);
+
+#endif
