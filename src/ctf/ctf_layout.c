@@ -1,5 +1,6 @@
 /* Compiles field classes. `phase` follows what is known of the place: bits beyond a whole byte (0 to 7), or -1 when it depends on the data. */
 #include "ctf/ctf_layout.h"
+#include "ctf/ctf_run.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -107,21 +108,30 @@ static void compile_fc(struct compile *c, const struct ctf_fc *fc, unsigned flag
 
 static void put_lit(struct compile *c, uint32_t at, const char *sep, const char *name, const char *close)
 {
-	size_t a = strlen(sep), b = strlen(name), d = strlen(close);
+	struct ctf_out quoted = { 0 };
+	size_t a = strlen(sep), b, d = strlen(close);
 	char *s;
 
 	if (c->skip || c->failed)
 		return;
+	ctf_put_name(&quoted, name);
+	if (quoted.failed) {
+		c->failed = true;
+		return;
+	}
+	b = (size_t)(quoted.at - quoted.base);
 	if (b > 1024)
 		b = 1024;
 	s = ctf_alloc(c->a, a + b + d + 16); /* read 16 at a time */
 	if (!s) {
+		ctf_out_done(&quoted);
 		c->failed = true;
 		return;
 	}
 	memcpy(s, sep, a);
-	memcpy(s + a, name, b);
+	memcpy(s + a, quoted.base, b);
 	memcpy(s + a + b, close, d);
+	ctf_out_done(&quoted);
 	c->op[at].lit = s;
 	c->op[at].lit_len = (uint16_t)(a + b + d);
 }

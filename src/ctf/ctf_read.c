@@ -228,19 +228,6 @@ static const char *env(const struct ctf_trace_class *tc, const char *name, int64
 	return "";
 }
 
-static void put_plain_name(struct ctf_out *o, const char *s)
-{
-	size_t i, len = strlen(s);
-
-	for (i = 0; i < len; i++)
-		if ((unsigned char)s[i] <= ' ' || (unsigned char)s[i] >= 0x7f || s[i] == '"' || s[i] == '\\')
-			break;
-	if (len && i == len)
-		ctf_put_raw(o, s, len);
-	else
-		ctf_put_quoted(o, s, len);
-}
-
 /* The public class of an event class: the one of the same trace, id and name, or a new one. */
 static struct class *public_class(struct gander_ctf *r, struct trace *t, const struct ctf_event_class *e)
 {
@@ -275,7 +262,7 @@ static struct class *public_class(struct gander_ctf *r, struct trace *t, const s
 	key->at = key->base;
 	ctf_put_raw(key, " ", 1);
 	if (*t->pub.procname) {
-		put_plain_name(key, t->pub.procname);
+		ctf_put_name(key, t->pub.procname);
 		if (t->pub.pid >= 0) {
 			ctf_put_raw(key, ":", 1);
 			if (!ctf_out_more(key, 32))
@@ -283,7 +270,7 @@ static struct class *public_class(struct gander_ctf *r, struct trace *t, const s
 		}
 		ctf_put_raw(key, " ", 1);
 	}
-	put_plain_name(key, e->name);
+	ctf_put_name(key, e->name);
 	c->prefix_len = (uint32_t)(key->at - key->base);
 	c->prefix = malloc(c->prefix_len + 64u);
 	if (!c->name || !c->prefix || key->failed) {

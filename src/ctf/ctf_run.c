@@ -216,7 +216,6 @@ void ctf_put_raw(struct ctf_out *o, const char *s, size_t len)
 	o->at += len;
 }
 
-/* An attribute's key: bare when nobody could misread it. */
 static void put_key(struct ctf_out *o, const char *s, size_t len)
 {
 	size_t i;
@@ -224,10 +223,16 @@ static void put_key(struct ctf_out *o, const char *s, size_t len)
 	for (i = 0; i < len; i++)
 		if ((unsigned char)s[i] <= ' ' || (unsigned char)s[i] >= 0x7f || strchr("\"\\={}[],", s[i]))
 			break;
-	if (len && i == len)
+	if (i == len)
 		ctf_put_raw(o, s, len);
 	else
 		ctf_put_quoted(o, s, len);
+}
+
+void ctf_put_name(struct ctf_out *o, const char *name)
+{
+	if (!ctf_out_more(o, 0))
+		put_key(o, name, strlen(name));
 }
 
 static inline uint64_t load64(const uint8_t *p)
