@@ -2,7 +2,6 @@
  * no guarded memory is being touched (one thread), so the handler never sees half of one. */
 #include "collect/collect_guard.h"
 
-#include <stdbool.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -10,7 +9,6 @@ static struct guard {
 	uintptr_t start, end;
 	volatile sig_atomic_t *hit;
 } guards[GUARD_MAX];
-static bool installed;
 
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
@@ -30,15 +28,11 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 
 int guard_add(void *start, size_t len, volatile sig_atomic_t *hit, struct err *err)
 {
+	struct sigaction sa = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_RESTART };
 	int i;
 
-	if (!installed) {
-		struct sigaction sa = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_RESTART };
-
-		if (sigaction(SIGBUS, &sa, NULL) < 0)
-			return err_set(err, -errno, "cannot guard a mapping: %m");
-		installed = true;
-	}
+	if (sigaction(SIGBUS, &sa, NULL) < 0)
+		return err_set(err, -errno, "cannot guard a mapping: %m");
 	for (i = 0; i < GUARD_MAX; i++)
 		if (!guards[i].end) {
 			guards[i].hit = hit;
