@@ -2,6 +2,7 @@
  * proof; the numbers here are its numbers. Runs in the emitting thread, may be interrupted by a signal whose handler emits, and
  * may be killed anywhere. */
 #include "tracer/seq.h"
+#include "tracer/sys.h"
 #include "tracer/tracer.h"
 
 #include <time.h>
@@ -49,15 +50,17 @@ static void give_free(struct gd_channel *ch, uint32_t index)
 	__atomic_fetch_or(&ch->free[index / 64], 1ull << (index % 64), __ATOMIC_ACQ_REL);
 }
 
-/* 1, overwrite mode: the slot's own oldest. */
-static uint32_t pop_oldest(struct gd_slot *s, uint32_t cur)
+/* 1, overwrite mode: the slot's own oldest. `cur` is read behind `tail`, each time: if the tail's packet is not current then, and the
+ * exchange finds the tail unchanged, the slot has moved on from it for good, and its `next` is what it will ever be. With a `cur` from
+ * before, the current packet itself could be taken, by the `next` that an aborted swap has left in it. */
+static uint32_t pop_oldest(struct gd_slot *s)
 {
 	uint64_t tail = __atomic_load_n(&s->tail, __ATOMIC_ACQUIRE); /* [TAIL] */
 	uint32_t tries, index, next;
 
 	for (tries = 0; tries < 64; tries++) {
 		index = GD_TAIL_INDEX(tail);
-		if (!tail || index >= gander__t.npackets || index + 1 == cur)
+		if (!tail || index >= gander__t.npackets || index + 1 == __atomic_load_n(&s->cur, __ATOMIC_ACQUIRE)) /* [SWAP] */
 			return NO_PACKET;
 		next = __atomic_load_n(&tracer_packet(index)->next, __ATOMIC_RELAXED);
 		if (!next || next > gander__t.npackets)
@@ -84,7 +87,7 @@ static uint32_t take(struct gd_channel *ch, uint32_t slot, uint32_t cur)
 		if (index != NO_PACKET)
 			return index;
 	}
-	return pop_oldest(s, cur);
+	return pop_oldest(s);
 }
 
 /* 3. Nobody else may look inside: lap is odd from the first changed byte to the last. */
@@ -160,6 +163,7 @@ static bool has_room(struct gd_channel *ch, uint32_t cur, uint32_t need, bool co
 int tracer_refill(unsigned c, uint32_t slot, uint32_t need, bool owned, bool count)
 {
 	struct gd_channel *ch = tracer_channel(c);
+	const struct timespec millisecond = { 0, 1000000 };
 	uint32_t cur, index, waited;
 	struct gd_slot *s;
 
@@ -180,7 +184,7 @@ int tracer_refill(unsigned c, uint32_t slot, uint32_t need, bool owned, bool cou
 			tracer_lose(c, slot, GD_LOST_FULL);
 			return -1;
 		}
-		nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+		sys(SYS_nanosleep, &millisecond, NULL);
 		if (!owned && tracer_slot_now() != slot)
 			return 0;
 	}
