@@ -172,6 +172,17 @@ void tracer_heap_finish(char *at, uint32_t kind)
 	__atomic_store_n(&((struct gd_record *)(void *)at - 1)->kind, kind, __ATOMIC_RELEASE); /* [RECORD] */
 }
 
+void tracer_note(const char *text)
+{
+	uint32_t len = (uint32_t)strlen(text);
+	char *at;
+
+	if (!tracer_heap_take(len, &at))
+		return;
+	memcpy(at, text, len);
+	tracer_heap_finish(at, GD_RECORD_NOTE);
+}
+
 /* ------------------------------------------------------------------ classes */
 
 /* A published class with these bytes below `limit`, UINT32_MAX: none. */
@@ -270,11 +281,21 @@ static uint32_t link_filter(uint32_t off, const void *desc, uint32_t len)
 	return to;
 }
 
+uint32_t tracer_channels_in_use(const struct gd_control *control)
+{
+	uint32_t n = control->nrules < GD_RULES ? control->nrules : GD_RULES, used = 0, i;
+
+	for (i = 0; i < n; i++)
+		if (control->rules[i].used && control->rules[i].channel < GD_CHANNELS)
+			used |= 1u << control->rules[i].channel;
+	return used;
+}
+
 void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len)
 {
 	struct gd_control *control = (struct gd_control *)(gander__t.map + GD_OFF_CONTROL);
 	struct gd_class *cls = class_slot(id);
-	uint32_t gen, want, n, tries, c, i;
+	uint32_t gen, want, used, n, tries, c, i;
 	uint32_t linked_from[GD_CHANNELS] = { 0 };
 	struct gd_desc d;
 
@@ -284,10 +305,14 @@ void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len)
 		gen = __atomic_load_n(&control->gen, __ATOMIC_SEQ_CST); /* [RULE] */
 		n = control->nrules < GD_RULES ? control->nrules : GD_RULES;
 		want = 0;
-		for (c = 0; c < GD_CHANNELS && n; c++) {
+		used = tracer_channels_in_use(control);
+		for (c = 0; c < GD_CHANNELS; c++) {
 			const struct gd_rule *last = NULL;
 			bool excluded = false;
 
+			/* a channel without a rule is a hole in the file: a look would need memory that may not be there */
+			if (!(used & 1u << c))
+				continue;
 			if (__atomic_load_n(&tracer_channel(c)->state, __ATOMIC_SEQ_CST) != GD_CHANNEL_ON)
 				continue;
 			for (i = 0; i < n; i++) {

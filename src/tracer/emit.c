@@ -8,8 +8,6 @@
 
 #define RETRIES 100 /* of one event: each is a packet that another thread filled first */
 
-__thread struct tracer_thread gander__thread;
-
 /* Context, packed in the order of the GD_CTX_ bits, but for the stack, which is a piece of its own. */
 #define CONTEXT_MAX 30
 static uint32_t put_context(uint8_t *to, uint32_t which, uint32_t tid)
@@ -32,11 +30,15 @@ static uint32_t put_context(uint8_t *to, uint32_t which, uint32_t tid)
 		at += 2;
 	}
 	if (which & GD_CTX_SPAN) {
-		__builtin_memcpy(at, &gander__thread.span, 8);
+		uint64_t span = gander_current_span();
+
+		__builtin_memcpy(at, &span, 8);
 		at += 8;
 	}
 	if (which & GD_CTX_KEY) {
-		__builtin_memcpy(at, &gander__thread.key, 8);
+		uint64_t key = tracer_own_get(TRACER_OWN_KEY);
+
+		__builtin_memcpy(at, &key, 8);
 		at += 8;
 	}
 	return (uint32_t)(at - to);
@@ -51,23 +53,28 @@ struct pool {
 	uint64_t head, time;
 };
 
-static inline char *pool_begin(struct pool *pool, unsigned c, uint64_t inc)
+#define NO_SLOT UINT32_MAX
+static inline uint32_t pool_own(unsigned c)
 {
-	struct gd_channel *ch = tracer_channel(c);
-	uint32_t n = gander__t.nslots, first = gander__thread.slot, slot = first, need = GD_HEAD_OFF(inc), i, nobody, cur;
+	uint32_t n = gander__t.nslots, first = tracer_slot_now(), slot = first, i, nobody;
 
 	for (i = 0; i < n; i++, slot = slot + 1 < n ? slot + 1 : 0) {
-		pool->s = &ch->slot[slot];
 		nobody = 0;
-		if (__atomic_compare_exchange_n(&pool->s->owner, &nobody, tracer_tid() | 0x80000000u, false, __ATOMIC_ACQUIRE,
+		if (__atomic_compare_exchange_n(&tracer_channel(c)->slot[slot].owner, &nobody, tracer_tid() | 0x80000000u, false, __ATOMIC_ACQUIRE,
 						__ATOMIC_RELAXED)) /* [OWNER] */
-			break;
+			return slot;
 	}
-	if (UNLIKELY(i == n)) {
-		tracer_lose(c, first, GD_LOST_NESTED);
+	tracer_lose(c, first, GD_LOST_NESTED);
+	return NO_SLOT;
+}
+
+static inline char *pool_begin(struct pool *pool, unsigned c, uint64_t inc)
+{
+	uint32_t slot = pool_own(c), need = GD_HEAD_OFF(inc), i, cur;
+
+	if (UNLIKELY(slot == NO_SLOT))
 		return NULL;
-	}
-	gander__thread.slot = slot;
+	pool->s = &tracer_channel(c)->slot[slot];
 	for (i = 0;; i++) {
 		cur = __atomic_load_n(&pool->s->cur, __ATOMIC_RELAXED);
 		if (LIKELY(cur - 1 < gander__t.npackets)) {
@@ -239,48 +246,51 @@ static __attribute__((noinline)) void record_with_stack(unsigned c, uint32_t id,
 	record(c, id, piece, npieces, which, &s, 2 + 8u * s.n);
 }
 
+/* Adds one in a slot's packet of counters. Without sequences the slot is owned for it: a packet that is not would have become
+ * another recording's before a pre-empted thread adds to it. */
+static void pool_count(unsigned c, uint32_t id, uint32_t epoch)
+{
+	uint32_t slot = pool_own(c), cur, i;
+	struct gd_slot *s = &tracer_channel(c)->slot[slot];
+
+	if (slot == NO_SLOT)
+		return;
+	for (i = 0; i < RETRIES; i++) {
+		cur = __atomic_load_n(&s->cur, __ATOMIC_RELAXED);
+		if (cur - 1 < gander__t.npackets && tracer_packet(cur - 1)->epoch == epoch) {
+			uint64_t *counter = (uint64_t *)((char *)tracer_packet(cur - 1) + GD_PACKET_HEADER) + id;
+
+			__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+			break;
+		}
+		if (tracer_refill(c, slot, 0, true, true) < 0)
+			break;
+	}
+	if (i == RETRIES)
+		tracer_lose(c, slot, GD_LOST_OTHER);
+	__atomic_store_n(&s->owner, 0, __ATOMIC_RELEASE); /* [OWNER] */
+}
+
 static void count_plain(unsigned c, uint32_t id)
 {
 	struct gd_channel *ch = tracer_channel(c);
-	uint32_t slot, epoch = ch->epoch;
+	uint32_t epoch = ch->epoch;
+#if TRACER_HAS_SEQUENCES
+	char *tp = __builtin_thread_pointer();
 	unsigned i;
 
-	for (i = 0; i < RETRIES; i++) {
-#if TRACER_HAS_SEQUENCES
-		if (gander__t.sequences) {
-			char *tp = __builtin_thread_pointer();
-
+	if (LIKELY(gander__t.sequences)) {
+		for (i = 0; i < RETRIES; i++) {
 			if (seq_count(tp + gander__t.rseq_off, tp + gander__t.slot_off, ch->slot, id, epoch))
 				return;
 			if (tracer_refill(c, tracer_slot_now(), 0, false, true) < 0)
 				return;
-			continue;
 		}
-#endif
-		slot = tracer_slot_now();
-		if (ch->slot[slot].cur - 1 < gander__t.npackets) {
-			struct gd_packet *p = tracer_packet(ch->slot[slot].cur - 1);
-
-			if (p->epoch == epoch) {
-				/* slots are shared here, so the add is atomic */
-				__atomic_fetch_add((uint64_t *)((char *)p + GD_PACKET_HEADER) + id, 1, __ATOMIC_RELAXED);
-				return;
-			}
-		}
-		slot = 0;
-		/* opening wants the slot owned */
-		if (__atomic_compare_exchange_n(&ch->slot[tracer_slot_now()].owner, &slot, tracer_tid() | 0x80000000u, false, __ATOMIC_ACQUIRE,
-						__ATOMIC_RELAXED)) { /* [OWNER] */
-			int r = tracer_refill(c, tracer_slot_now(), 0, true, true);
-
-			__atomic_store_n(&ch->slot[tracer_slot_now()].owner, 0, __ATOMIC_RELEASE); /* [OWNER] */
-			if (r < 0)
-				return;
-		} else {
-			gander__thread.slot++;
-		}
+		tracer_lose(c, tracer_slot_now(), GD_LOST_OTHER);
+		return;
 	}
-	tracer_lose(c, tracer_slot_now(), GD_LOST_OTHER);
+#endif
+	pool_count(c, id, epoch);
 }
 
 static uint64_t mix(uint64_t h, uint64_t v)
@@ -342,8 +352,8 @@ static int filter_passes(unsigned c, const struct gd_class *cls, const struct ga
 	needs = gd_filter_needs(linked, avail);
 	if (needs) {
 		view.tid = tracer_tid();
-		view.span = gander__thread.span;
-		view.key = gander__thread.key;
+		view.span = gander_current_span();
+		view.key = tracer_own_get(TRACER_OWN_KEY);
 		if (needs & GD_CTX_CPU)
 			view.cpu = (uint32_t)sched_getcpu();
 	}
@@ -432,39 +442,44 @@ void gander__emit_pieces(const struct gander_event *ev, const struct gander__pie
 
 uint64_t gander_current_span(void)
 {
-	return gander__thread.span;
+	return tracer_own_get(TRACER_OWN_SPAN);
 }
 
 void gander_set_current_span(uint64_t id)
 {
-	gander__thread.span = id;
+	tracer_own_set(TRACER_OWN_SPAN, id);
 }
 
 void gander_set_key(uint64_t key)
 {
-	gander__thread.key = key;
+	tracer_own_set(TRACER_OWN_KEY, key);
 }
 
-/* Ids are the process's seed plus (thread, number), through a bijection: different in a process, unlike between processes. */
+/* Ids are the process's seed plus (slot, number in it), through a bijection: different in a process, unlike between processes. The add is
+ * atomic because a signal handler, and another thread that now has this slot, may count here too. */
 void gander__span_open(struct gander_span *span)
 {
-	struct tracer_thread *th = &gander__thread;
-	uint64_t id = gander__t.span_seed + ((uint64_t)tracer_tid() << 32 | ++th->spans);
+	static struct {
+		uint64_t n;
+		uint64_t pad[7];
+	} made[64] __attribute__((aligned(64)));
+	uint32_t slot = tracer_slot_now() % 64;
+	uint64_t id = gander__t.span_seed + ((uint64_t)slot << 56 | __atomic_add_fetch(&made[slot].n, 1, __ATOMIC_RELAXED));
 
 	id = (id ^ (id >> 30)) * 0xbf58476d1ce4e5b9ull;
 	id = (id ^ (id >> 27)) * 0x94d049bb133111ebull;
 	id ^= id >> 31;
 	span->id = id ? id : 1;
-	span->parent = span->outer = th->span;
+	span->parent = span->outer = gander_current_span();
 	span->start = tracer_counter();
-	th->span = span->id;
+	gander_set_current_span(span->id);
 }
 
 int64_t gander__span_close(struct gander_span *span)
 {
 	uint64_t now = tracer_counter();
 
-	if (gander__thread.span == span->id)
-		gander__thread.span = span->outer;
+	if (gander_current_span() == span->id)
+		gander_set_current_span(span->outer);
 	return now > span->start ? (int64_t)tracer_ticks_to_ns(now - span->start) : 0;
 }

@@ -111,7 +111,14 @@ static char *put_prefix(char *to, uint32_t uid)
 	return to;
 }
 
-static long make_file(long *ret_dir, char name[64], uint32_t uid)
+/* Where this process's region is: a forked child looks there whether anybody still records. */
+static struct {
+	unsigned dir;
+	uint32_t uid;
+	char name[64];
+} place;
+
+static long make_file(long *ret_dir, unsigned *ret_n, char name[64], uint32_t uid)
 {
 	long dir, fd = -ENOENT;
 	uint64_t random;
@@ -127,6 +134,7 @@ static long make_file(long *ret_dir, char name[64], uint32_t uid)
 		fd = sys(SYS_openat, dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 		if (fd >= 0) {
 			*ret_dir = dir;
+			*ret_n = n;
 			return fd;
 		}
 		sys(SYS_close, dir);
@@ -134,17 +142,25 @@ static long make_file(long *ret_dir, char name[64], uint32_t uid)
 	return fd;
 }
 
-/* Small where the program locks its memory (the guard page, not yet touched, is resident then) or may not have much address space. */
-static uint32_t choose_packets(void)
+/* Small where the program locks its memory (the guard page, not yet touched, is resident then) or may not have much address space; at
+ * most a quarter of the tmpfs, because a program that locks all its memory later makes the whole region resident. */
+static uint32_t choose_packets(long fd)
 {
 	unsigned char resident = 0;
+	struct statfs fs;
 	struct rlimit as;
+	uint64_t quarter;
 
 	sys(SYS_mincore, gander__t.guard, GD_PAGE, &resident);
 	if ((resident & 1 && !__atomic_load_n(gander__t.guard, __ATOMIC_RELAXED)) ||
 	    (!sys(SYS_prlimit64, 0, RLIMIT_AS, NULL, &as) && as.rlim_cur < (1ull << 30)))
 		return PACKETS_SMALL;
-	return PACKETS_DEFAULT;
+	if (sys(SYS_fstatfs, fd, &fs) || !fs.f_blocks)
+		return PACKETS_DEFAULT;
+	quarter = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize / 4;
+	if (quarter >= GD_REGION_SIZE(PACKETS_DEFAULT))
+		return PACKETS_DEFAULT;
+	return quarter > GD_REGION_SIZE(PACKETS_SMALL) ? (uint32_t)((quarter - GD_OFF_DATA) / GD_PACKET) : PACKETS_SMALL;
 }
 
 static void fill_header(struct gd_header *h, uint32_t npackets, uint32_t writer, uint32_t uid, bool forked)
@@ -178,7 +194,7 @@ static void fill_header(struct gd_header *h, uint32_t npackets, uint32_t writer,
 
 /* Parent's classes, heap, rules and channels, as they were; offsets and ids stay. Packets and slots start empty. `memory`
  * of the same pages has been allocated. */
-static void take_over(char *map, const char *from)
+static void take_over(char *map, const char *from, uint32_t on)
 {
 	const struct gd_header *old = (const struct gd_header *)from;
 	struct gd_header *h = (struct gd_header *)map;
@@ -186,6 +202,7 @@ static void take_over(char *map, const char *from)
 	uint32_t heap = old->heap_used < GD_HEAP_SIZE ? old->heap_used : GD_HEAP_SIZE;
 	uint32_t classes = old->class_count < GD_CLASSES ? old->class_count : GD_CLASSES;
 	uint32_t filters = control->filters_used < GD_FILTERS_SIZE ? control->filters_used : GD_FILTERS_SIZE;
+	uint32_t i;
 	unsigned c;
 
 	h->heap_used = heap;
@@ -195,16 +212,43 @@ static void take_over(char *map, const char *from)
 	h->build_id_len = old->build_id_len;
 	memcpy(map + GD_OFF_HEAP, from + GD_OFF_HEAP, heap);
 	memcpy(map + GD_OFF_CLASSES, from + GD_OFF_CLASSES, classes * sizeof(struct gd_class));
-	if (control->nrules) {
+	if (on) {
 		memcpy(map + GD_OFF_CONTROL, control, sizeof(*control));
 		memcpy(map + GD_OFF_FILTERS, from + GD_OFF_FILTERS, filters);
 	}
-	for (c = 0; c < GD_CHANNELS; c++) {
+	for (c = 0; c < GD_CHANNELS; c++)
+		if (on & 1u << c)
+			memcpy((struct gd_channel *)(map + GD_OFF_CHANNELS) + c, (const struct gd_channel *)(from + GD_OFF_CHANNELS) + c,
+			       offsetof(struct gd_channel, granted));
+	for (i = 0; i < classes; i++)
+		((struct gd_class *)(map + GD_OFF_CLASSES))[i].enabled &= on * (GD_ENABLED(0) | GD_FILTERED(0) | GD_COUNTING(0));
+}
+
+/* The channels that a forked child goes on with: on, and their collector lives. A channel is only looked at when it has a rule: its page has
+ * memory then, where the others are holes that a look would fill. */
+static uint32_t channels_to_keep(const char *from)
+{
+	uint32_t on = tracer_channels_in_use((const struct gd_control *)(from + GD_OFF_CONTROL)), c;
+	long dir, fd;
+
+	for (c = 0; c < GD_CHANNELS; c++)
+		if (on & 1u << c && ((const struct gd_channel *)(from + GD_OFF_CHANNELS))[c].state != GD_CHANNEL_ON)
+			on &= ~(1u << c);
+	dir = on ? tmpfs_dir(place.dir, place.uid) : -1;
+	fd = dir >= 0 ? sys(SYS_openat, dir, place.name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	for (c = 0; fd >= 0 && c < GD_CHANNELS; c++) {
+		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = GD_LOCK_CHANNEL(c), .l_len = 1 };
 		const struct gd_channel *ch = (const struct gd_channel *)(from + GD_OFF_CHANNELS) + c;
 
-		if (ch->state == GD_CHANNEL_ON)
-			memcpy((struct gd_channel *)(map + GD_OFF_CHANNELS) + c, ch, offsetof(struct gd_channel, granted));
+		/* one that was born into a recording has its collector yet to come */
+		if (on & 1u << c && ch->collector_pid && !sys(SYS_fcntl, fd, F_OFD_GETLK, &lock) && lock.l_type == F_UNLCK)
+			on &= ~(1u << c);
 	}
+	if (fd >= 0)
+		sys(SYS_close, fd);
+	if (dir >= 0)
+		sys(SYS_close, dir);
+	return on;
 }
 
 static long allocate(long fd, uint64_t off, uint64_t len)
@@ -212,20 +256,25 @@ static long allocate(long fd, uint64_t off, uint64_t len)
 	return sys(SYS_fallocate, fd, 0, (off_t)(off & ~(uint64_t)(GD_PAGE - 1)), (off_t)((len + (off & (GD_PAGE - 1)) + GD_PAGE - 1) & ~(uint64_t)(GD_PAGE - 1)));
 }
 
-/* Packets that a region gives its own channels before a collector has seen it: with memory, and touched. */
-static void grant_own(long fd, unsigned c, uint32_t first, uint32_t n)
+/* Packets that a region gives its own channels before a collector has seen it: with memory, and touched; fewer where there is
+ * little room. Returns how many. */
+static uint32_t grant_own(long fd, unsigned c, uint32_t first, uint32_t n)
 {
 	struct gd_channel *ch = tracer_channel(c);
+	uint64_t room = tracer_room(fd) / GD_PACKET;
 	uint32_t i, page;
 
-	if (first + n > gander__t.npackets || allocate(fd, GD_OFF_DATA + (uint64_t)first * GD_PACKET, (uint64_t)n * GD_PACKET) < 0)
-		return;
+	if (n > room)
+		n = (uint32_t)room;
+	if (!n || first + n > gander__t.npackets || allocate(fd, GD_OFF_DATA + (uint64_t)first * GD_PACKET, (uint64_t)n * GD_PACKET) < 0)
+		return 0;
 	for (i = first; i < first + n; i++) {
 		for (page = 0; page < GD_PACKET / GD_PAGE; page++)
 			*((volatile char *)tracer_packet(i) + page * GD_PAGE) = 0;
 		ch->granted[i / 64] |= 1ull << (i % 64);
 		__atomic_fetch_or(&ch->free[i / 64], 1ull << (i % 64), __ATOMIC_ACQ_REL); /* [FREE] */
 	}
+	return n;
 }
 
 static int decode64(const char *s, uint8_t *to, size_t cap)
@@ -265,8 +314,10 @@ static void session(long fd, const char *env)
 		return;
 	/* decoded where it will be read from: the filters part, which is not used yet */
 	if (allocate(fd, GD_OFF_CONTROL, sizeof(*control)) < 0 || allocate(fd, GD_OFF_CHANNELS, sizeof(*ch)) < 0 ||
-	    allocate(fd, GD_OFF_FILTERS, strlen(env)) < 0)
+	    allocate(fd, GD_OFF_FILTERS, strlen(env)) < 0) {
+		tracer_note("the recording that the environment asks for is not set up: the tmpfs is full");
 		return;
+	}
 	blob = (struct gd_session *)(void *)(gander__t.map + GD_OFF_FILTERS);
 	n = decode64(env + 2, (uint8_t *)blob, GD_SESSION_MAX);
 	if (n < (int)sizeof(*blob) || blob->magic != GD_SESSION_MAGIC || blob->size != (uint32_t)n || blob->nrules > GD_RULES)
@@ -300,21 +351,23 @@ static void session(long fd, const char *env)
 }
 
 /* What pages a child's copy will need. */
-static long allocate_for(long fd, const char *from)
+static long allocate_for(long fd, const char *from, uint32_t on)
 {
 	const struct gd_header *old = (const struct gd_header *)from;
 	const struct gd_control *control = (const struct gd_control *)(from + GD_OFF_CONTROL);
-	uint32_t heap = old->heap_used < GD_HEAP_SIZE ? old->heap_used : GD_HEAP_SIZE;
-	uint32_t classes = old->class_count < GD_CLASSES ? old->class_count : GD_CLASSES;
-	long r = allocate(fd, 0, GD_OFF_CLASSES + classes * sizeof(struct gd_class));
+	uint32_t heap = old->heap_used < GD_HEAP_SIZE - GD_PAGE ? old->heap_used : GD_HEAP_SIZE - GD_PAGE;
+	uint32_t classes = old->class_count < GD_CLASSES ? old->class_count : GD_CLASSES, c;
+	long r = allocate(fd, 0, GD_OFF_CLASSES + (classes ? classes : 1) * sizeof(struct gd_class));
 
 	if (!r)
 		r = allocate(fd, GD_OFF_HEAP, heap + GD_PAGE);
-	if (!r && control->nrules) {
-		r = allocate(fd, GD_OFF_CONTROL, sizeof(*control) + GD_CHANNELS * sizeof(struct gd_channel));
-		if (!r && control->filters_used && control->filters_used <= GD_FILTERS_SIZE)
-			r = allocate(fd, GD_OFF_FILTERS, control->filters_used);
-	}
+	if (!r)
+		r = allocate(fd, GD_OFF_CONTROL, on ? sizeof(*control) : GD_PAGE);
+	if (!r && on && control->filters_used && control->filters_used <= GD_FILTERS_SIZE)
+		r = allocate(fd, GD_OFF_FILTERS, control->filters_used);
+	for (c = 0; !r && c < GD_CHANNELS; c++)
+		if (on & 1u << c)
+			r = allocate(fd, GD_OFF_CHANNELS + c * sizeof(struct gd_channel), sizeof(struct gd_channel));
 	return r;
 }
 
@@ -322,25 +375,27 @@ int tracer_make(const char *from)
 {
 	struct tracer *t = &gander__t;
 	const char *env = getenv(GD_SESSION_ENV);
-	uint32_t uid = (uint32_t)sys(SYS_getuid), npackets = choose_packets(), i;
+	uint32_t uid = (uint32_t)sys(SYS_getuid), npackets = 0, i;
 	long dir = -1, fd, ro_fd = -1, map = -1, ro = -1, r;
 	int reason = TRACER_OFF_NO_FILE;
+	uint32_t on = from ? channels_to_keep(from) : 0;
 	char name[64];
-	unsigned c;
+	unsigned c, n = 0;
 
-	fd = make_file(&dir, name, uid);
+	fd = make_file(&dir, &n, name, uid);
 	if (fd < 0)
 		return fd == -ENOSPC ? TRACER_OFF_NO_ROOM : TRACER_OFF_NO_TMPFS;
 	/* the umask may have taken our own rights away */
 	if (sys(SYS_fchmod, fd, 0600) < 0 || sys(SYS_flock, fd, LOCK_SH | LOCK_NB) < 0)
 		goto out;
 	reason = TRACER_OFF_NO_ROOM;
+	npackets = choose_packets(fd);
 	if (sys(SYS_ftruncate, fd, GD_REGION_SIZE(npackets)) < 0)
 		goto out;
 	if (from)
-		r = allocate_for(fd, from);
+		r = allocate_for(fd, from, on);
 	else
-		r = allocate(fd, 0, GD_OFF_CLASSES + GD_PAGE) ? -1 : allocate(fd, GD_OFF_HEAP, GD_PAGE);
+		r = allocate(fd, 0, GD_OFF_CLASSES + GD_PAGE) || allocate(fd, GD_OFF_CONTROL, GD_PAGE) || allocate(fd, GD_OFF_HEAP, GD_PAGE) ? -1 : 0;
 	if (r < 0)
 		goto out;
 	reason = TRACER_OFF_NO_MEMORY;
@@ -353,7 +408,7 @@ int tracer_make(const char *from)
 	if (ro_fd < 0)
 		goto out;
 	if (from)
-		take_over((char *)map, from);
+		take_over((char *)map, from, on);
 	/* in a child at the address of the parent's: the program's pointers to enable words stay right */
 	ro = sys(SYS_mmap, from, GD_META_SIZE, PROT_READ, MAP_SHARED | (from ? MAP_FIXED : 0), ro_fd, 0);
 	if (sys_failed(ro))
@@ -367,13 +422,14 @@ int tracer_make(const char *from)
 		    t->sequences ? (t->slot_off - t->rseq_off == 4 ? GD_WRITER_CPU : GD_WRITER_MM_CID) : GD_WRITER_POOL, uid, from != NULL);
 	if (!from && env)
 		session(fd, env);
-	for (c = 0, i = 0; from && c < GD_CHANNELS; c++)
-		if (tracer_channel(c)->state == GD_CHANNEL_ON && tracer_channel(c)->mode != GD_MODE_COUNT) {
-			grant_own(fd, c, i, 16);
-			i += 16;
-		}
+	for (c = 0, i = 0; c < GD_CHANNELS; c++)
+		if (on & 1u << c)
+			i += grant_own(fd, c, i, 16);
 	__atomic_store_n(&((struct gd_header *)map)->state, GD_STATE_READY, __ATOMIC_RELEASE); /* [READY] */
 	reason = TRACER_ON;
+	place.dir = n;
+	place.uid = uid;
+	memcpy(place.name, name, sizeof(name));
 out:
 	if (reason != TRACER_ON) {
 		if (!sys_failed(map))
@@ -387,9 +443,9 @@ out:
 	return reason;
 }
 
-/* Regions whose programs are dead and whom nobody recorded would stay for ever where nobody runs gander: each fourth start looks at
- * eight files and removes those that are dead. */
-void tracer_remove_dead(void)
+/* Regions whose programs are dead and whom nobody recorded would stay for ever where nobody runs gander: each fourth start, and each
+ * fork, looks at eight files and removes those that are dead. */
+void tracer_remove_dead(bool always)
 {
 	struct {
 		uint64_t ino;
@@ -402,12 +458,12 @@ void tracer_remove_dead(void)
 	uint32_t uid = (uint32_t)sys(SYS_getuid), seen = 0, skip, chance = (uint32_t)(gander__t.start.counter >> 4);
 	static const uint8_t none[16];
 	size_t prefix_len;
-	uint8_t session[16];
+	struct gd_header h;
 	struct timespec now;
 	struct stat st;
 	long dir, n, at, fd;
 
-	if (chance % 4)
+	if (chance % 4 && !always)
 		return;
 	dir = sys(SYS_openat, AT_FDCWD, "/dev/shm", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0)
@@ -428,11 +484,10 @@ void tracer_remove_dead(void)
 		fd = sys(SYS_openat, dir, e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		/* A young one may be about to take its lock; one that was born into a recording waits a minute for its collector. */
-		if (!sys(SYS_fstat, fd, &st) && S_ISREG(st.st_mode) && st.st_uid == uid && st.st_ctime + 2 < now.tv_sec && !sys(SYS_flock, fd, LOCK_EX | LOCK_NB) &&
+		/* One that is not ready may be about to take its lock; one that was born into a recording waits a minute for its collector. */
+		if (!sys(SYS_fstat, fd, &st) && S_ISREG(st.st_mode) && st.st_uid == uid && !sys(SYS_flock, fd, LOCK_EX | LOCK_NB) &&
 		    (st.st_ctime + 60 < now.tv_sec ||
-		     sys(SYS_pread64, fd, session, sizeof(session), offsetof(struct gd_header, session)) != sizeof(session) ||
-		     !memcmp(session, none, sizeof(none))))
+		     (sys(SYS_pread64, fd, &h, sizeof(h), 0) == sizeof(h) && h.state == GD_STATE_READY && !memcmp(h.session, none, sizeof(none)))))
 			sys(SYS_unlinkat, dir, e->name, 0);
 		sys(SYS_close, fd);
 	}

@@ -5,6 +5,7 @@
 
 #include "region/desc.h"
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 
 static const uint32_t dead;
 struct tracer gander__t = { .alive = &dead };
+pthread_key_t tracer_own_key[TRACER_OWN_KEYS] = { TRACER_KEYS_WITHOUT_MEMORY, TRACER_KEYS_WITHOUT_MEMORY };
 
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
@@ -207,6 +209,47 @@ static bool make_guard(struct tracer *t)
 	return true;
 }
 
+/* A plugin that has this library inside must not be unloaded: threads may be in it, the fork handler is in it, and the next load would make
+ * another region. (Weak: a static program has neither function, and no plugins.) */
+extern const ElfW(Ehdr) __ehdr_start __attribute__((weak, visibility("hidden")));
+extern ElfW(Dyn) _DYNAMIC[] __attribute__((weak, visibility("hidden")));
+extern int dladdr(const void *address, Dl_info *info) __attribute__((weak));
+extern void *dlopen(const char *file, int mode) __attribute__((weak));
+
+static void stay_loaded(void)
+{
+	const char *own = (const char *)&__ehdr_start;
+	const ElfW(Dyn) *d;
+	Dl_info info;
+
+	if (own && own + __ehdr_start.e_phoff == (const char *)getauxval(AT_PHDR))
+		return; /* in the executable */
+	for (d = _DYNAMIC; d && d->d_tag != DT_NULL; d++)
+		if (d->d_tag == DT_FLAGS_1 && d->d_un.d_val & DF_1_NODELETE)
+			return; /* linked so: libgander.so, and without the allocator that dlopen() calls */
+	if (&dladdr && &dlopen && dladdr(&gander__t, &info) && info.dli_fname)
+		dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
+/* The keys of a thread's own numbers, where they need no memory: see tracer.h. */
+static void make_keys(void)
+{
+	unsigned i, made = 0;
+
+	for (i = 0; i < TRACER_OWN_KEYS; i++) {
+		pthread_key_t key;
+
+		if (pthread_key_create(&key, NULL))
+			continue;
+		if (key < TRACER_KEYS_WITHOUT_MEMORY)
+			tracer_own_key[i] = key, made++;
+		else
+			pthread_key_delete(key);
+	}
+	if (made < TRACER_OWN_KEYS)
+		tracer_note("spans have no parent and the key is 0: the first 32 keys of pthread_key_create() are taken");
+}
+
 static void set_guard(struct tracer *t)
 {
 	t->alive = t->guard;
@@ -231,6 +274,7 @@ static void after_fork(void)
 		return;
 	tracer_sample(&t->start);
 	t->span_seed ^= (uint64_t)sys(SYS_getpid) * 0x9e3779b97f4a7c15ull ^ t->start.counter;
+	tracer_remove_dead(true);
 	reason = tracer_make(t->ro);
 	if (reason == TRACER_ON)
 		set_guard(t);
@@ -257,7 +301,7 @@ static void start(void)
 	tracer_sample(&t->start);
 	t->span_seed = t->start.counter * 0x9e3779b97f4a7c15ull ^ (uint64_t)sys(SYS_getpid) << 40;
 	atomic_store_explicit(&t->ns_per_tick, 1ull << 32, memory_order_relaxed);
-	tracer_remove_dead();
+	tracer_remove_dead(false);
 	reason = make_guard(t) ? tracer_make(NULL) : TRACER_OFF_NO_MEMORY;
 	if (reason != TRACER_ON) {
 		turn_off(t, reason);
@@ -266,6 +310,8 @@ static void start(void)
 	/* A collector that comes later reads the program's maps; one that is waiting may come too late for that. */
 	if (((struct gd_header *)t->map)->flags & GD_FLAG_BORN)
 		dl_iterate_phdr(note_image, &all);
+	make_keys();
+	stay_loaded();
 	set_guard(t);
 	pthread_atfork(NULL, NULL, after_fork);
 out:

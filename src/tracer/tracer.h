@@ -10,6 +10,7 @@
 #include "region/region.h"
 #include "region/vm.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #define HIDDEN   __attribute__((visibility("hidden")))
@@ -43,13 +44,27 @@ struct tracer {
 
 extern struct tracer gander__t HIDDEN;
 
-/* A thread's own: initial-exec, so that touching it never calls the allocator. */
-struct tracer_thread {
-	uint64_t span, key;
-	uint32_t spans;    /* made by this thread */
-	uint32_t slot;     /* pool: where to try first */
+/* A thread's own two numbers. Not in thread-local storage: static TLS may be used up when the library is loaded, the other kind calls the
+ * allocator at its first use, and either changes what malloc gives the program. Of the keys of pthread_key_create() the first 32 need no memory and may
+ * be read and set in signal handlers; where those are taken, spans have no parent and the user's key is 0. */
+enum tracer_own {
+	TRACER_OWN_SPAN,
+	TRACER_OWN_KEY,
 };
-extern __thread struct tracer_thread gander__thread HIDDEN __attribute__((tls_model("initial-exec")));
+#define TRACER_OWN_KEYS 2
+#define TRACER_KEYS_WITHOUT_MEMORY 32
+extern pthread_key_t tracer_own_key[TRACER_OWN_KEYS] HIDDEN; /* made by the constructor */
+
+static inline uint64_t tracer_own_get(enum tracer_own which)
+{
+	return tracer_own_key[which] < TRACER_KEYS_WITHOUT_MEMORY ? (uint64_t)(uintptr_t)pthread_getspecific(tracer_own_key[which]) : 0;
+}
+
+static inline void tracer_own_set(enum tracer_own which, uint64_t value)
+{
+	if (tracer_own_key[which] < TRACER_KEYS_WITHOUT_MEMORY)
+		pthread_setspecific(tracer_own_key[which], (void *)(uintptr_t)value);
+}
 
 static inline struct gd_channel *tracer_channel(unsigned c)
 {
@@ -107,14 +122,19 @@ void tracer_emit_all(const struct gander_event *ev, uint32_t on, struct gander__
 int tracer_describe(uint8_t *to, const char *name, unsigned level, unsigned kind, const struct gander_field *fields, unsigned nfields) HIDDEN;
 void tracer_refuse_class(void) HIDDEN; /* counts a class that could not be declared */
 uint32_t *tracer_declare(const void *desc, uint32_t len, uint32_t *id) HIDDEN; /* read-write class slot, NULL: no room */
+uint32_t tracer_channels_in_use(const struct gd_control *control) HIDDEN; /* those that a rule names */
 void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len) HIDDEN;
 void tracer_heap_allocated(uint32_t bytes) HIDDEN; /* so much of the heap has memory */
 uint32_t tracer_heap_take(uint32_t len, char **at) HIDDEN; /* offset of the record's bytes, 0: no room */
 void tracer_heap_finish(char *at, uint32_t kind) HIDDEN;
+void tracer_note(const char *text) HIDDEN; /* something that could not be set up, for people */
 
 /* start.c */
 void tracer_start(void) HIDDEN; /* makes the region, once; later calls return at once */
 void tracer_note_object(const void *address) HIDDEN; /* records the loaded image that holds the address */
+
+/* room.c: bytes that a region in the tmpfs of `fd` may take for itself. */
+uint64_t tracer_room(long fd) HIDDEN;
 
 /* make.c */
 /* Makes and maps a region. `from`: in a forked child, the inherited read-only mapping whose classes and channels are taken over; else
@@ -129,7 +149,7 @@ enum tracer_off {
 };
 int tracer_make(const char *from) HIDDEN;
 void tracer_say_off(int reason) HIDDEN;    /* leaves the reason where `gander list` finds it */
-void tracer_remove_dead(void) HIDDEN;      /* some regions of dead programs */
+void tracer_remove_dead(bool always) HIDDEN; /* some regions of dead programs; else at one start in four */
 void tracer_session(const char *env) HIDDEN; /* channel 0 from GANDER_SESSION */
 const char *tracer_off_text(int reason) HIDDEN;
 
