@@ -1,0 +1,165 @@
+"""The cases of tests/torture/run, one a way of living that has broken tracers."""
+import ctypes
+import os
+import re
+import resource
+import signal
+import struct
+import subprocess
+import time
+
+from run import CTX_ALL, Case
+
+libc = ctypes.CDLL(None, use_errno=True)
+ALL = ["mm_cid", "cpu", "pool"]
+
+
+def stop_and_go(p, box):
+    """Stops the program again and again, and looks at it while it stands."""
+    count = os.path.join(box.dir, "count")
+
+    def stage():
+        with open(count, "rb") as f:
+            return struct.unpack("<III", f.read(12))[2]
+
+    for _ in range(2000):
+        if stage() == 1:
+            break
+        time.sleep(0.002)
+    looks = 0
+    for _ in range(10 * box.scale):
+        p.send_signal(signal.SIGSTOP)
+        time.sleep(0.003)
+        out = subprocess.run([os.path.join(box.top, "look"), count, "/dev/shm"], capture_output=True, text=True)
+        if box.lib == "real" and not re.search(r'"missing": 0, .*"twice": 0, "torn": 0, "order": 0', out.stdout):
+            looks = out.stdout
+        p.send_signal(signal.SIGCONT)
+        time.sleep(0.003)
+    with open(count, "r+b") as f:
+        f.seek(8)
+        f.write(struct.pack("<I", 2))
+    return looks
+
+
+def stopped_was_whole(box, r):
+    return "while it was stopped: " + str(r["during"]) if r["during"] else None
+
+
+def memory_cgroup(limit):
+    def setup(box):
+        for root, name in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+            path = os.path.join(root, "gander-torture-%d" % os.getpid())
+            try:
+                os.mkdir(path)
+                with open(os.path.join(path, name), "w") as f:
+                    f.write(str(limit))
+                box.cgroup = path
+                return None
+            except OSError:
+                try:
+                    os.rmdir(path)
+                except OSError:
+                    pass
+        return "no memory cgroup that can be made here"
+
+    return setup
+
+
+def enter_cgroup(box):
+    with open(os.path.join(box.cgroup, "cgroup.procs"), "w") as f:
+        f.write(str(os.getpid()))
+
+
+def one_cpu(box):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def bounded_memory(limit):
+    def after(box, r):
+        return "the regions hold %d bytes" % r["memory"] if r["memory"] > limit else None
+
+    return after
+
+
+def few_regions(n, limit):
+    def after(box, r):
+        if r["regions"] > n or r["memory"] > limit:
+            return "%d regions with %d bytes are left" % (r["regions"], r["memory"])
+
+    return after
+
+
+def full(leave):
+    def setup(box):
+        box.fill(leave)
+
+    return setup
+
+
+def limit_as(mb):
+    def pre(box):
+        resource.setrlimit(resource.RLIMIT_AS, (mb << 20, mb << 20))
+
+    return pre
+
+
+def umask(box):
+    os.umask(0o777)
+
+
+CASES = [
+    Case("plain", "emits, nothing else", writers=ALL),
+    Case("off", "GANDER=off", "plain", env={"GANDER": "off"}, off=True),
+    Case("every-context", "all context fields and call stacks", "plain", session={"context": CTX_ALL, "packets": 512}),
+    Case("close-all", "closes every descriptor and goes on"),
+    Case("daemonize", "forks twice, leaves its session, closes everything", daemon=True),
+    Case("umask-0777", "a umask that takes every right away", "plain", pre=umask),
+    Case("fork", "forks while four threads emit; child, grandchild and parent go on", writers=ALL, session={"packets": 1000}, lossy=True),
+    Case("fork-churn", "500 forks, nobody records: what stays is bounded", "fork-churn", session=None, after=few_regions(64, 4 << 20)),
+    Case("spawn", "posix_spawn, vfork and exec, exec over running threads", session={"packets": 32}, lossy=True, same=False),
+    Case("raw-clone", "children of a raw clone: off, the parent goes on", session={"packets": 1000}, lossy=True),
+    Case("signals", "handlers at 20 kHz emit in the middle of emits", writers=ALL, session={"packets": 512}),
+    Case("longjmps", "handlers leave emits by siglongjmp", session={"packets": 512}),
+    Case("cancels", "threads are cancelled in the middle of emits", session={"packets": 1000}, lossy=True),
+    Case("small-stacks", "threads and signal stacks of the smallest size, all contexts, log messages", exact=False,
+         session={"context": CTX_ALL, "packets": 512}, ignore="^malloc"),
+    Case("short-threads", "thousands of threads, three events each", scale=(3, 50), writers=["mm_cid", "pool"], ignore="^malloc"),
+    Case("dlopen", "an instrumented library loaded and unloaded, at changing addresses, while others emit", "plugs", scale=(1, 33),
+         env={"TORTURE_PLUG": "TOP/libplug.so"}, session={"packets": 1000}, lossy=True, ignore="^malloc"),
+    Case("dlopen-libgander", "libgander comes and goes with its library, the program has none", "plugs", exe="victim-dl", scale=(1, 33),
+         env={"TORTURE_PLUG": "TOP/libplug.so"}, ignore="^(malloc|map)", exact=False, same=True),
+    Case("dlopen-embedded", "a library with libgander inside comes and goes", "plugs", exe="victim-dl", scale=(1, 33),
+         env={"TORTURE_PLUG": "TOP/libplug-embed1.so"}, exact=False, same=False, after=few_regions(1, 64 << 20)),
+    Case("tls-full", "libgander is loaded when static TLS is used up", exe="victim-dl",
+         env={"TORTURE_PLUG": "TOP/libplug.so", "TORTURE_HOG": "TOP/hog"}, ignore="^malloc"),
+    Case("two-libraries", "two libraries with libgander inside, and the program's own", env={"TORTURE_PLUG": "TOP/libplug-embed1.so",
+         "TORTURE_PLUG2": "TOP/libplug-embed2.so"}, same=False),
+    Case("setuid", "gives root up, forks, goes on"),
+    Case("seccomp-filter", "only exit and write are left", writers=ALL, session={"packets": 128}),
+    Case("namespaces", "leaves its pid and mount namespaces"),
+    Case("shm-missing", "/dev/shm is not a tmpfs, and there is no other", "plain", shm="missing", off=True),
+    Case("shm-read-only", "/dev/shm is read-only", "plain", shm="ro", off=True),
+    Case("shm-full", "/dev/shm is full from the start", "plain", shm="1m", setup=full(0), off=True),
+] + [
+    Case("shm-left-%d" % n, "/dev/shm has %d pages left at the start" % n, "fork", shm="4m", setup=full(n), lossy=True, exact=False,
+         same=False, session={"packets": 4}, quiet=True)
+    for n in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48)
+] + [
+    Case("shm-fills", "/dev/shm is filled while it emits, forks and declares", shm="16m", session={"packets": 8}, lossy=True, exact=False),
+    Case("shm-64m", "/dev/shm has 64 MB", "fork", shm="64m", session={"packets": 256}, lossy=True, scale=(3, 20)),
+    Case("rlimit-as", "RLIMIT_AS of 40 MB", "plain", pre=limit_as(40), session={"packets": 32}),
+    Case("rlimit-as-tiny", "RLIMIT_AS of 12 MB: off, and said", "plain", pre=limit_as(12), off=True, ignore="^malloc"),
+    Case("mlockall", "locks all its memory, in a /dev/shm of 64 MB", shm="64m", session={"packets": 64}, lossy=True,
+         after=bounded_memory(80 << 20)),
+    Case("memory-cgroup", "a memory cgroup at its limit", "memory-limit", setup=memory_cgroup(24 << 20), pre=enter_cgroup,
+         env={"TORTURE_MB": "12"}, session={"packets": 512}, lossy=True, ignore=r"^malloc \d+ mapped"),
+    Case("one-cpu", "eight threads on one CPU", "threads", pre=one_cpu, writers=ALL),
+    Case("stopped", "SIGSTOP again and again, read while it stands", writers=ALL, during=stop_and_go, after=stopped_was_whole,
+         session={"packets": 1000}, lossy=True),
+    Case("malloc-replaced", "a malloc of its own: the same number of calls", "mallocs", env={"LD_PRELOAD": "TOP/libmymalloc.so"}, ignore="^malloc"),
+    Case("malloc-traced", "a malloc that is itself traced", "mallocs", env={"LD_PRELOAD": "TOP/libmymalloc-traced.so"}, exact=False,
+         session={"packets": 512}, ignore="^malloc"),
+    Case("double-free", "a planted double free is found as without gander", status=-6, stderr="double free detected", session={"packets": 64}),
+    Case("exits", "exit() while four threads emit", session={"packets": 1000}, lossy=True),
+    Case("main-thread-leaves", "the first thread ends, another goes on", "main-leaves", ignore="^threads"),
+]
