@@ -104,11 +104,11 @@ static void *emit_some(void *arg)
 
 static void put_file(FILE *to, const char *title, const char *path, const char *keep)
 {
-	char line[512];
+	char line[512], word[64];
 	FILE *f = fopen(path, "re");
 
 	while (f && fgets(line, sizeof(line), f))
-		if (!keep || strstr(keep, strtok(strdupa(line), ":\t ")))
+		if (!keep || (sscanf(line, "%63[^: \t]", word) == 1 && strstr(keep, word)))
 			fprintf(to, "%s %s", title, line);
 	if (f)
 		fclose(f);
