@@ -217,8 +217,13 @@ func killOnce(t *testing.T) int {
 }
 
 func TestMain(m *testing.M) {
-	if progress := os.Getenv("GANDER_TEST_CHILD"); progress != "" {
-		killChild(progress)
+	switch as := os.Getenv("GANDER_TEST_CHILD"); as {
+	case "":
+	case "idle":
+		idleChild()
+		os.Exit(0)
+	default:
+		killChild(as)
 	}
 	code := m.Run()
 	if strings.HasPrefix(regionPath, "/") {
