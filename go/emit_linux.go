@@ -33,7 +33,6 @@ var contextSize = [32]uint8{
 }
 
 const (
-	ctxCommon = region.CtxTid | region.CtxGoid | region.CtxCpu
 	ctxStack  = region.CtxStack
 	stackSkip = 4 // frames of our own below every public call
 )
@@ -43,24 +42,12 @@ const (
 //
 //go:noinline
 func (c *class) emit(ctx context.Context, p *piece, n int, size int) {
-	on := atomic.LoadUint32(c.on)
-	if on&(on-1) == 0 && on <= region.EnabledMask && on != 0 && !live.mono {
-		// one recording, no filter, no counting
-		ch := uint32(bits.TrailingZeros32(on))
-		mask := channel(ch).Context
-		total := size + 8 + int(contextSize[mask&31])
-		if mask&^ctxCommon == 0 && total <= region.EventMax {
-			what := uint64(c.id) | uint64(mask)<<whatMask | uint64(n)<<whatPieces | uint64(total)<<whatSize
-			slot := procPin()
-			ok := slot < region.Slots && writeEvent(&channel(ch).Slot[slot], p, what, nil)
-			procUnpin()
-			if !ok {
-				c.write(ch, p, what, nil)
-			}
-			return
-		}
+	slot := procPin()
+	ok := writePlain(c, p, uint64(n)<<whatPieces|uint64(size)<<whatSize, slot)
+	procUnpin()
+	if !ok {
+		c.emitSlow(ctx, atomic.LoadUint32(c.on), p, n, size, 0)
 	}
-	c.emitSlow(ctx, on, p, n, size, 0)
 }
 
 // emitCut is emit for a payload that may have been cut already.

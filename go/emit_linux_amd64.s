@@ -5,11 +5,58 @@
 #define G R14
 #define G_M 48 // offset of g.m since Go 1.4; verified at start together with procid
 
-// func writeEvent(slot *region.Slot, pieces *piece, what uint64, x *extra) bool
+// func writePlain(c *class, pieces *piece, what uint64, slot int) bool
 //
-// BX packet, R8 its head, CX the event's size, DI where to write, SI what, R12 time
+// Finds what writeEvent is told, for an event that exactly one recording wants, with no filter, count, or context but the cheap ones.
+TEXT ·writePlain(SB), NOSPLIT, $0-33
+	MOVQ c+0(FP), AX
+	MOVQ class_on(AX), DX
+	MOVL (DX), DX                           // class.enabled
+	LEAL -1(DX), CX
+	TESTL CX, DX
+	JNZ  refuse                             // several recordings
+	CMPL CX, $0xff
+	JAE  refuse                             // none, or its filter or count bits
+	MOVQ slot+24(FP), DI
+	CMPQ DI, $const_slots
+	JAE  refuse
+	BSFL DX, DX
+	IMUL3Q $const_channelSize, DX, DX
+	ADDQ $const_offChannels, DX
+	ADDQ ·live+liveState_base(SB), DX       // the channel
+	SHLQ $6, DI
+	LEAQ const_slotsAt(DX)(DI*1), DI
+	MOVL const_contextAt(DX), R10           // channel.context
+	CMPL R10, $const_ctxCommon
+	JA   refuse
+	MOVQ what+16(FP), CX
+	SHRQ $const_whatSize, CX
+	LEAQ ·contextSize(SB), R11
+	MOVBLZX (R11)(R10*1), R11
+	LEAQ 8(CX)(R11*1), CX                   // word, context, payload
+	CMPQ CX, $const_eventMax
+	JA   refuse
+	MOVWLZX class_id(AX), SI
+	SHLL $const_whatMask, R10
+	ORL  R10, SI
+	CMPB ·live+liveState_mono(SB), $0
+	JNE  refuse
+	JMP  event<>(SB)
+refuse:
+	MOVB $0, ret+32(FP)
+	RET
+
+// func writeEvent(slot *region.Slot, pieces *piece, what uint64, x *extra) bool
 TEXT ·writeEvent(SB), NOSPLIT, $0-33
 	MOVQ slot+0(FP), DI
+	MOVQ what+16(FP), SI
+	MOVQ SI, CX
+	SHRQ $const_whatSize, CX
+	JMP  event<>(SB)
+
+// The body of both: their arguments stand at the same places. CX is the event's size, DI the slot, SI what, but for the size and the pieces.
+// BX packet, R8 its head, DI where to write, R12 time.
+TEXT event<>(SB), NOSPLIT, $0-33
 	MOVL (DI), BX                           // slot.cur, 0: none
 	DECL BX
 	CMPL BX, ·live+liveState_npackets(SB)
@@ -19,9 +66,6 @@ TEXT ·writeEvent(SB), NOSPLIT, $0-33
 	MOVQ (BX), R8                           // packet.head
 	MOVWLZX R8, R9
 	LEAQ (BX)(R9*1), DI
-	MOVQ what+16(FP), SI
-	MOVQ SI, CX
-	SHRQ $const_whatSize, CX
 	ADDQ CX, R9
 	CMPQ R9, $const_packetLimit
 	JA   refuse

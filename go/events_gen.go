@@ -8,7 +8,7 @@ import (
 )
 
 // maxPieces is how many pieces a typed event has at most: fixed and variable ones by turns.
-const maxPieces = 17
+const maxPieces = 16
 
 // Event0 is a class of events with 0 fields. It comes from NewEvent0 and may be used by any number of goroutines.
 type Event0 struct {
@@ -79,7 +79,7 @@ func (ev *Event1[A]) EmitContext(ctx context.Context, a A) {
 //go:noinline
 func (ev *Event1[A]) emit(ctx context.Context, a A) {
 	var buf [8]byte
-	var ps [3]piece
+	var ps [2]piece
 	at, from, np, size := 0, 0, 0, 0
 	if unsafe.Sizeof(a) <= 8 {
 		*(*A)(unsafe.Pointer(&buf[at])) = a
@@ -87,12 +87,15 @@ func (ev *Event1[A]) emit(ctx context.Context, a A) {
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&a))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(a) > 16 {
+			elem = ev.elem[0]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[0], ev.elem[0]}
-		size += at - from + count*int(ev.elem[0])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if at > from {
@@ -137,7 +140,7 @@ func (ev *Event2[A, B]) EmitContext(ctx context.Context, a A, b B) {
 //go:noinline
 func (ev *Event2[A, B]) emit(ctx context.Context, a A, b B) {
 	var buf [16]byte
-	var ps [5]piece
+	var ps [4]piece
 	at, from, np, size := 0, 0, 0, 0
 	if unsafe.Sizeof(a) <= 8 {
 		*(*A)(unsafe.Pointer(&buf[at])) = a
@@ -145,12 +148,15 @@ func (ev *Event2[A, B]) emit(ctx context.Context, a A, b B) {
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&a))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(a) > 16 {
+			elem = ev.elem[0]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[0], ev.elem[0]}
-		size += at - from + count*int(ev.elem[0])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(b) <= 8 {
@@ -159,12 +165,15 @@ func (ev *Event2[A, B]) emit(ctx context.Context, a A, b B) {
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&b))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(b) > 16 {
+			elem = ev.elem[1]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[1], ev.elem[1]}
-		size += at - from + count*int(ev.elem[1])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if at > from {
@@ -209,7 +218,7 @@ func (ev *Event3[A, B, C]) EmitContext(ctx context.Context, a A, b B, c C) {
 //go:noinline
 func (ev *Event3[A, B, C]) emit(ctx context.Context, a A, b B, c C) {
 	var buf [24]byte
-	var ps [7]piece
+	var ps [6]piece
 	at, from, np, size := 0, 0, 0, 0
 	if unsafe.Sizeof(a) <= 8 {
 		*(*A)(unsafe.Pointer(&buf[at])) = a
@@ -217,12 +226,15 @@ func (ev *Event3[A, B, C]) emit(ctx context.Context, a A, b B, c C) {
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&a))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(a) > 16 {
+			elem = ev.elem[0]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[0], ev.elem[0]}
-		size += at - from + count*int(ev.elem[0])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(b) <= 8 {
@@ -231,12 +243,15 @@ func (ev *Event3[A, B, C]) emit(ctx context.Context, a A, b B, c C) {
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&b))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(b) > 16 {
+			elem = ev.elem[1]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[1], ev.elem[1]}
-		size += at - from + count*int(ev.elem[1])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(c) <= 8 {
@@ -245,12 +260,15 @@ func (ev *Event3[A, B, C]) emit(ctx context.Context, a A, b B, c C) {
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&c))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(c) > 16 {
+			elem = ev.elem[2]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[2], ev.elem[2]}
-		size += at - from + count*int(ev.elem[2])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if at > from {
@@ -295,7 +313,7 @@ func (ev *Event4[A, B, C, D]) EmitContext(ctx context.Context, a A, b B, c C, d 
 //go:noinline
 func (ev *Event4[A, B, C, D]) emit(ctx context.Context, a A, b B, c C, d D) {
 	var buf [32]byte
-	var ps [9]piece
+	var ps [8]piece
 	at, from, np, size := 0, 0, 0, 0
 	if unsafe.Sizeof(a) <= 8 {
 		*(*A)(unsafe.Pointer(&buf[at])) = a
@@ -303,12 +321,15 @@ func (ev *Event4[A, B, C, D]) emit(ctx context.Context, a A, b B, c C, d D) {
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&a))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(a) > 16 {
+			elem = ev.elem[0]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[0], ev.elem[0]}
-		size += at - from + count*int(ev.elem[0])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(b) <= 8 {
@@ -317,12 +338,15 @@ func (ev *Event4[A, B, C, D]) emit(ctx context.Context, a A, b B, c C, d D) {
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&b))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(b) > 16 {
+			elem = ev.elem[1]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[1], ev.elem[1]}
-		size += at - from + count*int(ev.elem[1])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(c) <= 8 {
@@ -331,12 +355,15 @@ func (ev *Event4[A, B, C, D]) emit(ctx context.Context, a A, b B, c C, d D) {
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&c))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(c) > 16 {
+			elem = ev.elem[2]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[2], ev.elem[2]}
-		size += at - from + count*int(ev.elem[2])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(d) <= 8 {
@@ -345,12 +372,15 @@ func (ev *Event4[A, B, C, D]) emit(ctx context.Context, a A, b B, c C, d D) {
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&d))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(d) > 16 {
+			elem = ev.elem[3]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[3], ev.elem[3]}
-		size += at - from + count*int(ev.elem[3])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if at > from {
@@ -395,7 +425,7 @@ func (ev *Event5[A, B, C, D, E]) EmitContext(ctx context.Context, a A, b B, c C,
 //go:noinline
 func (ev *Event5[A, B, C, D, E]) emit(ctx context.Context, a A, b B, c C, d D, e E) {
 	var buf [40]byte
-	var ps [11]piece
+	var ps [10]piece
 	at, from, np, size := 0, 0, 0, 0
 	if unsafe.Sizeof(a) <= 8 {
 		*(*A)(unsafe.Pointer(&buf[at])) = a
@@ -403,12 +433,15 @@ func (ev *Event5[A, B, C, D, E]) emit(ctx context.Context, a A, b B, c C, d D, e
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&a))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(a) > 16 {
+			elem = ev.elem[0]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[0], ev.elem[0]}
-		size += at - from + count*int(ev.elem[0])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(b) <= 8 {
@@ -417,12 +450,15 @@ func (ev *Event5[A, B, C, D, E]) emit(ctx context.Context, a A, b B, c C, d D, e
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&b))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(b) > 16 {
+			elem = ev.elem[1]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[1], ev.elem[1]}
-		size += at - from + count*int(ev.elem[1])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(c) <= 8 {
@@ -431,12 +467,15 @@ func (ev *Event5[A, B, C, D, E]) emit(ctx context.Context, a A, b B, c C, d D, e
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&c))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(c) > 16 {
+			elem = ev.elem[2]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[2], ev.elem[2]}
-		size += at - from + count*int(ev.elem[2])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(d) <= 8 {
@@ -445,12 +484,15 @@ func (ev *Event5[A, B, C, D, E]) emit(ctx context.Context, a A, b B, c C, d D, e
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&d))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(d) > 16 {
+			elem = ev.elem[3]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[3], ev.elem[3]}
-		size += at - from + count*int(ev.elem[3])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(e) <= 8 {
@@ -459,12 +501,15 @@ func (ev *Event5[A, B, C, D, E]) emit(ctx context.Context, a A, b B, c C, d D, e
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&e))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(e) > 16 {
+			elem = ev.elem[4]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[4], ev.elem[4]}
-		size += at - from + count*int(ev.elem[4])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if at > from {
@@ -509,7 +554,7 @@ func (ev *Event6[A, B, C, D, E, F]) EmitContext(ctx context.Context, a A, b B, c
 //go:noinline
 func (ev *Event6[A, B, C, D, E, F]) emit(ctx context.Context, a A, b B, c C, d D, e E, f F) {
 	var buf [48]byte
-	var ps [13]piece
+	var ps [12]piece
 	at, from, np, size := 0, 0, 0, 0
 	if unsafe.Sizeof(a) <= 8 {
 		*(*A)(unsafe.Pointer(&buf[at])) = a
@@ -517,12 +562,15 @@ func (ev *Event6[A, B, C, D, E, F]) emit(ctx context.Context, a A, b B, c C, d D
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&a))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(a) > 16 {
+			elem = ev.elem[0]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[0], ev.elem[0]}
-		size += at - from + count*int(ev.elem[0])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(b) <= 8 {
@@ -531,12 +579,15 @@ func (ev *Event6[A, B, C, D, E, F]) emit(ctx context.Context, a A, b B, c C, d D
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&b))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(b) > 16 {
+			elem = ev.elem[1]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[1], ev.elem[1]}
-		size += at - from + count*int(ev.elem[1])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(c) <= 8 {
@@ -545,12 +596,15 @@ func (ev *Event6[A, B, C, D, E, F]) emit(ctx context.Context, a A, b B, c C, d D
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&c))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(c) > 16 {
+			elem = ev.elem[2]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[2], ev.elem[2]}
-		size += at - from + count*int(ev.elem[2])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(d) <= 8 {
@@ -559,12 +613,15 @@ func (ev *Event6[A, B, C, D, E, F]) emit(ctx context.Context, a A, b B, c C, d D
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&d))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(d) > 16 {
+			elem = ev.elem[3]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[3], ev.elem[3]}
-		size += at - from + count*int(ev.elem[3])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(e) <= 8 {
@@ -573,12 +630,15 @@ func (ev *Event6[A, B, C, D, E, F]) emit(ctx context.Context, a A, b B, c C, d D
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&e))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(e) > 16 {
+			elem = ev.elem[4]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[4], ev.elem[4]}
-		size += at - from + count*int(ev.elem[4])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(f) <= 8 {
@@ -587,12 +647,15 @@ func (ev *Event6[A, B, C, D, E, F]) emit(ctx context.Context, a A, b B, c C, d D
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&f))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(f) > 16 {
+			elem = ev.elem[5]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[5], ev.elem[5]}
-		size += at - from + count*int(ev.elem[5])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if at > from {
@@ -637,7 +700,7 @@ func (ev *Event7[A, B, C, D, E, F, G]) EmitContext(ctx context.Context, a A, b B
 //go:noinline
 func (ev *Event7[A, B, C, D, E, F, G]) emit(ctx context.Context, a A, b B, c C, d D, e E, f F, g G) {
 	var buf [56]byte
-	var ps [15]piece
+	var ps [14]piece
 	at, from, np, size := 0, 0, 0, 0
 	if unsafe.Sizeof(a) <= 8 {
 		*(*A)(unsafe.Pointer(&buf[at])) = a
@@ -645,12 +708,15 @@ func (ev *Event7[A, B, C, D, E, F, G]) emit(ctx context.Context, a A, b B, c C, 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&a))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(a) > 16 {
+			elem = ev.elem[0]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[0], ev.elem[0]}
-		size += at - from + count*int(ev.elem[0])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(b) <= 8 {
@@ -659,12 +725,15 @@ func (ev *Event7[A, B, C, D, E, F, G]) emit(ctx context.Context, a A, b B, c C, 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&b))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(b) > 16 {
+			elem = ev.elem[1]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[1], ev.elem[1]}
-		size += at - from + count*int(ev.elem[1])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(c) <= 8 {
@@ -673,12 +742,15 @@ func (ev *Event7[A, B, C, D, E, F, G]) emit(ctx context.Context, a A, b B, c C, 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&c))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(c) > 16 {
+			elem = ev.elem[2]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[2], ev.elem[2]}
-		size += at - from + count*int(ev.elem[2])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(d) <= 8 {
@@ -687,12 +759,15 @@ func (ev *Event7[A, B, C, D, E, F, G]) emit(ctx context.Context, a A, b B, c C, 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&d))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(d) > 16 {
+			elem = ev.elem[3]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[3], ev.elem[3]}
-		size += at - from + count*int(ev.elem[3])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(e) <= 8 {
@@ -701,12 +776,15 @@ func (ev *Event7[A, B, C, D, E, F, G]) emit(ctx context.Context, a A, b B, c C, 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&e))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(e) > 16 {
+			elem = ev.elem[4]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[4], ev.elem[4]}
-		size += at - from + count*int(ev.elem[4])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(f) <= 8 {
@@ -715,12 +793,15 @@ func (ev *Event7[A, B, C, D, E, F, G]) emit(ctx context.Context, a A, b B, c C, 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&f))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(f) > 16 {
+			elem = ev.elem[5]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[5], ev.elem[5]}
-		size += at - from + count*int(ev.elem[5])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(g) <= 8 {
@@ -729,12 +810,15 @@ func (ev *Event7[A, B, C, D, E, F, G]) emit(ctx context.Context, a A, b B, c C, 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&g))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(g) > 16 {
+			elem = ev.elem[6]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[6], ev.elem[6]}
-		size += at - from + count*int(ev.elem[6])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if at > from {
@@ -779,7 +863,7 @@ func (ev *Event8[A, B, C, D, E, F, G, H]) EmitContext(ctx context.Context, a A, 
 //go:noinline
 func (ev *Event8[A, B, C, D, E, F, G, H]) emit(ctx context.Context, a A, b B, c C, d D, e E, f F, g G, h H) {
 	var buf [64]byte
-	var ps [17]piece
+	var ps [16]piece
 	at, from, np, size := 0, 0, 0, 0
 	if unsafe.Sizeof(a) <= 8 {
 		*(*A)(unsafe.Pointer(&buf[at])) = a
@@ -787,12 +871,15 @@ func (ev *Event8[A, B, C, D, E, F, G, H]) emit(ctx context.Context, a A, b B, c 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&a))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(a) > 16 {
+			elem = ev.elem[0]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[0], ev.elem[0]}
-		size += at - from + count*int(ev.elem[0])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(b) <= 8 {
@@ -801,12 +888,15 @@ func (ev *Event8[A, B, C, D, E, F, G, H]) emit(ctx context.Context, a A, b B, c 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&b))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(b) > 16 {
+			elem = ev.elem[1]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[1], ev.elem[1]}
-		size += at - from + count*int(ev.elem[1])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(c) <= 8 {
@@ -815,12 +905,15 @@ func (ev *Event8[A, B, C, D, E, F, G, H]) emit(ctx context.Context, a A, b B, c 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&c))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(c) > 16 {
+			elem = ev.elem[2]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[2], ev.elem[2]}
-		size += at - from + count*int(ev.elem[2])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(d) <= 8 {
@@ -829,12 +922,15 @@ func (ev *Event8[A, B, C, D, E, F, G, H]) emit(ctx context.Context, a A, b B, c 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&d))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(d) > 16 {
+			elem = ev.elem[3]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[3], ev.elem[3]}
-		size += at - from + count*int(ev.elem[3])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(e) <= 8 {
@@ -843,12 +939,15 @@ func (ev *Event8[A, B, C, D, E, F, G, H]) emit(ctx context.Context, a A, b B, c 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&e))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(e) > 16 {
+			elem = ev.elem[4]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[4], ev.elem[4]}
-		size += at - from + count*int(ev.elem[4])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(f) <= 8 {
@@ -857,12 +956,15 @@ func (ev *Event8[A, B, C, D, E, F, G, H]) emit(ctx context.Context, a A, b B, c 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&f))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(f) > 16 {
+			elem = ev.elem[5]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[5], ev.elem[5]}
-		size += at - from + count*int(ev.elem[5])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(g) <= 8 {
@@ -871,12 +973,15 @@ func (ev *Event8[A, B, C, D, E, F, G, H]) emit(ctx context.Context, a A, b B, c 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&g))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(g) > 16 {
+			elem = ev.elem[6]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[6], ev.elem[6]}
-		size += at - from + count*int(ev.elem[6])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if unsafe.Sizeof(h) <= 8 {
@@ -885,12 +990,15 @@ func (ev *Event8[A, B, C, D, E, F, G, H]) emit(ctx context.Context, a A, b B, c 
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&h))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(h) > 16 {
+			elem = ev.elem[7]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[7], ev.elem[7]}
-		size += at - from + count*int(ev.elem[7])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 	if at > from {

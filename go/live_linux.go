@@ -61,6 +61,12 @@ const (
 //go:noescape
 func writeEvent(slot *region.Slot, pieces *piece, what uint64, x *extra) bool
 
+// writePlain is writeEvent for an event that exactly one recording wants, with no filter, no counting and a common context: it finds the channel,
+// and what to tell, itself. what has the pieces and the size of the payload. slot is the caller's P.
+//
+//go:noescape
+func writePlain(c *class, pieces *piece, what uint64, slot int) bool
+
 // counter reads the CPU's counter.
 //
 //go:noescape

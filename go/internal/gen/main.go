@@ -25,7 +25,7 @@ import (
 
 // maxPieces is how many pieces a typed event has at most: fixed and variable ones by turns.
 const maxPieces = %d
-`, 2*max+1)
+`, 2*max)
 	for n := 0; n <= max; n++ {
 		event(p, n)
 	}
@@ -126,7 +126,7 @@ func (ev *%[1]s%[2]s) emit(ctx context.Context%[4]s%[3]s) {
 	p(`	var buf [%d]byte
 	var ps [%d]piece
 	at, from, np, size := 0, 0, 0, 0
-`, 8*n, 2*n+1)
+`, 8*n, 2*n)
 	for i := 0; i < n; i++ {
 		t, v := string(rune('A'+i)), string(rune('a'+i))
 		p(`	if unsafe.Sizeof(%[2]s) <= 8 {
@@ -135,12 +135,15 @@ func (ev *%[1]s%[2]s) emit(ctx context.Context%[4]s%[3]s) {
 	} else {
 		// of a string and a slice the first two words are the same
 		s := (*view)(unsafe.Pointer(&%[2]s))
-		count := min(s.len, 0xffff)
+		count, elem := min(s.len, 0xffff), uint32(1)
+		if unsafe.Sizeof(%[2]s) > 16 {
+			elem = ev.elem[%[3]d]
+		}
 		*(*uint16)(unsafe.Pointer(&buf[at])) = uint16(count)
 		at += 2
 		ps[np] = piece{unsafe.Pointer(&buf[from]), uint32(at - from), 0}
-		ps[np+1] = piece{s.data, uint32(count) * ev.elem[%[3]d], ev.elem[%[3]d]}
-		size += at - from + count*int(ev.elem[%[3]d])
+		ps[np+1] = piece{s.data, uint32(count) * elem, elem}
+		size += at - from + count*int(elem)
 		np, from = np+2, at
 	}
 `, t, v, i)
