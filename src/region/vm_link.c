@@ -164,13 +164,18 @@ static int skip_value(struct linker *l, struct place *p, const uint8_t *type_at)
 /* Moves the place to element n. */
 static int index_value(struct linker *l, struct place *p, uint32_t n)
 {
-	const uint8_t *at = p->type_at + 1, *elem = p->type == GD_ARRAY ? at + 4 : at;
-	size_t size = gd_type_fixed_size(elem, l->class.end);
-	bool beyond = n > UINT16_MAX || (p->type == GD_ARRAY && n >= gd_load32(at));
+	const uint8_t *at = p->type_at + 1, *elem = at;
+	bool beyond = n > UINT16_MAX;
+	size_t size;
 	int r = 0;
 
 	if (p->type != GD_ARRAY && p->type != GD_SEQUENCE)
 		return -ENOENT;
+	if (p->type == GD_ARRAY) {
+		beyond = beyond || n >= gd_load32(at);
+		elem = at + 4;
+	}
+	size = gd_type_fixed_size(elem, l->class.end);
 	p->type_at = elem;
 	p->type = elem[0];
 	if (beyond) {
