@@ -351,7 +351,7 @@ static int run(int argc, char **argv)
 		for (i = 0; i < n && res == 0; i++)
 			res = find_pid(&f, pid[i], &err);
 	else
-		res = find_all(&f, false, &err);
+		res = find_all(&f, FIND_ALL, &err);
 	if (res == 0 && o.pids.n && !f.n)
 		res = err_set(&err, -ENOENT, "process %d has no gander events (it uses neither libgander nor the Go agent)", (int)pid[0]);
 	if (res < 0) {

@@ -16,6 +16,8 @@ struct found {
 	struct region *region; /* the receiver may take it and put NULL here */
 	pid_t pid;             /* who maps it, as seen here; 0: nobody that can be seen */
 	bool dead;
+	dev_t dev; /* of the file, 0 when it is not known */
+	ino_t ino;
 	int code;              /* of the refusal, -Exxx */
 	char path[300];
 	char why[480];
@@ -32,9 +34,14 @@ struct find {
 };
 
 void find_done(struct find *f);
-/* All of this user; as root of all users and containers. quick: of the processes, only those in other mount namespaces are
- * looked at (root), so programs that are off and pids that only a mapping tells are missing. */
-int find_all(struct find *f, bool quick, struct err *err);
+enum find_where {
+	FIND_FILES,   /* the directories; pids that only a mapping tells are missing */
+	FIND_FOREIGN, /* and processes in other mount namespaces (root) */
+	FIND_ALL,     /* and all others; programs that are off are found too */
+};
+
+/* Those of this user; as root of all users and containers. */
+int find_all(struct find *f, enum find_where where, struct err *err);
 /* Those of one process. 0 with n == 0: it has none. -ESRCH: no such process; -EPERM: somebody else's. */
 int find_pid(struct find *f, pid_t pid, struct err *err);
 

@@ -54,7 +54,7 @@ struct record {
 	unsigned nended, ended_dropped;
 	struct totals gone, gone_chunk; /* of programs that are gone: whole recording, this chunk */
 	uint64_t gone_trace_bytes;
-	uint64_t start_ns, start_epoch_ns, last_manifest_ns, last_progress_ns, last_events, rescan_until_ns, last_scan_ns;
+	uint64_t start_ns, start_epoch_ns, last_manifest_ns, last_progress_ns, last_events, rescan_until_ns, last_scan_ns, last_foreign_ns, manifest_of;
 	uint64_t interval_ns;
 	int inotify_fd, control_fd, cmd_pidfd;
 	pid_t cmd_pid;

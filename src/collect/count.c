@@ -214,7 +214,7 @@ static void find_more(struct counter *k, bool first)
 	struct find f = { .known = is_known, .known_arg = k, .writable = true };
 	unsigned i;
 
-	find_all(&f, !first, NULL);
+	find_all(&f, first ? FIND_ALL : FIND_FOREIGN, NULL);
 	for (i = 0; i < f.n; i++)
 		if (first || f.v[i].kind == FOUND_REGION)
 			take(k, &f.v[i], false);

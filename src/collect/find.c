@@ -239,7 +239,11 @@ static void take(struct find *f, int opath_fd, int dirfd, const char *name, cons
 	struct region *r = NULL;
 	struct err err = ERR_INIT;
 	struct found *v;
-	int res = region_open(&r, opath_fd, dirfd, name, path, uid, f->writable, &err);
+	struct stat st = { 0 };
+	int res;
+
+	fstat(opath_fd, &st);
+	res = region_open(&r, opath_fd, dirfd, name, path, uid, f->writable, &err);
 
 	if (res == -EAGAIN)
 		return; /* its program is just starting */
@@ -249,6 +253,8 @@ static void take(struct find *f, int opath_fd, int dirfd, const char *name, cons
 		return;
 	}
 	v->code = res;
+	v->dev = st.st_dev;
+	v->ino = st.st_ino;
 	snprintf(v->why, sizeof(v->why), "%s", err.text);
 	v->region = r;
 	if (r)
@@ -415,15 +421,15 @@ static int maps_of(void *arg, pid_t pid)
 	return 0;
 }
 
-int find_all(struct find *f, bool quick, struct err *err)
+int find_all(struct find *f, enum find_where where, struct err *err)
 {
 	struct mappings m = { 0 };
-	struct all_arg a = { f, &m, quick };
+	struct all_arg a = { f, &m, where == FIND_FOREIGN };
 	char dirs[32][64];
 	int n, i;
 	unsigned k;
 
-	if (geteuid() == 0 || !quick)
+	if (where == FIND_ALL || (where == FIND_FOREIGN && geteuid() == 0))
 		each_pid(maps_of, &a);
 	n = find_dirs(dirs, 32);
 	for (i = 0; i < n; i++)

@@ -32,7 +32,10 @@
 #define MANIFEST_NS	  1000000000ull
 #define PROGRESS_NS	  500000000ull
 #define FOREIGN_SCAN_NS	  2000000000ull /* between looks into other mount namespaces (root, --all) */
-#define RESCAN_AFTER_NS	  500000000ull  /* a new file is looked at so long: its program is still making it */
+#define RESCAN_NS	  2000000ull
+#define RESCAN_CHILDREN_NS 20000000ull
+#define RESCAN_ANYHOW_NS  5000000000ull
+#define RESCAN_AFTER_NS	  100000000ull  /* a new file is looked at so long: its program is still making it */
 #define FIRST_PACKETS	  128u /* of a program that was named */
 #define FIRST_OF_ALL	  32u  /* of one among all */
 #define BORN_PACKETS	  64u
@@ -118,11 +121,11 @@ static bool is_known(void *arg, dev_t dev, ino_t ino)
 	return map_find(&rec->known, region_key(dev, ino)) != NULL;
 }
 
-static void pass_over(struct record *rec, const struct region *r)
+static void pass_over(struct record *rec, dev_t dev, ino_t ino)
 {
 	bool added;
 
-	map_put(&rec->known, region_key(r->dev, r->ino), &added);
+	map_put(&rec->known, region_key(dev, ino), &added);
 }
 
 /* How many packets a program may have at most: what was asked for, or half of what its tmpfs has left. */
@@ -221,7 +224,7 @@ static int program_add(struct record *rec, struct region *r, pid_t pid, bool dea
 	struct program *p;
 	int res;
 
-	pass_over(rec, r);
+	pass_over(rec, r->dev, r->ino);
 	if (rec->nprog == PROGRAMS_MAX) {
 		region_close(r);
 		return err_set(err, -EMFILE, "more than %d programs at once", PROGRAMS_MAX);
@@ -433,17 +436,19 @@ static void consider(struct record *rec, struct found *f, bool asked, unsigned *
 		return;
 	}
 	if (f->kind == FOUND_REFUSED) {
+		if (f->ino)
+			pass_over(rec, f->dev, f->ino);
 		if (asked || rec->o->all)
 			problem(rec, f->pid, comm, "", f->why);
 		return;
 	}
 	born = channel_of_session(r, rec->session);
 	if (!asked && !rec->o->all && born < 0) {
-		pass_over(rec, r);
+		pass_over(rec, r->dev, r->ino);
 		return;
 	}
 	if (f->dead && born < 0) {
-		pass_over(rec, r);
+		pass_over(rec, r->dev, r->ino);
 		return;
 	}
 	f->region = NULL;
@@ -470,11 +475,12 @@ static unsigned consider_all(struct record *rec, struct find *f, bool asked)
 	return added;
 }
 
-static void scan(struct record *rec, bool quick)
+static void scan(struct record *rec, enum find_where where)
 {
 	struct find f = { .known = is_known, .known_arg = rec, .writable = true };
 
-	find_all(&f, quick, NULL);
+	find_all(&f, where, NULL);
+	rec->last_scan_ns = now_ns();
 	consider_all(rec, &f, false);
 	find_done(&f);
 }
@@ -939,8 +945,8 @@ static void wait_for_more(struct record *rec, unsigned busy)
 		rec->interval_ns = rec->interval_ns < INTERVAL_MIN_NS ? INTERVAL_MIN_NS : rec->interval_ns + rec->interval_ns / 4;
 	if (rec->interval_ns > INTERVAL_MAX_NS)
 		rec->interval_ns = INTERVAL_MAX_NS;
-	if (rec->interval_ns > INTERVAL_MIN_NS && rec->rescan_until_ns > now_ns())
-		rec->interval_ns = INTERVAL_MIN_NS; /* a program is starting */
+	if (rec->interval_ns > RESCAN_NS && (rec->o->all || rec->o->cmd) && rec->rescan_until_ns > now_ns())
+		rec->interval_ns = RESCAN_NS; /* a program is starting */
 	if (rec->cmd_done)
 		fds[2].fd = -1;
 	ts = (struct timespec){ .tv_nsec = (long)rec->interval_ns };
@@ -959,12 +965,14 @@ static void wait_for_more(struct record *rec, unsigned busy)
 
 static void look_for_new(struct record *rec, uint64_t now)
 {
-	bool foreign = rec->o->all && geteuid() == 0 && now - rec->last_scan_ns >= FOREIGN_SCAN_NS;
+	uint64_t since = now - rec->last_scan_ns;
 
-	if (now < rec->rescan_until_ns || foreign || now - rec->last_scan_ns >= 4 * FOREIGN_SCAN_NS) {
-		if (foreign || now - rec->last_scan_ns >= 4 * FOREIGN_SCAN_NS)
-			rec->last_scan_ns = now;
-		scan(rec, true);
+	if (rec->o->all && geteuid() == 0 && now - rec->last_foreign_ns >= FOREIGN_SCAN_NS) {
+		rec->last_foreign_ns = now;
+		scan(rec, FIND_FOREIGN);
+	} else if ((now < rec->rescan_until_ns && since >= (rec->o->all || rec->o->cmd ? RESCAN_NS : RESCAN_CHILDREN_NS)) ||
+		   since >= RESCAN_ANYHOW_NS) {
+		scan(rec, FIND_FILES);
 	}
 }
 
@@ -974,6 +982,17 @@ static bool over(const struct record *rec, uint64_t now)
 
 	return rec->ending || rec->failed || (o->stop && *o->stop > (o->cmd != NULL)) || rec->cmd_done || (o->for_ns && now - rec->start_ns >= o->for_ns) ||
 	       (o->max_size && trace_bytes(rec) >= o->max_size) || (!rec->nprog && !o->all && !o->cmd);
+}
+
+/* An idle recording writes nothing but a sign of life now and then. */
+static bool changed(struct record *rec, uint64_t now)
+{
+	uint64_t what = trace_bytes(rec) + rec->nproblem + rec->seen + rec->nended;
+
+	if (what == rec->manifest_of && now - rec->last_manifest_ns < 10 * MANIFEST_NS)
+		return false;
+	rec->manifest_of = what;
+	return true;
 }
 
 static void loop(struct record *rec)
@@ -1002,7 +1021,7 @@ static void loop(struct record *rec)
 			}
 		}
 		look_for_new(rec, now);
-		if (now - rec->last_manifest_ns >= MANIFEST_NS && !rec->failed) {
+		if (now - rec->last_manifest_ns >= MANIFEST_NS && !rec->failed && changed(rec, now)) {
 			rec->last_manifest_ns = now;
 			clocks_fit(rec);
 			for (i = 0; i < rec->nprog; i++)
@@ -1028,7 +1047,7 @@ static void finish(struct record *rec)
 	unsigned i, round, whole;
 
 	if (rec->o->cmd)
-		scan(rec, true); /* children that nobody has seen yet */
+		scan(rec, FIND_FILES); /* children that nobody has seen yet */
 	for (i = 0; i < rec->nprog; i++)
 		channel_stop(&rec->prog[i]->ch);
 	for (round = 0; round < 2 && !rec->failed; round++) {
@@ -1171,7 +1190,7 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 	for (i = 0; i < o->npids && res == 0; i++)
 		res = attach(rec, o->pids[i], err);
 	if (res == 0 && o->all)
-		scan(rec, false);
+		scan(rec, FIND_ALL);
 	if (res == 0 && o->npids && !rec->nprog && !o->all && !o->cmd && !rec->seen) {
 		res = rec->failed ? err_set(err, -ENOSPC, "%s", rec->why) : err_set(err, -ENOENT, "nothing can be recorded");
 	}

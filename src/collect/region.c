@@ -37,6 +37,8 @@ static int check_header(struct region *r, struct err *err)
 
 	if (n != sizeof(*h))
 		return err_set(err, -EINVAL, "'%s' is too small for a region", r->path);
+	if (!h->magic && !h->state)
+		return err_set(err, -EAGAIN, "'%s' is not finished", r->path);
 	if (h->magic != GD_MAGIC)
 		return err_set(err, -EINVAL, "'%s' is no region (bad magic)", r->path);
 	if (h->major != GD_MAJOR)

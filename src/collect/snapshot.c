@@ -101,7 +101,7 @@ static int take_dead(struct snap *s, pid_t pid, struct err *err)
 	unsigned i, n = 0;
 	int res = 0;
 
-	find_all(&f, true, NULL);
+	find_all(&f, FIND_FILES, NULL);
 	for (i = 0; i < f.n && res == 0; i++) {
 		struct region *r = f.v[i].region;
 

@@ -108,6 +108,7 @@ static void headers_are_checked(void **state)
 		expect_refused(&m, code, text); \
 	} while (0)
 	BROKEN(h->magic++, -EINVAL, "bad magic");
+	BROKEN((h->magic = 0, h->state = 0), -EAGAIN, "not finished");
 	BROKEN(h->major = 2, -EPROTO, "use a newer gander");
 	BROKEN(h->major = 0, -EPROTO, "newer agent");
 	BROKEN(h->state = GD_STATE_BUILDING, -EAGAIN, "not finished");
