@@ -337,7 +337,7 @@ static const char *stw_cause(const char *name)
 
 static void report(struct goan_ctx *c, struct result *r)
 {
-	static const struct result_col sum_cols[] = { { "value", "VALUE", CELL_TEXT, 0 }, { "what", "WHAT", CELL_TEXT, 0 } };
+	static const struct result_col sum_cols[] = { { "value", "", CELL_TEXT, 0 }, { "what", "", CELL_TEXT, COL_SENTENCE } };
 	static const struct result_col stw_cols[] = {
 		{ "max_ns", "MAX", CELL_DURATION, 0 }, { "p50_ns", "P50", CELL_DURATION, 0 }, { "p99_ns", "P99", CELL_DURATION, 0 },
 		{ "total_ns", "TOTAL", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 }, { "cause", "CAUSE", CELL_TEXT, 0 }, WHERE_COLS,

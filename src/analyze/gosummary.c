@@ -45,12 +45,12 @@ static const char *dur(char to[UNIT_TEXT], double ns)
 
 void gosummary_report(struct gorun *run, const char *name, struct result *r)
 {
-	static const struct result_col what_cols[] = { { "what", "WHAT", CELL_TEXT, 0 }, { "value", "", CELL_TEXT, 0 } };
+	static const struct result_col what_cols[] = { { "what", "", CELL_TEXT, 0 }, { "value", "", CELL_TEXT, COL_SENTENCE } };
 	static const struct result_col worst_cols[] = {
-		{ "cost", "COST", CELL_SHARE, 0 }, { "finding", "THE FIVE WORST", CELL_TEXT, 0 }, { "see", NULL, CELL_TEXT, COL_JSON_ONLY },
+		{ "cost", "COST", CELL_SHARE, 0 }, { "finding", "THE FIVE WORST", CELL_TEXT, COL_SENTENCE }, { "see", NULL, CELL_TEXT, COL_JSON_ONLY },
 	};
 	const struct gostate *s = &run->state;
-	struct result_table *t = result_table(r, "summary", name, what_cols, 2);
+	struct result_table *t = result_table(r, "summary", "", what_cols, 2);
 	struct goan_findings f;
 	struct metrics m = { .n = 0 };
 	double len = (double)goan_length_ns(s), run_mean = (double)s->level_ns[GO_LEVEL_RUN] / len;
@@ -60,7 +60,7 @@ void gosummary_report(struct gorun *run, const char *name, struct result *r)
 	gorun_metrics(run, put, &m);
 	gorun_findings(run, &f);
 	cell_text(t, "trace");
-	cell_textf(t, "%s: %s events, %s, format go 1.%u%s", dur(a, (double)run->length_ns), count_text(b, (double)s->events), bytes_text(c, run->bytes), run->version,
+	cell_textf(t, "%s: %s, %s events, %s, format go 1.%u%s", name, dur(a, (double)run->length_ns), count_text(b, (double)s->events), bytes_text(c, run->bytes), run->version,
 		   run->traces > 1 ? " (several traces)" : "");
 	cell_text(t, "parallelism");
 	cell_textf(t, "%.2f goroutines ran at a time on %u Ps (%.0f%%), %.2f waited for a P", run_mean, s->gomaxprocs,

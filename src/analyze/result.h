@@ -20,7 +20,10 @@ enum cell_kind {
 	CELL_STACK,    /* a stack id; in text only on request, under its row */
 };
 
-enum { COL_JSON_ONLY = 1 }; /* not in the text table */
+enum {
+	COL_JSON_ONLY = 1, /* not in the text table */
+	COL_SENTENCE = 2,  /* of the second and last column of a text table: folded at 80 columns, not cut */
+};
 
 struct result_col {
 	const char *key;  /* in JSON and CSV; the unit is in the name: "p99_ns" */

@@ -61,6 +61,56 @@ static void print_stack(const struct gosyms *s, uint32_t stack, FILE *out)
 	}
 }
 
+/* Words up to column 80, further lines indented as far as the first begins. */
+static void print_wrapped(const char *text, unsigned indent, FILE *out)
+{
+	unsigned at = indent, limit = 80;
+	const char *p = text;
+
+	while (*p) {
+		size_t n = strcspn(p, " "), shown = 0, i;
+
+		for (i = 0; i < n; i++)
+			shown += ((unsigned char)p[i] & 0xc0) != 0x80;
+		if (p != text && at + 1 + shown > limit) {
+			fprintf(out, "\n%*s", (int)indent, "");
+			at = indent;
+		} else if (p != text) {
+			fputc(' ', out);
+			at++;
+		}
+		fwrite(p, 1, n, out);
+		at += (unsigned)shown;
+		p += n;
+		p += strspn(p, " ");
+	}
+	fputc('\n', out);
+}
+
+/* A table of one short column and one of sentences: these are folded, not cut. */
+static void print_sentences(const struct result_table *t, FILE *out)
+{
+	unsigned rows = result_rows(t), row, width;
+	char text[512];
+
+	width = (unsigned)strlen(t->col[0].head);
+	for (row = 0; row < rows; row++) {
+		go_out_cell(&t->col[0], &t->cell[(size_t)row * t->ncol], text, sizeof(text));
+		if (strlen(text) > width)
+			width = (unsigned)strlen(text);
+	}
+	if (*t->col[1].head)
+		fprintf(out, "%-*s  %s\n", (int)width, t->col[0].head, t->col[1].head);
+	for (row = 0; row < rows; row++) {
+		go_out_cell(&t->col[0], &t->cell[(size_t)row * t->ncol], text, sizeof(text));
+		clean(text);
+		fprintf(out, "%*s  ", t->col[0].kind == CELL_TEXT ? -(int)width : (int)width, text);
+		go_out_cell(&t->col[1], &t->cell[(size_t)row * t->ncol + 1], text, sizeof(text));
+		clean(text);
+		print_wrapped(text, width + 2, out);
+	}
+}
+
 static void print_table(const struct result *r, const struct result_table *t, bool stacks, bool title, FILE *out)
 {
 	struct table table;
@@ -78,6 +128,13 @@ static void print_table(const struct result *r, const struct result_table *t, bo
 	}
 	if (title && *t->title)
 		fprintf(out, "%s\n", t->title);
+	if (t->ncol >= 2 && t->col[1].flags & COL_SENTENCE) {
+		print_sentences(t, out);
+		if (t->after && rows)
+			print_wrapped(t->after, 0, out);
+		buf_done(&heads);
+		return;
+	}
 	table_init(&table, heads.data ? heads.data : "");
 	for (row = 0; row < rows; row++)
 		for (c = 0; c < t->ncol; c++) {
@@ -108,7 +165,7 @@ static void print_table(const struct result *r, const struct result_table *t, bo
 	if (t->more)
 		fprintf(out, "and %llu more (--top N)\n", (unsigned long long)t->more);
 	if (t->after && rows)
-		fprintf(out, "%s\n", t->after);
+		print_wrapped(t->after, 0, out);
 	table_done(&table);
 	buf_done(&heads);
 }
@@ -129,7 +186,7 @@ void go_out_text(const struct result *r, bool stacks, FILE *out)
 	if (r->nnote && printed)
 		fputc('\n', out);
 	for (i = 0; i < r->nnote; i++)
-		fprintf(out, "%s\n", r->note[i]);
+		print_wrapped(r->note[i], 0, out);
 }
 
 static void json_stack(const struct gosyms *s, uint32_t stack, struct json *j)
