@@ -413,7 +413,7 @@ static bool write_sync(struct anon *a, const struct held *h, const uint8_t *p, c
 
 static int flush_generation(struct anon *a, struct err *err)
 {
-	const uint8_t *base = (const uint8_t *)a->data.data;
+	const uint8_t *base = a->data.data ? (const uint8_t *)a->data.data : (const uint8_t *)"";
 	bool sound = true;
 	size_t i;
 

@@ -197,6 +197,7 @@ static int walk_v1(struct in *in, const struct goraw_visitor *v, struct err *err
 		if (rec.type == GORAW_V1_STRING) {
 			if (!varint(in, &rec.id) || !varint(in, &size) || size > MAX_V1_STRING || have(in, size) < size)
 				return broken(in, "a string", err);
+			rec.args = in->buf + in->at; /* none */
 			rec.text = (const char *)in->buf + in->at;
 			rec.text_size = size;
 			in->at += size;

@@ -407,7 +407,8 @@ static int index_all(struct v1 *v, struct err *err)
 	if (!v->ticks_per_s)
 		r = corrupt(v->size, err, "no frequency event: the trace was cut off before its end");
 	sort_keyed(v->sample_order, v->nsample);
-	qsort(v->exits, v->nexits, sizeof(*v->exits), exit_cmp);
+	if (v->nexits) /* qsort takes no NULL */
+		qsort(v->exits, v->nexits, sizeof(*v->exits), exit_cmp);
 out:
 	free(s.buf);
 	return r;

@@ -104,9 +104,11 @@ def against_reference(name, trace, ref):
             continue
         a = (m["running_ns"], m["runnable_ns"], m["blocked_ns"], m["syscall_ns"])
         b = (g["Exec"], g["Sched"], sum(g["Blocked"].values()), g["Syscall"] + g["SyscallBlocked"])
-        if a != b:
+        # in old traces Go orders events of one instant at random, and pushes each a nanosecond past the one before
+        slack = 300 if "_good" in name else 0
+        if any(abs(x - y) > slack for x, y in zip(a, b)):
             wrong.append((i, g["Name"], a, b))
-    ok("%s: time by state of %d goroutines equals Go's to the ns" % (name, len(theirs)), not wrong, wrong[:3])
+    ok("%s: time by state of %d goroutines equals Go's%s" % (name, len(theirs), " but for ties" if "_good" in name else " to the ns"), not wrong, wrong[:3])
 
 
 def profile(path):
