@@ -114,7 +114,7 @@ static void keep_one(struct goan_ctx *c, const struct goro *g, bool at_end)
 
 	if (c->none == c->one_cap) {
 		if (c->none >= 2 * c->o.top && c->none > 0) {
-			qsort(c->one, c->none, sizeof(*c->one), by_rank);
+			goan_sort(c->one, c->none, sizeof(*c->one), by_rank);
 			c->more += c->none - c->o.top;
 			c->none = c->o.top;
 		} else {
@@ -263,7 +263,7 @@ static void report(struct goan_ctx *c, struct result *r)
 
 	for (i = 0; i < c->nindex; i++) /* the table is sorted now, the index is not needed again */
 		c->index[i] = 0;
-	qsort(c->f, c->nf, sizeof(*c->f), by_run);
+	goan_sort(c->f, c->nf, sizeof(*c->f), by_run);
 	for (i = 0; i < c->nf; i++)
 		c->index[c->f[i].func] = i + 1;
 	t = result_table(r, "functions", "Goroutines by function", func_cols, sizeof(func_cols) / sizeof(*func_cols));
@@ -305,7 +305,7 @@ static void report(struct goan_ctx *c, struct result *r)
 	}
 	if (!c->by_goroutine)
 		return;
-	qsort(c->one, c->none, sizeof(*c->one), by_rank);
+	goan_sort(c->one, c->none, sizeof(*c->one), by_rank);
 	t = result_table(r, "goroutines", "Goroutines", one_cols, sizeof(one_cols) / sizeof(*one_cols));
 	for (i = 0; i < c->none && i < c->o.top; i++) {
 		const struct one *x = &c->one[i];

@@ -347,7 +347,7 @@ static void report(struct goan_ctx *c, struct result *r)
 	struct result_table *t = result_table(r, "types", "Tasks by type", type_cols, sizeof(type_cols) / sizeof(*type_cols));
 	uint32_t i, k;
 
-	qsort(c->type, c->ntype, sizeof(*c->type), by_hist_sum);
+	goan_sort(c->type, c->ntype, sizeof(*c->type), by_hist_sum);
 	for (i = 0; i < c->nindex; i++)
 		c->index[i] = 0;
 	for (i = 0; i < c->ntype; i++)
@@ -383,7 +383,7 @@ static void report(struct goan_ctx *c, struct result *r)
 	if (!c->ntype)
 		result_note(r, "no task matches (the program marks them with runtime/trace.NewTask)");
 	if (c->o.has_task) {
-		qsort(c->line, c->nline, sizeof(*c->line), by_start);
+		goan_sort(c->line, c->nline, sizeof(*c->line), by_start);
 		t = result_table(r, "task", "The task, in the order of time", line_cols, sizeof(line_cols) / sizeof(*line_cols));
 		for (i = 0; i < c->nline; i++) {
 			const struct line *l = &c->line[i];

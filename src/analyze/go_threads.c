@@ -159,7 +159,7 @@ static void report(struct goan_ctx *c, struct result *r)
 	struct result_table *t = result_table(r, "threads", "Threads", cols, sizeof(cols) / sizeof(*cols));
 	uint32_t i;
 
-	qsort(c->t, c->n, sizeof(*c->t), by_run);
+	goan_sort(c->t, c->n, sizeof(*c->t), by_run);
 	map_done(&c->index);
 	for (i = 0; i < c->n && i < c->o.top; i++) {
 		const struct thread *x = &c->t[i];

@@ -132,7 +132,7 @@ void gorun_findings(struct gorun *r, struct goan_findings *to)
 	for (i = 0; i < r->nan; i++)
 		if (r->an[i].type->findings)
 			r->an[i].type->findings(r->an[i].ctx, to);
-	qsort(to->f, to->n, sizeof(*to->f), by_severity);
+	goan_sort(to->f, to->n, sizeof(*to->f), by_severity);
 }
 
 void gorun_metrics(struct gorun *r, void (*put)(void *arg, const char *name, double value, enum cell_kind kind), void *arg)

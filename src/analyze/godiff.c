@@ -318,7 +318,7 @@ unsigned godiff_report(const struct godiff *a, const struct godiff *b, uint64_t 
 	}
 	t = result_table(r, "changes", "Time that changed", cols, sizeof(cols) / sizeof(*cols));
 	if (ch)
-		qsort(ch, n, sizeof(*ch), by_size);
+		goan_sort(ch, n, sizeof(*ch), by_size);
 	for (i = 0; ch && i < n; i++) {
 		const struct change *c = &ch[i];
 		const struct quantity *q = c->b ? c->b : c->a;

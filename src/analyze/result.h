@@ -8,6 +8,14 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
+
+/* qsort() takes no NULL, not even for nothing. */
+static inline void goan_sort(void *base, size_t n, size_t size, int (*cmp)(const void *, const void *))
+{
+	if (n > 1)
+		qsort(base, n, size, cmp);
+}
 
 enum cell_kind {
 	CELL_TEXT,
