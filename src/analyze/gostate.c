@@ -709,7 +709,7 @@ int gostate_end(struct gostate *s, struct err *err)
 	/* in the order of their numbers, so that the same trace gives the same answer */
 	while (n < s->alive && map_next(&s->goros, &at, &id, &p))
 		all[n++] = (struct goro *)(uintptr_t)p;
-	goan_sort(all, n, sizeof(*all), by_id);
+	qsort(all, n, sizeof(*all), by_id);
 	for (i = 0; i < n; i++) {
 		leave(s, all[i], NULL);
 		goro_gone(s, all[i], true);
