@@ -261,12 +261,14 @@ func giveFree(chn *region.Channel, index uint32) {
 	}
 }
 
-// popOldest takes the slot's own oldest packet, in overwrite mode.
-func popOldest(s *region.Slot, cur uint32) (uint32, bool) {
+// popOldest takes the slot's own oldest packet, in overwrite mode. cur is read behind tail, each time: if the tail's packet is not current
+// then, and the exchange finds the tail unchanged, the slot has moved on from it for good. With a cur from before, the current
+// packet itself could be taken, by the next that an attempt at another swap has left in it.
+func popOldest(s *region.Slot) (uint32, bool) {
 	for try := 0; try < 64; try++ {
 		tail := atomic.LoadUint64(&s.Tail) // [TAIL]
 		index := uint32(tail&0xffff) - 1
-		if tail == 0 || index >= live.npackets || index+1 == cur {
+		if tail == 0 || index >= live.npackets || index+1 == atomic.LoadUint32(&s.Cur) { // [SWAP]
 			return 0, false
 		}
 		next := atomic.LoadUint32(&packet(index).Next)
@@ -291,7 +293,7 @@ func takePacket(chn *region.Channel, slot int, cur uint32) (uint32, bool) {
 			return index, true
 		}
 	}
-	return popOldest(s, cur)
+	return popOldest(s)
 }
 
 // openPacket gives the slot a packet with room: docs/region.md, "Opening a packet". Only the swap is pinned. It returns false when there is
