@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-extern const struct verb verb_events;
+extern const struct verb verb_events, verb_export, verb_report;
 extern const struct verb verb_go;
 extern const struct verb verb_count, verb_list, verb_record, verb_snapshot;
 
@@ -13,7 +13,9 @@ const struct verb *const cli_verbs[] = {
 	&verb_record,
 	&verb_snapshot,
 	&verb_count,
+	&verb_report,
 	&verb_events,
+	&verb_export,
 	&verb_go,
 	NULL,
 };

@@ -394,6 +394,24 @@ static int compile_prog(struct ctf_arena *a, struct ctf_prog *ret, bool skip, co
 	return finish(&c, ret);
 }
 
+/* Bytes from the start of a scope to an integer of so many bits, when nothing before it varies; else -1. */
+static int32_t fixed_place(const struct ctf_fc *scope, const char *name, unsigned bits)
+{
+	const struct ctf_fc *c;
+	uint64_t at = 0;
+
+	if (!scope || scope->align > 8)
+		return -1;
+	for (c = scope->child; c; c = c->next) {
+		if (c->kind == CTF_INT && c->bits == bits && c->align == 8 && !c->big_endian && c->name && !strcmp(c->name, name))
+			return (int32_t)(at / 8);
+		if (!plain_bits(c))
+			return -1;
+		at += plain_bits(c);
+	}
+	return -1;
+}
+
 static int compile_event(struct ctf_arena *a, struct ctf_event_class *e, int phase)
 {
 	struct ctf_event_layout *l = ctf_alloc(a, sizeof(*l));
@@ -413,6 +431,14 @@ static int compile_event(struct ctf_arena *a, struct ctf_event_class *e, int pha
 		compile_scope(&c, e->payload, GANDER_CTF_FIELDS, false);
 		if (finish(&c, skip ? &l->skip : &l->full) < 0)
 			return -ENOMEM;
+	}
+	l->duration_at = -1;
+	if (e->span == CTF_SPAN_END && !phase && !e->context) {
+		uint64_t before = e->stream->common_context ? plain_bits(e->stream->common_context) : 0;
+		int32_t at = fixed_place(e->payload, "duration", 64);
+
+		if (at >= 0 && (before || !e->stream->common_context))
+			l->duration_at = (int32_t)(before / 8) + at;
 	}
 	l->fixed_bits = UINT32_MAX;
 	if (!l->skip.n)
@@ -475,6 +501,8 @@ int ctf_layout_trace(struct ctf_trace_class *t, struct ctf_trace_layout *ret, st
 		phase = s->event_header && s->event_header->child && is_bytewise(s->event_header) && ctf_fc_align(s->event_header) >= 8 ? 0 : -1;
 		if (l->fast_header)
 			phase = 0;
+		l->tid_at = phase ? -1 : fixed_place(s->common_context, "vtid", 32);
+		l->goid_at = phase ? -1 : fixed_place(s->common_context, "goid", 64);
 		for (e = s->event; e; e = e->next) {
 			if (e->id < DENSE)
 				l->by_id[e->id] = e;

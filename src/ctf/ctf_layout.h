@@ -69,11 +69,13 @@ struct ctf_event_layout {
 	const struct gander_ctf_class *pub;
 	const char *prefix; /* text between time and contexts */
 	uint32_t prefix_len;
+	int32_t duration_at; /* byte behind the header where an end of a span has its u64; -1: to be looked for */
 };
 
 struct ctf_stream_layout {
 	struct ctf_prog packet_context, packet_full, event_header;
 	bool fast_header; /* u15 id, 1 bit, u48 time, little-endian: gander's own */
+	int32_t tid_at, goid_at; /* byte behind the header where the u32, u64 is; -1: none, or to be looked for */
 	uint32_t dense;	  /* ids below this are in by_id */
 	struct ctf_event_class **by_id;
 };

@@ -1344,6 +1344,60 @@ const struct gander_ctf_value *gander_ctf_find(struct gander_ctf *r, const struc
 	return n > 0 ? ctf_values_find(v, (uint32_t)n, name) : NULL;
 }
 
+static bool as_u64(const struct gander_ctf_value *v, uint64_t *ret)
+{
+	if (!v || v->type > GANDER_CTF_U64)
+		return false;
+	*ret = v->u;
+	return true;
+}
+
+bool ctf_event_thread(struct gander_ctf *r, const struct gander_ctf_event *ev, uint64_t *id, bool *is_goroutine)
+{
+	struct stream *s = r->current;
+	const struct ctf_stream_layout *l;
+	const uint8_t *body;
+	uint32_t tid;
+
+	if (!s || s->state != HAVE_EVENT)
+		return false;
+	l = s->sc->layout;
+	body = s->win + (s->packet_off + s->body_pos / 8 - s->win_off);
+	*is_goroutine = true;
+	if (l->goid_at >= 0) {
+		memcpy(id, body + l->goid_at, 8);
+		if (*id)
+			return true;
+	}
+	*is_goroutine = false;
+	if (l->tid_at >= 0) {
+		memcpy(&tid, body + l->tid_at, 4);
+		*id = tid;
+		return true;
+	}
+	if (!s->sc->common_context)
+		return false;
+	if (as_u64(gander_ctf_find(r, ev, "goid"), id) && *id) {
+		*is_goroutine = true;
+		return true;
+	}
+	return as_u64(gander_ctf_find(r, ev, "vtid"), id) || as_u64(gander_ctf_find(r, ev, "tid"), id);
+}
+
+bool ctf_event_duration(struct gander_ctf *r, const struct gander_ctf_event *ev, uint64_t *ns)
+{
+	struct stream *s = r->current;
+	const struct ctf_event_layout *l;
+
+	if (!s || s->state != HAVE_EVENT || ev->class_->span != GANDER_CTF_SPAN_END)
+		return false;
+	l = s->ec->layout;
+	if (l->duration_at < 0)
+		return as_u64(gander_ctf_find(r, ev, "duration"), ns);
+	memcpy(ns, s->win + (s->packet_off + s->body_pos / 8 - s->win_off) + l->duration_at, 8);
+	return true;
+}
+
 /* --- text --- */
 
 static __attribute__((noinline)) void new_second(struct gander_ctf *r, int64_t sec)

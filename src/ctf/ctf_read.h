@@ -21,6 +21,12 @@ uint32_t ctf_json_value(struct ctf_out *out, const struct gander_ctf_value *v, u
 /* A scalar as text without quotes, for tables. */
 void ctf_plain_value(struct ctf_out *out, const struct gander_ctf_value *v, uint32_t i);
 
+/* The goroutine or, where there is none, the thread of the event that came last; false: the recording does not say. */
+bool ctf_event_thread(struct gander_ctf *r, const struct gander_ctf_event *ev, uint64_t *id, bool *is_goroutine);
+
+/* The duration that the end of a span carries; false: none. */
+bool ctf_event_duration(struct gander_ctf *r, const struct gander_ctf_event *ev, uint64_t *ns);
+
 /* The model of a trace, for exporting it; lives until the next call of next(). */
 const struct ctf_trace_class *ctf_trace_model(const struct gander_ctf *r, uint32_t trace);
 

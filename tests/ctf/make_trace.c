@@ -1,5 +1,6 @@
-/* Writes a CTF trace that holds every field type, hostile names, several streams and losses: make_trace DIR 1|2.
- * The same bytes every time, for comparing readers. */
+/* make_trace DIR 1|2: writes a CTF trace that holds every field type, hostile names, several streams and losses. The same bytes every
+ * time, for comparing readers.
+ * make_trace DIR 1|2 N: writes N events of two integers in two streams, for measuring them. */
 #include "ctf/ctf_write.h"
 #include "desc_build.h"
 #include "region/region.h"
@@ -169,6 +170,37 @@ static const char *const hostile[] = { "struct", "_u", "u",    "__u_length", "a.
 				       "1st",	 "\377\376", "event", "a_b_2",	"\\",  " ",   "%s" };
 #define NHOSTILE (sizeof(hostile) / sizeof(hostile[0]))
 
+static void many(uint64_t n)
+{
+	uint64_t t = START, begin[2] = { START, START }, i;
+	struct buf half[2] = { BUF_INIT, BUF_INIT };
+	int stream[2], k;
+
+	for (k = 0; k < 2; k++) {
+		stream[k] = ctf_stream_open(w, GD_CTX_TID | GD_CTX_GOID, (uint32_t)k, START, &err);
+		if (stream[k] < 0)
+			die();
+	}
+	for (i = 0; i < n; i++) {
+		k = (i >> 6) & 1; /* as threads do: some time on one CPU, then on the other */
+		t += 300;
+		packet = half[k];
+		if (!packet.len)
+			begin[k] = t;
+		event(1, t, 100 + (unsigned)k, 7 + i % 10);
+		d_u32(&packet, (uint32_t)i);
+		d_u64(&packet, i * 1000);
+		if (packet.len > 60000)
+			flush(stream[k], begin[k], t, 0);
+		half[k] = packet;
+	}
+	for (k = 0; k < 2; k++) {
+		packet = half[k];
+		flush(stream[k], begin[k], t, 0);
+		buf_done(&packet);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct ctf_writer_opts o = { .version = 1, .pid = 4711, .procname = "make\"trace", .exe = "/usr/bin/a\nb\\c", .agent = "libgander 0.1.0" };
@@ -176,19 +208,25 @@ int main(int argc, char **argv)
 	int s0, s1, s2, i;
 	unsigned n;
 
-	if (argc != 3)
+	if (argc != 3 && argc != 4)
 		return 2;
 	o.dir = argv[1];
 	o.version = atoi(argv[2]);
 	memset(o.uuid, 0x42, 16);
 	o.hostname = "test";
-	o.packet_process = true;
+	o.packet_process = argc == 3;
 	if (ctf_writer_open(&w, &o, &err) < 0 || ctf_writer_clock(w, FREQ, START, EPOCH, &err) < 0)
 		die();
 	d_head(&desc, GD_KIND_EVENT, 6, 2, "test.small");
 	d_field(&desc, "n", 0, GD_I32);
 	d_field(&desc, "l", 0, GD_I64);
 	declare(1);
+	if (argc == 4) {
+		many(strtoull(argv[3], NULL, 10));
+		ctf_writer_free(w);
+		buf_done(&desc);
+		return 0;
+	}
 	declare_all_types();
 	s0 = ctf_stream_open(w, GD_CTX_TID | GD_CTX_GOID, 0, START, &err);
 	s1 = ctf_stream_open(w, GD_CTX_TID | GD_CTX_GOID, 1, START, &err);

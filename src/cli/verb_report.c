@@ -1,0 +1,727 @@
+/* gander report: what a recording holds, on one page. One pass over the events; memory follows the number of classes, programs and
+ * goroutines (bounded by THREADS_MAX), not of events. */
+#include "base/hist.h"
+#include "base/json.h"
+#include "base/map.h"
+#include "base/table.h"
+#include "cli/cli.h"
+#include "cli/ctf_where.h"
+#include "ctf/ctf_read.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define WIDTH	    80
+#define THREADS_MAX 1000000u
+#define TOP	    10
+
+struct kind { /* one event name */
+	const char *name;
+	int level;
+	uint8_t span;
+	uint64_t count, bytes;
+	struct hist_lean time; /* of the ends of spans */
+	uint64_t begun;	       /* of a span, under its end's name */
+};
+
+struct thread {
+	uint64_t id;
+	uint32_t trace;
+	bool is_goroutine;
+	uint64_t count, spans, busy_ns; /* busy: spans that end there, added up */
+};
+
+struct report {
+	struct gander_ctf *r;
+	const char *dir;
+	json_t *manifest; /* NULL: not gander's own */
+	struct kind *kind;
+	uint32_t nkinds, *kind_of; /* by class number: index + 1 */
+	uint32_t nclasses;
+	struct intern names;
+	struct thread *thread;
+	uint32_t nthreads, thread_cap;
+	struct map threads; /* hash of trace and id -> index + 1 */
+	uint64_t other_threads;
+	uint64_t *trace_events, *trace_lost;
+	uint64_t events, bytes, lost, cut;
+	int64_t first_ns, last_ns;
+	bool json;
+};
+
+extern const struct verb verb_report;
+
+static json_t *load_manifest(const char *dir)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/gander.json", dir);
+	return json_load_file(path, 0, NULL);
+}
+
+static struct kind *kind_of(struct report *p, const struct gander_ctf_class *c)
+{
+	struct kind *k;
+	uint32_t *more;
+	bool added;
+	int64_t i;
+
+	if (c->number >= p->nclasses) {
+		more = realloc(p->kind_of, (c->number + 256u) * sizeof(*more));
+		if (!more)
+			return NULL;
+		memset(more + p->nclasses, 0, (c->number + 256u - p->nclasses) * sizeof(*more));
+		p->kind_of = more;
+		p->nclasses = c->number + 256u;
+	}
+	if (p->kind_of[c->number])
+		return &p->kind[p->kind_of[c->number] - 1];
+	i = intern_bytes(&p->names, c->name, strlen(c->name), &added);
+	if (i < 0)
+		return NULL;
+	if (added) {
+		k = realloc(p->kind, (p->nkinds + 1) * sizeof(*k));
+		if (!k)
+			return NULL;
+		p->kind = k;
+		k = &p->kind[p->nkinds++];
+		memset(k, 0, sizeof(*k));
+		k->name = c->name;
+		k->level = c->level;
+		k->span = c->span;
+	}
+	p->kind_of[c->number] = (uint32_t)i + 1;
+	return &p->kind[i];
+}
+
+static struct thread *thread_of(struct report *p, const struct gander_ctf_event *ev)
+{
+	uint64_t id, key, *at;
+	struct thread *t;
+	bool is_go, added;
+
+	if (!ctf_event_thread(p->r, ev, &id, &is_go))
+		return NULL;
+	key = id * 2 + is_go + ((uint64_t)ev->trace->number << 44);
+	at = map_find(&p->threads, key);
+	if (at)
+		return &p->thread[*at - 1];
+	if (p->nthreads == THREADS_MAX) {
+		p->other_threads++;
+		return NULL;
+	}
+	if (p->nthreads == p->thread_cap) {
+		t = realloc(p->thread, (p->thread_cap * 2 + 64) * sizeof(*t));
+		if (!t)
+			return NULL;
+		p->thread = t;
+		p->thread_cap = p->thread_cap * 2 + 64;
+	}
+	at = map_put(&p->threads, key, &added);
+	if (!at)
+		return NULL;
+	t = &p->thread[p->nthreads++];
+	memset(t, 0, sizeof(*t));
+	t->id = id;
+	t->is_goroutine = is_go;
+	t->trace = ev->trace->number;
+	*at = p->nthreads;
+	return t;
+}
+
+static int collect(struct report *p, struct ctf_where *where, struct err *err)
+{
+	struct gander_ctf_event ev;
+	struct thread *t;
+	struct kind *k;
+	uint64_t ns;
+	int n;
+
+	p->trace_events = calloc(gander_ctf_traces(p->r) + 1, sizeof(*p->trace_events));
+	p->trace_lost = calloc(gander_ctf_traces(p->r) + 1, sizeof(*p->trace_lost));
+	if (!p->trace_events || !p->trace_lost)
+		return err_set(err, -ENOMEM, "out of memory");
+	while ((n = gander_ctf_next(p->r, &ev, (struct gander_err *)err)) > 0) {
+		if (ev.kind != GANDER_CTF_EVENT) {
+			if (ev.kind == GANDER_CTF_LOST) {
+				p->lost += ev.lost;
+				p->trace_lost[ev.trace->number] += ev.lost;
+			}
+			continue;
+		}
+		if (!ctf_where_holds(where, p->r, &ev))
+			continue;
+		if (!p->events)
+			p->first_ns = ev.time_ns;
+		p->last_ns = ev.time_ns;
+		p->events++;
+		p->bytes += ev.size;
+		p->cut += ev.cut;
+		p->trace_events[ev.trace->number]++;
+		k = kind_of(p, ev.class_);
+		if (!k)
+			return err_set(err, -ENOMEM, "out of memory");
+		k->count++;
+		k->bytes += ev.size;
+		t = thread_of(p, &ev);
+		if (t)
+			t->count++;
+		if (ctf_event_duration(p->r, &ev, &ns)) {
+			hist_lean_add(&k->time, ns);
+			if (t) {
+				t->spans++;
+				t->busy_ns += ns;
+			}
+		}
+	}
+	return n;
+}
+
+/* "x.begin" and "x.end" belong together. */
+static void pair_spans(struct report *p)
+{
+	size_t len;
+	uint32_t i, j;
+
+	for (i = 0; i < p->nkinds; i++) {
+		len = strlen(p->kind[i].name);
+		if (p->kind[i].span != GANDER_CTF_SPAN_END || len < 5)
+			continue;
+		for (j = 0; j < p->nkinds; j++)
+			if (p->kind[j].span == GANDER_CTF_SPAN_BEGIN && strlen(p->kind[j].name) == len + 2 &&
+			    !strncmp(p->kind[i].name, p->kind[j].name, len - 4))
+				p->kind[i].begun = p->kind[j].count;
+	}
+}
+
+static int by_count(const void *a, const void *b)
+{
+	const struct kind *x = a, *y = b;
+
+	return x->count < y->count ? 1 : x->count > y->count ? -1 : strcmp(x->name, y->name);
+}
+
+static int by_total(const void *a, const void *b)
+{
+	const struct kind *const *x = a, *const *y = b;
+
+	return (*x)->time.sum < (*y)->time.sum ? 1 : (*x)->time.sum > (*y)->time.sum ? -1 : strcmp((*x)->name, (*y)->name);
+}
+
+static int by_busy(const void *a, const void *b)
+{
+	const struct thread *x = a, *y = b;
+
+	if (x->busy_ns != y->busy_ns)
+		return x->busy_ns < y->busy_ns ? 1 : -1;
+	if (x->count != y->count)
+		return x->count < y->count ? 1 : -1;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static const char *const level_names[] = { "emerg", "alert", "crit", "error", "warning", "notice", "info", "debug" };
+
+static const char *level_name(int level)
+{
+	return level >= 0 && level < 8 ? level_names[level] : "-";
+}
+
+static const char *str(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static uint64_t num(const json_t *o, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(o, key));
+}
+
+/* What a terminal could act upon does not come out; at most `width` bytes, and never half a character. */
+static const char *clean(const char *s, size_t width)
+{
+	static char text[4][256];
+	static unsigned turn;
+	char *to = text[turn = (turn + 1) % 4];
+	size_t n = 0, len = strlen(s), c;
+
+	while (*s && n < width && n < sizeof(text[0]) - 8) {
+		c = (unsigned char)*s < 0x80 ? 1 : ctf_utf8_len((const uint8_t *)s, len);
+		if (c == 1) {
+			to[n++] = (unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s;
+		} else if (!c) {
+			to[n++] = '?';
+			c = 1;
+		} else if (n + c <= width) {
+			memcpy(to + n, s, c);
+			n += c;
+		} else {
+			break;
+		}
+		s += c;
+		len -= c;
+	}
+	if (*s && n > 2 && n + 3 > width)
+		memcpy(to + n - 2, "..", 2);
+	to[n] = 0;
+	return to;
+}
+
+/* The distribution: an octave or more a block, from the lowest to the highest value. */
+static void draw(char *to, const struct hist_lean *h, unsigned width)
+{
+	static const char *const blocks[] = { "\xe2\x96\x81", "\xe2\x96\x82", "\xe2\x96\x83", "\xe2\x96\x84", "\xe2\x96\x85",
+					      "\xe2\x96\x86", "\xe2\x96\x87", "\xe2\x96\x88" };
+	unsigned low = hist_index(h->min), high = hist_index(h->max), step, i, n = 0;
+	uint64_t bar[32] = { 0 }, top = 0;
+
+	step = (high - low) / width + 1;
+	for (i = low; i <= high; i++)
+		bar[(i - low) / step] += hist_lean_bucket(h, i);
+	n = (high - low) / step + 1;
+	for (i = 0; i < n; i++)
+		if (bar[i] > top)
+			top = bar[i];
+	for (i = 0; i < n; i++)
+		to += sprintf(to, "%s", !bar[i] ? " " : blocks[bar[i] * 7 / (top ? top : 1)]);
+	*to = 0;
+}
+
+static void print_when(const struct report *p)
+{
+	char from[32] = "", to[32] = "", d[UNIT_TEXT];
+	int64_t begin = p->first_ns, end = p->last_ns;
+	struct tm tm;
+	time_t t;
+
+	if (num(p->manifest, "start_ns"))
+		begin = (int64_t)num(p->manifest, "start_ns");
+	if (num(p->manifest, "end_ns"))
+		end = (int64_t)num(p->manifest, "end_ns");
+	if (!begin)
+		return;
+	t = (time_t)(begin / 1000000000);
+	localtime_r(&t, &tm);
+	strftime(from, sizeof(from), "%Y-%m-%d %H:%M:%S", &tm);
+	t = (time_t)(end / 1000000000);
+	localtime_r(&t, &tm);
+	strftime(to, sizeof(to), "%H:%M:%S", &tm);
+	printf("  from %s to %s (%s)\n", from, to, duration_text(d, (uint64_t)(end > begin ? end - begin : 0)));
+}
+
+static double seconds(const struct report *p)
+{
+	int64_t begin = p->first_ns, end = p->last_ns;
+
+	if (num(p->manifest, "start_ns") && num(p->manifest, "end_ns")) {
+		begin = (int64_t)num(p->manifest, "start_ns");
+		end = (int64_t)num(p->manifest, "end_ns");
+	}
+	return end > begin ? (double)(end - begin) / 1e9 : 1e-9;
+}
+
+/* How gander.json says that the program ended. */
+static void state_of(const struct report *p, const struct gander_ctf_trace *t, char to[32])
+{
+	const json_t *list = json_object_get(p->manifest, "programs"), *o;
+	const char *state;
+	size_t i;
+
+	strcpy(to, "-");
+	for (i = 0; i < json_array_size(list); i++) {
+		o = json_array_get(list, i);
+		if ((int64_t)num(o, "pid_inside") != t->pid && (int64_t)num(o, "pid") != t->pid)
+			continue;
+		state = str(o, "state");
+		if (!strcmp(state, "exited"))
+			snprintf(to, 32, "exited %" PRIu64, num(o, "exit_status"));
+		else if (!strcmp(state, "killed"))
+			snprintf(to, 32, "signal %" PRIu64, num(o, "signal"));
+		else
+			snprintf(to, 32, "%.20s", state);
+	}
+}
+
+static void print_programs(const struct report *p)
+{
+	const struct gander_ctf_trace *t;
+	char a[UNIT_TEXT], state[32];
+	uint32_t i, shown = 0, n = gander_ctf_traces(p->r);
+
+	printf("\nPROGRAMS\n  %-24s %8s  %-10s %8s %8s\n", "name", "pid", "state", "events", "lost");
+	for (i = 0; i < n; i++) {
+		t = gander_ctf_trace(p->r, i);
+		if (n > 30 && !p->trace_events[i] && !p->trace_lost[i])
+			continue;
+		if (++shown > 30)
+			continue;
+		state_of(p, t, state);
+		printf("  %-24s ", clean(*t->procname ? t->procname : t->path, 24));
+		if (t->pid >= 0)
+			printf("%8" PRId64, t->pid);
+		else
+			printf("%8s", "-");
+		printf("  %-10s %8s %8" PRIu64 "\n", state, count_text(a, (double)p->trace_events[i]), p->trace_lost[i]);
+	}
+	if (shown > 30)
+		printf("  ... and %u more\n", shown - 30);
+}
+
+static void print_events(const struct report *p)
+{
+	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT];
+	uint32_t i;
+
+	printf("\nEVENTS\n  %-36s %-8s %8s %8s %9s\n", "name", "level", "count", "per s", "bytes");
+	for (i = 0; i < p->nkinds && i < 40; i++)
+		printf("  %-36s %-8s %8s %8s %9s\n", clean(p->kind[i].name, 36), level_name(p->kind[i].level),
+		       count_text(a, (double)p->kind[i].count), count_text(b, (double)p->kind[i].count / seconds(p)),
+		       bytes_text(c, p->kind[i].bytes));
+	if (p->nkinds > 40)
+		printf("  ... and %u more (--json has all)\n", p->nkinds - 40);
+}
+
+static void print_spans(struct report *p)
+{
+	struct kind **span = calloc(p->nkinds + 1, sizeof(*span));
+	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT], d[UNIT_TEXT], hist[128];
+	uint32_t i, n = 0;
+	uint64_t open = 0;
+	const struct kind *k;
+	char name[256];
+
+	if (!span)
+		return;
+	for (i = 0; i < p->nkinds; i++)
+		if (p->kind[i].time.count)
+			span[n++] = &p->kind[i];
+	if (n) {
+		qsort(span, n, sizeof(*span), by_total);
+		printf("\nSPANS, by total time\n  %-24s %7s %8s %8s %8s  distribution, min to max\n", "name", "count", "p50", "p99", "max");
+	}
+	for (i = 0; i < n && i < 20; i++) {
+		k = span[i];
+		snprintf(name, sizeof(name), "%s", k->name);
+		if (strlen(name) > 4 && !strcmp(name + strlen(name) - 4, ".end"))
+			name[strlen(name) - 4] = 0;
+		draw(hist, &k->time, 16);
+		printf("  %-24s %7s %8s %8s %8s  %s\n", clean(name, 24), count_text(a, (double)k->time.count),
+		       duration_text(b, hist_lean_quantile(&k->time, 0.5)), duration_text(c, hist_lean_quantile(&k->time, 0.99)),
+		       duration_text(d, k->time.max), hist);
+		if (k->begun > k->count)
+			open += k->begun - k->count;
+	}
+	if (n > 20)
+		printf("  ... and %u more (--json has all)\n", n - 20);
+	if (open)
+		printf("  %" PRIu64 " of these had begun but not ended\n", open);
+	free(span);
+}
+
+static void print_threads(const struct report *p)
+{
+	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT], who[64];
+	const struct gander_ctf_trace *t;
+	uint32_t i, go = 0;
+
+	if (!p->nthreads)
+		return;
+	for (i = 0; i < p->nthreads; i++)
+		go += p->thread[i].is_goroutine;
+	printf("\nGOROUTINES AND THREADS, the busiest of %u and %u\n", go, p->nthreads - go);
+	printf("  %-20s %-24s %8s %8s %10s\n", "who", "program", "events", "spans", "in spans");
+	for (i = 0; i < p->nthreads && i < TOP; i++) {
+		t = gander_ctf_trace(p->r, p->thread[i].trace);
+		snprintf(who, sizeof(who), "%s %" PRIu64, p->thread[i].is_goroutine ? "goroutine" : "thread", p->thread[i].id);
+		printf("  %-20s %-24s %8s %8s %10s\n", who, clean(t->procname, 24), count_text(a, (double)p->thread[i].count),
+		       count_text(b, (double)p->thread[i].spans), p->thread[i].spans ? duration_text(c, p->thread[i].busy_ns) : "-");
+	}
+}
+
+static const struct {
+	const char *key, *text;
+} reasons[] = {
+	{ "full", "no packet was free: give record a larger --buffer" },
+	{ "nested", "emitted inside another event, on a machine without rseq" },
+	{ "slot", "from more CPUs or Ps than a region has slots" },
+	{ "other", "the program found its region damaged" },
+	{ "overwritten", "overwritten by newer ones (flight recorder)" },
+	{ "damaged", "in packets that were damaged" },
+	{ "disk", "could not be written: the disk was full" },
+};
+
+static void print_losses(const struct report *p)
+{
+	const json_t *lost = json_object_get(p->manifest, "lost");
+	uint64_t n = num(lost, "total") > p->lost ? num(lost, "total") : p->lost;
+	unsigned i;
+
+	printf("\nLOST\n");
+	if (!n)
+		printf("  nothing\n");
+	else
+		printf("  %" PRIu64 " events, of %" PRIu64 " (%.2f %%)\n", n, n + p->events, 100.0 * (double)n / (double)(n + p->events));
+	for (i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		if (num(lost, reasons[i].key))
+			printf("  %10" PRIu64 "  %s\n", num(lost, reasons[i].key), reasons[i].text);
+	if (p->cut)
+		printf("  %" PRIu64 " events were too long and are cut\n", p->cut);
+}
+
+/* Problems of the recording, classes that were not set up, what the reader found. Returns their number. */
+static unsigned walk_problems(const struct report *p, void (*say)(void *arg, const char *where, const char *text), void *arg)
+{
+	const json_t *list = json_object_get(p->manifest, "problems"), *progs = json_object_get(p->manifest, "programs"), *o, *c;
+	char where[256];
+	unsigned n = 0;
+	size_t i, k;
+
+	for (i = 0; i < json_array_size(list); i++, n++) {
+		o = json_array_get(list, i);
+		snprintf(where, sizeof(where), "%.60s%s%.120s", str(o, "program"), *str(o, "class") ? " " : "", str(o, "class"));
+		say(arg, where, str(o, "text"));
+	}
+	for (i = 0; i < json_array_size(progs); i++) {
+		list = json_object_get(json_array_get(progs, i), "classes");
+		for (k = 0; k < json_array_size(list); k++) {
+			c = json_array_get(list, k);
+			if (json_is_true(json_object_get(c, "recorded")) || !*str(c, "why") || !strcmp(str(c, "why"), "not asked for"))
+				continue;
+			snprintf(where, sizeof(where), "%.60s %.120s", str(json_array_get(progs, i), "comm"), str(c, "name"));
+			say(arg, where, str(c, "why"));
+			n++;
+		}
+	}
+	for (i = 0; i < gander_ctf_notes(p->r); i++, n++)
+		say(arg, "", gander_ctf_note(p->r, (uint32_t)i));
+	if (*str(p->manifest, "why")) {
+		say(arg, "recording", str(p->manifest, "why"));
+		n++;
+	}
+	return n;
+}
+
+static void print_problem(void *arg, const char *where, const char *text)
+{
+	if (*where)
+		printf("  %s: %s\n", clean(where, 70), clean(text, 200));
+	else
+		printf("  %s\n", clean(text, 240));
+}
+
+static void count_problem(void *arg, const char *where, const char *text)
+{
+}
+
+static void print_text(struct report *p)
+{
+	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT];
+	const char *state = str(p->manifest, "state");
+
+	printf("%s: %s events of %u program%s, %s, %s a second\n", p->dir, count_text(a, (double)p->events), gander_ctf_traces(p->r),
+	       gander_ctf_traces(p->r) == 1 ? "" : "s", bytes_text(b, p->bytes), count_text(c, (double)p->events / seconds(p)));
+	print_when(p);
+	if (!strcmp(state, "recording"))
+		printf("  still being recorded (or its collector was killed)\n");
+	print_programs(p);
+	print_events(p);
+	print_spans(p);
+	print_threads(p);
+	print_losses(p);
+	if (walk_problems(p, count_problem, NULL)) {
+		printf("\nNOT SET UP, OR MISSING\n");
+		walk_problems(p, print_problem, NULL);
+	}
+	printf("\nSEE MORE\n  gander events %s | less\n  babeltrace2 %s | less\n", p->dir, p->dir);
+}
+
+static void put_u64(struct json *j, const char *key, uint64_t v)
+{
+	json_key(j, key);
+	json_u64(j, v);
+}
+
+static void json_problem(void *arg, const char *where, const char *text)
+{
+	struct json *j = arg;
+
+	json_obj(j);
+	json_key(j, "where");
+	json_str(j, where);
+	json_key(j, "text");
+	json_str(j, text);
+	json_obj_end(j);
+}
+
+static int print_json(struct report *p)
+{
+	const struct gander_ctf_trace *t;
+	const struct kind *k;
+	struct buf b = BUF_INIT;
+	struct json j;
+	char state[32];
+	uint32_t i;
+
+	json_init(&j, &b);
+	json_obj(&j);
+	json_key(&j, "recording");
+	json_str(&j, p->dir);
+	put_u64(&j, "events", p->events);
+	put_u64(&j, "bytes", p->bytes);
+	put_u64(&j, "lost", p->lost);
+	put_u64(&j, "cut", p->cut);
+	json_key(&j, "first_ns");
+	json_i64(&j, p->first_ns);
+	json_key(&j, "last_ns");
+	json_i64(&j, p->last_ns);
+	json_key(&j, "seconds");
+	json_f64(&j, seconds(p));
+	json_key(&j, "lost_by_reason");
+	json_obj(&j);
+	for (i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		put_u64(&j, reasons[i].key, num(json_object_get(p->manifest, "lost"), reasons[i].key));
+	json_obj_end(&j);
+	json_key(&j, "programs");
+	json_arr(&j);
+	for (i = 0; i < gander_ctf_traces(p->r); i++) {
+		t = gander_ctf_trace(p->r, i);
+		state_of(p, t, state);
+		json_obj(&j);
+		json_key(&j, "name");
+		json_str(&j, t->procname);
+		json_key(&j, "pid");
+		json_i64(&j, t->pid);
+		json_key(&j, "state");
+		json_str(&j, state);
+		json_key(&j, "trace");
+		json_str(&j, t->path);
+		put_u64(&j, "events", p->trace_events[i]);
+		put_u64(&j, "lost", p->trace_lost[i]);
+		json_obj_end(&j);
+	}
+	json_arr_end(&j);
+	json_key(&j, "classes");
+	json_arr(&j);
+	for (i = 0; i < p->nkinds; i++) {
+		k = &p->kind[i];
+		json_obj(&j);
+		json_key(&j, "name");
+		json_str(&j, k->name);
+		json_key(&j, "level");
+		json_str(&j, level_name(k->level));
+		put_u64(&j, "count", k->count);
+		json_key(&j, "per_second");
+		json_f64(&j, (double)k->count / seconds(p));
+		put_u64(&j, "bytes", k->bytes);
+		if (k->time.count) {
+			json_key(&j, "span");
+			json_obj(&j);
+			put_u64(&j, "begun", k->begun);
+			put_u64(&j, "ended", k->time.count);
+			put_u64(&j, "total_ns", k->time.sum);
+			put_u64(&j, "min_ns", k->time.min);
+			put_u64(&j, "p50_ns", hist_lean_quantile(&k->time, 0.5));
+			put_u64(&j, "p90_ns", hist_lean_quantile(&k->time, 0.9));
+			put_u64(&j, "p99_ns", hist_lean_quantile(&k->time, 0.99));
+			put_u64(&j, "max_ns", k->time.max);
+			json_obj_end(&j);
+		}
+		json_obj_end(&j);
+	}
+	json_arr_end(&j);
+	json_key(&j, "threads");
+	json_arr(&j);
+	for (i = 0; i < p->nthreads && i < 1000; i++) {
+		json_obj(&j);
+		put_u64(&j, p->thread[i].is_goroutine ? "goroutine" : "thread", p->thread[i].id);
+		json_key(&j, "pid");
+		json_i64(&j, gander_ctf_trace(p->r, p->thread[i].trace)->pid);
+		put_u64(&j, "events", p->thread[i].count);
+		put_u64(&j, "spans", p->thread[i].spans);
+		put_u64(&j, "in_spans_ns", p->thread[i].busy_ns);
+		json_obj_end(&j);
+	}
+	json_arr_end(&j);
+	json_key(&j, "problems");
+	json_arr(&j);
+	walk_problems(p, json_problem, &j);
+	json_arr_end(&j);
+	json_obj_end(&j);
+	buf_putc(&b, '\n');
+	if (buf_failed(&b)) {
+		buf_done(&b);
+		return -ENOMEM;
+	}
+	fwrite(b.data, 1, b.len, stdout);
+	buf_done(&b);
+	return 0;
+}
+
+static int run(int argc, char **argv)
+{
+	struct report p = { 0 };
+	struct ctf_where where = { 0 };
+	struct err err = ERR_INIT;
+	struct opt_list globs = { 0 };
+	const char *expr = NULL;
+	int n, ret = CLI_FAILED;
+	uint32_t i;
+	struct opt opts[] = {
+		{ OPT_LIST, 'e', "event", "GLOB", "only events of these names (may be given several times)", &globs },
+		{ OPT_STR, 'w', "where", "EXPR", "only events for which this holds", &expr },
+		{ OPT_FLAG, 'j', "json", NULL, "as JSON, with everything", &p.json },
+		{ OPT_END },
+	};
+
+	n = opt_parse(&verb_report, opts, argc, argv, &err);
+	if (n < 0)
+		return cli_usage(&err);
+	if (n != 1) {
+		err_set(&err, -EINVAL, n ? "one recording at a time" : "which recording? (gander report DIR)");
+		return cli_usage(&err);
+	}
+	if (ctf_where_init(&where, expr, &globs, &err) < 0)
+		return cli_usage(&err);
+	p.dir = argv[1];
+	p.manifest = load_manifest(p.dir);
+	if (gander_ctf_open(&p.r, p.dir, NULL, (struct gander_err *)&err) < 0 || collect(&p, &where, &err) < 0) {
+		cli_fail(&err);
+		goto out;
+	}
+	qsort(p.kind, p.nkinds, sizeof(*p.kind), by_count);
+	qsort(p.thread, p.nthreads, sizeof(*p.thread), by_busy);
+	pair_spans(&p);
+	if (!p.json)
+		print_text(&p);
+	else if (print_json(&p) < 0)
+		goto out;
+	ret = p.lost || walk_problems(&p, count_problem, NULL) ? CLI_LOST : CLI_OK;
+out:
+	for (i = 0; i < p.nkinds; i++)
+		hist_lean_done(&p.kind[i].time);
+	gander_ctf_free(p.r);
+	ctf_where_done(&where);
+	json_decref(p.manifest);
+	intern_done(&p.names);
+	map_done(&p.threads);
+	free(p.kind);
+	free(p.kind_of);
+	free(p.thread);
+	free(p.trace_events);
+	free(p.trace_lost);
+	return ret;
+}
+
+const struct verb verb_report = {
+	.name = "report",
+	.args = "DIR",
+	.summary = "what a recording holds: rates, spans with percentiles, losses",
+	.examples = { "gander report recording", "gander report recording -e 'shop.*'", "gander report recording --json | jq .classes" },
+	.run = run,
+};
