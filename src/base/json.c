@@ -141,7 +141,7 @@ void json_i64(struct json *j, int64_t v)
 void json_f64(struct json *j, double v)
 {
 	if (!isfinite(v)) {
-		json_null(j);
+		json_nil(j);
 		return;
 	}
 	before_value(j);
@@ -154,7 +154,7 @@ void json_bool(struct json *j, bool v)
 	buf_puts(j->out, v ? "true" : "false");
 }
 
-void json_null(struct json *j)
+void json_nil(struct json *j)
 {
 	before_value(j);
 	buf_puts(j->out, "null");

@@ -226,7 +226,7 @@ void go_out_json(const struct result *r, struct json *j)
 
 				json_key(j, t->col[c].key);
 				if (cell->none)
-					json_null(j);
+					json_nil(j);
 				else if (t->col[c].kind == CELL_TEXT)
 					json_str(j, cell->s);
 				else if (t->col[c].kind == CELL_STACK)

@@ -116,7 +116,7 @@ static void print_json(const struct count_row *v, unsigned n, const struct count
 			if (*v[i].key)
 				json_str(&j, v[i].key);
 			else
-				json_null(&j);
+				json_nil(&j);
 		}
 		json_key(&j, "count");
 		json_u64(&j, v[i].count);

@@ -98,13 +98,16 @@ out:
 	return r;
 }
 
-static int put_metadata(const struct ctf_trace_class *t, int version, struct buf *b, struct err *err)
+static int put_metadata(struct ctf_trace_class *t, int version, struct buf *b, struct err *err)
 {
 	const struct ctf_stream_class *s;
 	const struct ctf_event_class *e;
-	bool can = !ctf_tsdl_can(t->packet_header);
+	bool can;
 
 	if (version == 1) {
+		if (ctf_model_identifiers(t) < 0)
+			return err_set(err, -ENOMEM, "out of memory");
+		can = !ctf_tsdl_can(t->packet_header);
 		for (s = t->stream; s && can; s = s->next) {
 			can = !ctf_tsdl_can(s->packet_context) && !ctf_tsdl_can(s->event_header) && !ctf_tsdl_can(s->common_context);
 			for (e = s->event; e && can; e = e->next)

@@ -167,6 +167,8 @@ static int finish_fc(struct finish *f, struct ctf_fc *fc, int scope)
 		fc->big_endian = f->t->big_endian;
 		fc->native = false;
 	}
+	if (f->t->major == 1)
+		fc->bits_msb = fc->big_endian;
 	if (fc->loc) {
 		fc->target = find_target(f, fc);
 		if (!fc->target || (fc->target->kind != CTF_INT && fc->target->kind != CTF_VARINT))

@@ -147,7 +147,7 @@ static const char *identifier(struct ctf_arena *a, const struct ctf_fc *parent, 
 				    name[i] :
 				    '_';
 	for (c = parent->child; c;) {
-		if (!clash(c->raw, id)) {
+		if (!c->raw || !clash(c->raw, id)) {
 			c = c->next;
 			continue;
 		}
@@ -498,4 +498,60 @@ struct ctf_fc *ctf_model_event_header(struct ctf_arena *a)
 	add_int(a, fc, 15, "id", CTF_ROLE_EVENT_ID);
 	add_int(a, fc, 48, "timestamp", CTF_ROLE_TIME);
 	return a->failed ? NULL : fc;
+}
+
+static const char *const role_names[] = {
+	[CTF_ROLE_MAGIC] = "magic",
+	[CTF_ROLE_UUID] = "uuid",
+	[CTF_ROLE_STREAM_CLASS_ID] = "stream_id",
+	[CTF_ROLE_STREAM_ID] = "stream_instance_id",
+	[CTF_ROLE_TOTAL_LENGTH] = "packet_size",
+	[CTF_ROLE_CONTENT_LENGTH] = "content_size",
+	[CTF_ROLE_TIME] = "timestamp_begin",
+	[CTF_ROLE_END_TIME] = "timestamp_end",
+	[CTF_ROLE_DISCARDED] = "events_discarded",
+	[CTF_ROLE_SEQUENCE] = "packet_seq_num",
+	[CTF_ROLE_EVENT_ID] = "id",
+};
+
+static int give_identifiers(struct ctf_arena *a, struct ctf_fc *fc)
+{
+	struct ctf_fc *c;
+
+	for (c = fc ? fc->child : NULL; c; c = c->next) {
+		if (c->name && !c->raw) {
+			if (c->role && !(c->role == CTF_ROLE_TIME && c->scope != CTF_PACKET_CONTEXT))
+				c->raw = role_names[c->role];
+			else if (c->role)
+				c->raw = "timestamp";
+			else if (fc->kind == CTF_VARIANT)
+				c->raw = c->name; /* chosen by a label of the same name */
+			else
+				c->raw = identifier(a, fc, c->name, strlen(c->name));
+			if (!c->raw)
+				return -ENOMEM;
+		}
+		if (give_identifiers(a, c) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int ctf_model_identifiers(struct ctf_trace_class *t)
+{
+	struct ctf_arena *a = &t->arena;
+	struct ctf_stream_class *s;
+	struct ctf_event_class *e;
+
+	if (give_identifiers(a, t->packet_header) < 0)
+		return -ENOMEM;
+	for (s = t->stream; s; s = s->next) {
+		if (give_identifiers(a, s->packet_context) < 0 || give_identifiers(a, s->event_header) < 0 ||
+		    give_identifiers(a, s->common_context) < 0)
+			return -ENOMEM;
+		for (e = s->event; e; e = e->next)
+			if (give_identifiers(a, e->context) < 0 || give_identifiers(a, e->payload) < 0)
+				return -ENOMEM;
+	}
+	return 0;
 }

@@ -185,6 +185,9 @@ struct ctf_fc *ctf_fc_int(struct ctf_arena *a, unsigned bits, bool is_signed); /
 struct ctf_fc *ctf_fc_add(struct ctf_fc *parent, struct ctf_fc *child, const char *name);
 uint32_t ctf_fc_align(const struct ctf_fc *fc); /* with what it holds */
 
+/* Gives what came from CTF 2 the identifiers that TSDL needs: roles their names, all others their own name made to fit. -ENOMEM. */
+int ctf_model_identifiers(struct ctf_trace_class *t);
+
 /* Model <- description (src/region/desc.h, checked by gd_desc_parse() before) and context mask. */
 struct ctf_fc *ctf_model_payload(struct ctf_arena *a, const void *desc, size_t len, struct ctf_event_class *ec);
 struct ctf_fc *ctf_model_context(struct ctf_arena *a, uint32_t mask);

@@ -1521,7 +1521,7 @@ uint64_t gander_ctf_lost(const struct gander_ctf *r)
 	return r->lost;
 }
 
-const struct ctf_trace_class *ctf_trace_model(const struct gander_ctf *r, uint32_t trace)
+struct ctf_trace_class *ctf_trace_model(const struct gander_ctf *r, uint32_t trace)
 {
 	return trace < r->ntraces ? r->trace[trace]->tc : NULL;
 }

@@ -28,7 +28,7 @@ bool ctf_event_thread(struct gander_ctf *r, const struct gander_ctf_event *ev, u
 bool ctf_event_duration(struct gander_ctf *r, const struct gander_ctf_event *ev, uint64_t *ns);
 
 /* The model of a trace, for exporting it; lives until the next call of next(). */
-const struct ctf_trace_class *ctf_trace_model(const struct gander_ctf *r, uint32_t trace);
+struct ctf_trace_class *ctf_trace_model(const struct gander_ctf *r, uint32_t trace);
 
 /* A field by name among values that are at hand. */
 const struct gander_ctf_value *ctf_values_find(const struct gander_ctf_value *v, uint32_t n, const char *name);

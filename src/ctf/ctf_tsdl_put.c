@@ -253,7 +253,7 @@ int ctf_tsdl_can(const struct ctf_fc *fc)
 
 	if (!fc)
 		return 0;
-	if (fc->kind == CTF_VARINT || fc->kind == CTF_OPTIONAL || (fc->kind == CTF_INT && fc->bits_msb))
+	if (fc->kind == CTF_VARINT || fc->kind == CTF_OPTIONAL || (fc->kind == CTF_INT && fc->bits_msb != fc->big_endian))
 		return -ENOTSUP;
 	for (c = fc->child; c; c = c->next) {
 		if (c->name && !is_identifier(raw_name(c)))

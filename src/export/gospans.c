@@ -117,7 +117,7 @@ static void span(void *ctx, const struct gospan *sp)
 			if (waker >= 0)
 				json_i64(&j, waker);
 			else
-				json_null(&j);
+				json_nil(&j);
 			json_key(&j, "waker_where");
 			json_str(&j, where(p, sp->end_stack));
 		}
