@@ -399,14 +399,12 @@ func swapPacket(s *region.Slot, slot int, seen, index uint32, overwrite bool) bo
 // given up, and that is said.
 func checkOpening() {
 	const enough = 64
-	n := atomic.LoadInt32(&checks)
-	if n >= enough {
+	if atomic.LoadInt32(&checks) >= enough {
 		return
 	}
-	if n == 0 && live.noCPU && hasCPUNumber() {
-		live.noCPU = false
+	if atomic.AddInt32(&checks, 1) == 1 {
+		live.noCPU = !hasCPUNumber()
 	}
-	atomic.AddInt32(&checks, 1)
 	off := atomic.LoadUint32(&live.goid)
 	if off == 0 {
 		return

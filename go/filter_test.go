@@ -90,6 +90,32 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// A filtered event that is rejected, one that passes, a counted one and one that is counted by its text.
+func BenchmarkFilter(b *testing.B) {
+	r := openSelf(b)
+	on := func(name string, filter string, cfg regiontest.Config, n uint64) {
+		if filter != "" {
+			cfg.Filter, _ = hex.DecodeString(filter)
+		}
+		cfg.Packets, cfg.Include = 16, []string{"fbench." + name}
+		r.Enable(0, cfg)
+		ev := NewEvent2[uint64, string]("fbench."+name, Info, "n", "text")
+		b.Run(name, func(b *testing.B) {
+			price(b, func(rounds int) {
+				for i := 0; i < rounds; i++ {
+					ev.Emit(n, "the quick brown fox")
+				}
+			})
+		})
+		r.Disable(0)
+	}
+	ring := regiontest.Config{Mode: region.ModeOverwrite, Quota: 4, Context: region.CtxGoid}
+	on("reject", filterText, ring, 499)
+	on("pass", filterText, ring, 500)
+	on("count", "", regiontest.Config{Mode: region.ModeCount, Count: true}, 1)
+	on("count_by", filterBy, regiontest.Config{Mode: region.ModeCount, Count: true, Keys: 1}, 1)
+}
+
 func layout(v any) (l []uintptr) {
 	typ := reflect.TypeOf(v)
 	for i := 0; i < typ.NumField(); i++ {

@@ -208,3 +208,45 @@ func TestManyClasses(t *testing.T) {
 		t.Error("not declared")
 	}
 }
+
+// In a tmpfs that is full the agent is off, or refuses classes; the program runs on.
+func TestFullTmpfs(t *testing.T) {
+	openSelf(t)
+	for _, c := range []struct {
+		size, off string
+		declared  int
+	}{{"8k", "tmpfs-full-ENOSPC", 0}, {"24k", "", 2000}} {
+		cmd := exec.Command("unshare", "-m", "/bin/sh", "-c", "mount -t tmpfs -o size="+c.size+" none /dev/shm && exec \"$0\" -test.run='^$'", os.Args[0])
+		cmd.Env = append(os.Environ(), "GANDER_TEST_CHILD=declare")
+		out, err := cmd.Output()
+		if err != nil {
+			if strings.HasPrefix(string(out), "off=") {
+				t.Fatalf("%s: %v", c.size, err)
+			}
+			t.Skip("no mount namespace of its own: ", err)
+		}
+		var off string
+		var declared, refused int
+		if n, err := fmt.Sscanf(string(out), "off=%q declared=%d refused=%d", &off, &declared, &refused); n != 3 {
+			t.Fatalf("%s: %q, %v", c.size, out, err)
+		}
+		if off != c.off || (c.off == "") != (declared > 50 && refused > 0) || (c.off == "" && declared+refused != c.declared) {
+			t.Errorf("%s: %s", c.size, out)
+		}
+	}
+}
+
+// declareChild declares many classes and says how many it got.
+func declareChild() {
+	declared, refused := 0, 0
+	for i := 0; i < 2000; i++ {
+		ev := NewEvent0(fmt.Sprintf("declare.%d", i), Info)
+		ev.Emit()
+		if ev.class == off {
+			refused++
+		} else {
+			declared++
+		}
+	}
+	fmt.Printf("off=%q declared=%d refused=%d\n", Off(), declared, refused)
+}

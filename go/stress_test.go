@@ -121,6 +121,70 @@ func TestStress(t *testing.T) {
 	t.Logf("%d events, lost %v", total, lost)
 }
 
+// More Ps than the table has slots: what those beyond it emit is counted as lost.
+func TestManyPs(t *testing.T) {
+	r := enable(t, 7, regiontest.Config{Packets: 128, Include: []string{"stress.*"}})
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(region.Slots + 64))
+	var emitted uint64
+	var wg sync.WaitGroup
+	before := r.Lost(7)
+	lost := func(reason int) uint64 { return r.Lost(7)[reason] - before[reason] }
+	stop := time.Now().Add(3 * time.Second)
+	for g := uint32(0); g < region.Slots+64; g++ {
+		wg.Add(1)
+		go func(g uint32) {
+			defer wg.Done()
+			var seq [8]uint16
+			for n := uint64(0); lost(region.LostSlot) < 10 && time.Now().Before(stop); n++ {
+				emitStress(g, n, &seq)
+				atomic.AddUint64(&emitted, 1)
+				// keep this P busy for a while, so that others are taken into use
+				for end := time.Now().Add(100 * time.Microsecond); time.Now().Before(end); {
+				}
+			}
+		}(g)
+	}
+	wg.Wait()
+	seen, err := checkStress(r, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := uint64(0)
+	for _, s := range seen {
+		total += uint64(len(s))
+	}
+	if total+lost(region.LostFull)+lost(region.LostSlot) != emitted || lost(region.LostOther) != 0 {
+		t.Errorf("%d events, lost %v, emitted %d", total, r.Lost(7), emitted)
+	}
+	if lost(region.LostSlot) == 0 {
+		t.Skip("the runtime never used more than 256 Ps")
+	}
+}
+
+// Recordings do not disturb each other: three at once, each with its own contexts, rules and mode.
+func TestChannels(t *testing.T) {
+	a := enable(t, 1, regiontest.Config{Context: region.CtxTid | region.CtxGoid, Packets: 32, Include: []string{"stress.*"}})
+	b := enable(t, 2, regiontest.Config{Context: region.CtxAll, StackDepth: 8, Packets: 64, Include: []string{"stress.*", "test.tick"}})
+	enable(t, 3, regiontest.Config{Mode: region.ModeCount, Packets: 8, Include: []string{"stress.*"}, Count: true})
+	counted := b.Count(3, int(evStress.class.id))
+	var seq [8]uint16
+	for n := uint64(0); n < 3000; n++ {
+		emitStress(1, n, &seq)
+		evTick.Emit(1, n)
+	}
+	seen, err := checkStress(a, 1)
+	if err != nil || len(seen[1]) != 3000 {
+		t.Errorf("channel 1: %d events, %v", len(seen[1]), err)
+	}
+	events, err := b.Events(2)
+	if err != nil || len(events) != 6000 || len(events[0].Stack) < 2 {
+		t.Errorf("channel 2: %d events, %v", len(events), err)
+	}
+	if n := b.Count(3, int(evStress.class.id)) - counted; n != 3000 {
+		t.Errorf("channel 3 counted %d", n)
+	}
+}
+
 // killChild is the program that TestKill kills: it emits as fast as it can from many goroutines, each saying in a shared page how
 // far it is.
 func killChild(progress string) {
@@ -221,6 +285,9 @@ func TestMain(m *testing.M) {
 	case "":
 	case "idle":
 		idleChild()
+		os.Exit(0)
+	case "declare":
+		declareChild()
 		os.Exit(0)
 	default:
 		killChild(as)
