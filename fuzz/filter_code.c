@@ -1,5 +1,6 @@
-/* Filter bytecode: u16 length of a program, u16 length of a class description, the program, the description, a payload. The program is linked, as
- * the generic form, and run, as the linked one and as what came out of linking. Each part is in memory of its own, exactly as long as it is. */
+/* Filter bytecode: u16 length of a program, u16 length of a class description, the program, the description, a payload.
+ * The program is linked, as the generic form, and run, as the linked one and as what came out of linking. Each part is
+ * in memory of its own, exactly as long as it is. */
 #include "region/desc.h"
 #include "region/vm.h"
 

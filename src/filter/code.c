@@ -1,5 +1,5 @@
-/* Compiles the tree to the generic form. A condition is compiled for two ends, where to go on when it holds and when not, so that &&, || and !
- * cost no instruction of their own. */
+/* Compiles the tree to the generic form. A condition is compiled for two ends, where to go on when it holds and when
+ * not, so that &&, || and ! cost no instruction of their own. */
 #include "filter/filter_ast.h"
 #include "region/desc.h"
 
@@ -316,15 +316,17 @@ static int say_why(const void *generic, size_t len, const void *desc, size_t des
 		name_len = where >> 16 & 0xffff;
 		r = link_one(copy, k, desc, desc_len);
 		if (r < 0 && off + name_len <= len)
-			return err_set(err, r, r == -ENOENT ? "class '%.*s' has no field or label that fits '%.*s'"
-							   : "class '%.*s': the type of '%.*s' does not fit the filter",
+			return err_set(err, r,
+				       r == -ENOENT ? "class '%.*s' has no field or label that fits '%.*s'"
+						    : "class '%.*s': the type of '%.*s' does not fit the filter",
 				       d.name_len, d.name, (int)name_len, (const char *)copy + off);
 		memcpy(copy + 4, first, sizeof(first));
 	}
 	return err_set(err, -EINVAL, "the filter is damaged");
 }
 
-int filter_link(const void *generic, size_t len, const void *desc, size_t desc_len, void *out, size_t cap, struct err *err)
+int filter_link(const void *generic, size_t len, const void *desc, size_t desc_len, void *out, size_t cap,
+		struct err *err)
 {
 	int r = gd_filter_link(generic, len, desc, desc_len, out, cap);
 

@@ -120,10 +120,9 @@ static const struct {
 	const char *unit;
 	double factor;
 } units[] = {
-	{ "ns", 1 },	   { "us", 1e3 },	  { "\xc2\xb5s", 1e3 },	    { "\xce\xbcs", 1e3 },
-	{ "ms", 1e6 },	   { "s", 1e9 },	  { "m", 60e9 },	    { "h", 3600e9 },
-	{ "k", 1024 },	   { "K", 1024 },	  { "M", 1048576 },	    { "G", 1073741824 },
-	{ "T", 1099511627776 },
+	{ "ns", 1 },	  { "us", 1e3 },       { "\xc2\xb5s", 1e3 },   { "\xce\xbcs", 1e3 }, { "ms", 1e6 },
+	{ "s", 1e9 },	  { "m", 60e9 },       { "h", 3600e9 },	       { "k", 1024 },	     { "K", 1024 },
+	{ "M", 1048576 }, { "G", 1073741824 }, { "T", 1099511627776 },
 };
 
 static uint16_t parse_number(struct parser *p)
@@ -158,8 +157,9 @@ static uint16_t parse_number(struct parser *p)
 		for (n++; isdigit((unsigned char)s[n]); n++)
 			;
 	}
-	if ((s[n] == 'e' || s[n] == 'E') && (isdigit((unsigned char)s[n + 1]) ||
-					     ((s[n + 1] == '-' || s[n + 1] == '+') && isdigit((unsigned char)s[n + 2])))) {
+	if ((s[n] == 'e' || s[n] == 'E') &&
+	    (isdigit((unsigned char)s[n + 1]) ||
+	     ((s[n + 1] == '-' || s[n + 1] == '+') && isdigit((unsigned char)s[n + 2])))) {
 		whole = false;
 		for (n += 2; isdigit((unsigned char)s[n]); n++)
 			;
@@ -177,7 +177,8 @@ static uint16_t parse_number(struct parser *p)
 			if (strlen(units[i].unit) == unit - n && !memcmp(units[i].unit, s + n, unit - n))
 				break;
 		if (i == sizeof(units) / sizeof(units[0])) {
-			complain(p, column + n, "'%.*s' is no unit: ns us ms s m h are times, k M G T are sizes (powers of 1024)",
+			complain(p, column + n,
+				 "'%.*s' is no unit: ns us ms s m h are times, k M G T are sizes (powers of 1024)",
 				 (int)(unit - n), s + n);
 			return 0;
 		}
@@ -298,7 +299,8 @@ static uint16_t parse_name(struct parser *p, unsigned kind, enum filter_want wan
 		n = i + 1;
 	}
 	if (!n || f->texts_len - from > GD_FILTER_NAME_MAX) {
-		complain(p, column, n ? "the name is too long: %u bytes at most" : "the name has an empty or unclosed part",
+		complain(p, column,
+			 n ? "the name is too long: %u bytes at most" : "the name has an empty or unclosed part",
 			 GD_FILTER_NAME_MAX);
 		return 0;
 	}
@@ -308,7 +310,8 @@ static uint16_t parse_name(struct parser *p, unsigned kind, enum filter_want wan
 			if (!strcmp(context_names[i], f->texts + from))
 				break;
 		if (i == sizeof(context_names) / sizeof(context_names[0])) {
-			complain(p, column, "there is no '%.40s': $tid $goid $cpu $span $key $level $name are", f->texts + from);
+			complain(p, column, "there is no '%.40s': $tid $goid $cpu $span $key $level $name are",
+				 f->texts + from);
 			return 0;
 		}
 	}
@@ -418,8 +421,8 @@ static const struct {
 	const char *sign, *unless;
 	uint8_t level, op;
 } arith_signs[] = {
-	{ "+", "", 0, GD_ARITH_ADD },  { "-", "", 0, GD_ARITH_SUB }, { "|", "|", 0, GD_ARITH_OR },
-	{ "^", "", 0, GD_ARITH_XOR },  { "*", "", 1, GD_ARITH_MUL }, { "/", "", 1, GD_ARITH_DIV },
+	{ "+", "", 0, GD_ARITH_ADD },  { "-", "", 0, GD_ARITH_SUB },  { "|", "|", 0, GD_ARITH_OR },
+	{ "^", "", 0, GD_ARITH_XOR },  { "*", "", 1, GD_ARITH_MUL },  { "/", "", 1, GD_ARITH_DIV },
 	{ "%", "", 1, GD_ARITH_MOD },  { "&", "&", 1, GD_ARITH_AND }, { "<<", "", 1, GD_ARITH_SHL },
 	{ ">>", "", 1, GD_ARITH_SHR },
 };
@@ -501,7 +504,8 @@ static uint16_t make_compare(struct parser *p, unsigned rel, size_t column, uint
 
 	if (!want_value(p, left) || !want_value(p, right))
 		return 0;
-	if (node(p, left)->kind == NODE_TEXT || (node(p, left)->kind == NODE_NUMBER && node(p, right)->kind != NODE_TEXT)) {
+	if (node(p, left)->kind == NODE_TEXT ||
+	    (node(p, left)->kind == NODE_NUMBER && node(p, right)->kind != NODE_TEXT)) {
 		i = left;
 		left = right;
 		right = i;

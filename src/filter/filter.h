@@ -1,5 +1,6 @@
-/* Filter expressions, `status >= 500 && path ~ "/api*"`: from text to the bytecode that traced programs run (region/vm.h), and
- * on events that have been decoded. docs/filters.md is the language. Values, no globals; any thread, one filter read by many. */
+/* Filter expressions, `status >= 500 && path ~ "/api*"`: from text to the bytecode that traced programs run
+ * (region/vm.h), and on events that have been decoded. docs/filters.md is the language. Values, no globals; any thread,
+ * one filter read by many. */
 #ifndef GANDER_FILTER_FILTER_H
 #define GANDER_FILTER_FILTER_H
 
@@ -22,7 +23,8 @@ void filter_free(struct filter *f); /* NULL is fine */
 int filter_compile(const struct filter *f, const char *by, void *out, size_t cap, struct err *err);
 
 /* gd_filter_link(), and on failure which field it is that does not fit. */
-int filter_link(const void *generic, size_t len, const void *desc, size_t desc_len, void *out, size_t cap, struct err *err);
+int filter_link(const void *generic, size_t len, const void *desc, size_t desc_len, void *out, size_t cap,
+		struct err *err);
 
 /* What an expression wants to know of an event. */
 enum filter_want {
@@ -40,7 +42,7 @@ struct filter_value {
 	struct gd_num num; /* integers, bool, floats, enumerations, lengths; kind GD_NUM_NONE otherwise */
 	const char *text;  /* strings and bytes; of an enumeration the label, NULL if it has none */
 	size_t len;
-	bool labelled;	   /* it is an enumeration */
+	bool labelled; /* it is an enumeration */
 };
 
 /* The names in an expression, each once; their place is the callback's `name`. */

@@ -29,15 +29,15 @@ enum filter_node_kind {
 struct filter_node {
 	uint8_t kind, op;
 	uint16_t left, right;
-	uint16_t name;	   /* index of a name */
-	uint32_t column;   /* byte in the text where it starts */
+	uint16_t name;	    /* index of a name */
+	uint32_t column;    /* byte in the text where it starts */
 	uint32_t text, len; /* in filter.texts */
 	struct gd_num num;
 };
 
 struct filter {
-	char *text;	  /* as it was given */
-	char *texts;	  /* literals and names, all shorter than the text */
+	char *text;  /* as it was given */
+	char *texts; /* literals and names, all shorter than the text */
 	uint32_t texts_len;
 	uint16_t root, nnodes, nnames;
 	struct filter_node node[FILTER_NODES];

@@ -13,12 +13,12 @@ static int match_class(const char *p, size_t len, size_t *i, unsigned char c, ui
 {
 	size_t at = *i + 1, first;
 	unsigned char low, high;
-	bool hit = false, not;
+	bool hit = false, not ;
 
 	if (len - *i > CLASS_MAX)
 		len = *i + CLASS_MAX;
 	not = at < len && ((low = byte_at(p, at)) == '!' || low == '^');
-	at += not;
+	at += not ;
 	for (first = at; at < len; at++) {
 		if (!*work)
 			return 0;
@@ -26,7 +26,7 @@ static int match_class(const char *p, size_t len, size_t *i, unsigned char c, ui
 		low = byte_at(p, at);
 		if (low == ']' && at > first) {
 			*i = at + 1;
-			return hit != not;
+			return hit != not ;
 		}
 		if (low == '\\' && at + 1 < len)
 			low = byte_at(p, ++at);

@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Only the last * is ever tried again: at most patlen * textlen steps (a [...] of n bytes, n < 256, counts n). Async-signal-safe;
- * the bytes may change meanwhile. */
+/* Only the last * is ever tried again: at most patlen * textlen steps (a [...] of n bytes, n < 256, counts n).
+ * Async-signal-safe; the bytes may change meanwhile. */
 bool gd_glob_match(const char *pattern, size_t patlen, const char *text, size_t textlen);
 
 /* The same with a bound: *work falls by the steps taken; false when it would fall below zero. */

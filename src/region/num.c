@@ -1,5 +1,5 @@
-/* Numbers of filters. Integers are exact: kept as sign and magnitude while they are computed, so that signed and unsigned
- * ones mix without surprise. */
+/* Numbers of filters. Integers are exact: kept as sign and magnitude while they are computed, so that signed and
+ * unsigned ones mix without surprise. */
 #include "region/vm.h"
 
 #define TWO_63 9223372036854775808.0

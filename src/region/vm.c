@@ -1,6 +1,7 @@
 /* Runs filters. The proof that it ends and reads nothing else is in docs/filters.md; in short: `pc` only grows and is
- * compared with a number of instructions that was bounded by `avail`; every offset that comes out of the program is compared
- * with the program's or the piece's length right where it is used; loops over data are paid for out of `work`. */
+ * compared with a number of instructions that was bounded by `avail`; every offset that comes out of the program is
+ * compared with the program's or the piece's length right where it is used; loops over data are paid for out of `work`.
+ */
 #include "region/vm.h"
 
 #include "region/desc.h"
@@ -110,7 +111,8 @@ static bool take16(const struct gd_view *v, struct cursor *c, uint32_t *n)
 }
 
 /* One attribute's key, tag and value; NULL key: it is not in one piece. */
-static bool take_attr(const struct gd_view *v, struct cursor *c, const uint8_t **key, uint32_t *key_len, struct value *val)
+static bool take_attr(const struct gd_view *v, struct cursor *c, const uint8_t **key, uint32_t *key_len,
+		      struct value *val)
 {
 	const uint8_t *at;
 	struct cursor at_key;
@@ -160,7 +162,8 @@ static bool skip_attrs(struct program *p, struct cursor *c)
 
 static bool walk(struct program *p, struct cursor *c, uint32_t first, uint32_t nsteps, unsigned depth);
 
-static bool walk_times(struct program *p, struct cursor *c, uint32_t times, uint32_t first, uint32_t nsteps, unsigned depth)
+static bool walk_times(struct program *p, struct cursor *c, uint32_t times, uint32_t first, uint32_t nsteps,
+		       unsigned depth)
 {
 	for (; times; times--)
 		if (!pay(p, 1) || !walk(p, c, first, nsteps, depth + 1))
@@ -285,7 +288,7 @@ static void load_context(struct program *p, uint64_t operand, struct value *val)
 }
 
 static const uint8_t type_size[] = {
-	[GD_U8] = 1,  [GD_U16] = 2, [GD_U32] = 4, [GD_U64] = 8, [GD_I8] = 1,	[GD_I16] = 2,
+	[GD_U8] = 1,  [GD_U16] = 2, [GD_U32] = 4, [GD_U64] = 8, [GD_I8] = 1,   [GD_I16] = 2,
 	[GD_I32] = 4, [GD_I64] = 8, [GD_F32] = 4, [GD_F64] = 8, [GD_BOOL] = 1,
 };
 
@@ -591,7 +594,8 @@ static inline bool range_insn(const struct gd_view *v, uint64_t w, uint64_t wher
 }
 
 /* Goes on at any instruction. Apart from gd_filter_run() so that the common filters do not pay for its registers. */
-static __attribute__((noinline)) int run_any(struct program *p, uint32_t at, uint32_t end, uint32_t key_insn, struct gd_filter_key *key)
+static __attribute__((noinline)) int run_any(struct program *p, uint32_t at, uint32_t end, uint32_t key_insn,
+					     struct gd_filter_key *key)
 {
 	struct value val, reg[GD_REGISTERS];
 	struct gd_num num;

@@ -1,6 +1,7 @@
 /* Links filters: the generic form's instructions one by one, with names replaced by places. An instruction stays one
- * instruction, so distances need no care. The generic form may change meanwhile: an instruction is loaded whole before it is
- * looked at, and names and literals are copied out. What has been written is never believed either: out may be shared. */
+ * instruction, so distances need no care. The generic form may change meanwhile: an instruction is loaded whole before
+ * it is looked at, and names and literals are copied out. What has been written is never believed either: out may be
+ * shared. */
 #include "region/vm.h"
 
 #include "region/desc.h"
@@ -37,12 +38,9 @@ static const struct {
 	const char *name;
 	uint8_t type, need;
 } contexts[] = {
-	{ "$tid", GD_OPERAND_TID, GD_CTX_TID },
-	{ "$goid", GD_OPERAND_GOID, GD_CTX_GOID },
-	{ "$cpu", GD_OPERAND_CPU, GD_CTX_CPU },
-	{ "$span", GD_OPERAND_SPAN, GD_CTX_SPAN },
-	{ "$key", GD_OPERAND_KEY, GD_CTX_KEY },
-	{ "$level", GD_OPERAND_LEVEL, 0 },
+	{ "$tid", GD_OPERAND_TID, GD_CTX_TID }, { "$goid", GD_OPERAND_GOID, GD_CTX_GOID },
+	{ "$cpu", GD_OPERAND_CPU, GD_CTX_CPU }, { "$span", GD_OPERAND_SPAN, GD_CTX_SPAN },
+	{ "$key", GD_OPERAND_KEY, GD_CTX_KEY }, { "$level", GD_OPERAND_LEVEL, 0 },
 	{ "$name", GD_OPERAND_NAME, 0 },
 };
 

@@ -1,4 +1,5 @@
-/* Random classes, events and filters, shared by the differential test and the vectors for Go. All is a function of the seed. */
+/* Random classes, events and filters, shared by the differential test and the vectors for Go. All is a function of the
+ * seed. */
 #ifndef GANDER_TESTS_FILTER_RANDOM_H
 #define GANDER_TESTS_FILTER_RANDOM_H
 
@@ -39,11 +40,13 @@ static unsigned below(uint64_t *s, unsigned n)
 	return (unsigned)((rnd(s) >> 33) % n);
 }
 
-static const char *const words[] = { "", "a", "GET", "POST", "/api/v1/users", "/api", "index.html", "RUNNING", "x*y", "aXbXc", "\xc3\xa9t\xc3\xa9" };
+static const char *const words[] = { "",	   "a",	      "GET", "POST",  "/api/v1/users",	  "/api",
+				     "index.html", "RUNNING", "x*y", "aXbXc", "\xc3\xa9t\xc3\xa9" };
 #define NWORDS (sizeof(words) / sizeof(words[0]))
 
-static const int64_t edges[] = { 0, 1, -1, 2, 5, 127, 128, -128, 255, 256, 404, 500, 65535, 32768, -32768, INT32_MAX, INT32_MIN, UINT32_MAX,
-				 INT64_MAX, INT64_MIN, 4096, 300000000 };
+static const int64_t edges[] = { 0,	    1,		-1,	   2,	      5,     127,      128,    -128,
+				 255,	    256,	404,	   500,	      65535, 32768,    -32768, INT32_MAX,
+				 INT32_MIN, UINT32_MAX, INT64_MAX, INT64_MIN, 4096,  300000000 };
 #define NEDGES (sizeof(edges) / sizeof(edges[0]))
 
 static void put_le(struct buf *b, uint64_t v, unsigned size)
@@ -236,7 +239,8 @@ static void collect_paths(uint64_t *s, struct sample *m, const char *path, const
 	}
 }
 
-/* A class with a payload for it, cut into pieces as writers do: a fixed part, the elements of a variable field, and so on. */
+/* A class with a payload for it, cut into pieces as writers do: a fixed part, the elements of a variable field, and so
+ * on. */
 static void sample_init(struct sample *m, uint64_t *s)
 {
 	static const struct buf empty = BUF_INIT;
@@ -277,14 +281,17 @@ static void sample_init(struct sample *m, uint64_t *s)
 	for (at = d.fields; gd_desc_field(&f, &at, d.end);) {
 		const uint8_t *v = from;
 
-		size = (size_t)gd_value_size(f.type_at, d.end, v, (size_t)((uint8_t *)m->payload.data + m->payload.len - v));
+		size = (size_t)gd_value_size(f.type_at, d.end, v,
+					     (size_t)((uint8_t *)m->payload.data + m->payload.len - v));
 		from += size;
 		i = m->npieces - 1;
-		if (f.type == GD_STRING || f.type == GD_BYTES || (f.type == GD_SEQUENCE && gd_type_fixed_size(f.type_at + 1, d.end))) {
+		if (f.type == GD_STRING || f.type == GD_BYTES ||
+		    (f.type == GD_SEQUENCE && gd_type_fixed_size(f.type_at + 1, d.end))) {
 			m->piece[i].len += 2;
 			m->piece[i + 1].data = v + 2;
 			m->piece[i + 1].len = (uint32_t)size - 2;
-			m->piece[i + 1].elem = f.type == GD_SEQUENCE ? (uint32_t)gd_type_fixed_size(f.type_at + 1, d.end) : 1;
+			m->piece[i + 1].elem =
+				f.type == GD_SEQUENCE ? (uint32_t)gd_type_fixed_size(f.type_at + 1, d.end) : 1;
 			m->piece[i + 2].data = from;
 			m->npieces += 2;
 		} else {
@@ -341,7 +348,8 @@ static void random_operand(uint64_t *s, const struct sample *m, struct buf *b, i
 static void random_condition(uint64_t *s, const struct sample *m, struct buf *b, int depth)
 {
 	static const char *const rels[] = { "==", "!=", "<", "<=", ">", ">=" };
-	static const char *const globs[] = { "*", "/api/*", "*.html", "*X*", "a?b*c", "[A-Z]*", "RUN*", "GET", "*/v[0-9]/*", "x\\*y", "" };
+	static const char *const globs[] = { "*",    "/api/*", "*.html",     "*X*",   "a?b*c", "[A-Z]*",
+					     "RUN*", "GET",    "*/v[0-9]/*", "x\\*y", "" };
 	unsigned i = below(s, m->npaths), type = m->types[i];
 
 	if (depth < 4 && below(s, 2)) {
@@ -364,7 +372,8 @@ static void random_condition(uint64_t *s, const struct sample *m, struct buf *b,
 		if (type == GD_ENUM && below(s, 2))
 			buf_printf(b, "%s %s %u", m->paths[i], rels[below(s, 6)], below(s, 8));
 		else if (type == GD_ENUM)
-			buf_printf(b, "%s %s \"%s\"", m->paths[i], below(s, 2) ? "~" : "!=", below(s, 2) ? "RUN*" : "IDLE");
+			buf_printf(b, "%s %s \"%s\"", m->paths[i],
+				   below(s, 2) ? "~" : "!=", below(s, 2) ? "RUN*" : "IDLE");
 		else if (below(s, 2))
 			buf_printf(b, "%s %s \"%s\"", m->paths[i], below(s, 2) ? "~" : "!~", globs[below(s, 11)]);
 		else

@@ -1,6 +1,6 @@
-/* Writes tests/data/filter-vectors.json, which the Go twin of the filter machine runs too: filters with their generic form, the
- * hash of their linked form or why there is none, an event and the answer; globs; arithmetic. Without an argument it
- * goes to standard output; with a file's name that file is compared. */
+/* Writes tests/data/filter-vectors.json, which the Go twin of the filter machine runs too: filters with their generic
+ * form, the hash of their linked form or why there is none, an event and the answer; globs; arithmetic. Without an
+ * argument it goes to standard output; with a file's name that file is compared. */
 #include "filter_random.h"
 #include "region/glob.h"
 #include "region/region.h"
@@ -45,7 +45,8 @@ static bool put_filter(struct buf *b, uint64_t *seed)
 	by = below(seed, m.npaths);
 	n = -EINVAL;
 	if (!filter_parse(&f, text.data, &err))
-		n = filter_compile(f, m.types[by] == GD_STRUCT || below(seed, 2) ? NULL : m.paths[by], generic, sizeof(generic), &err);
+		n = filter_compile(f, m.types[by] == GD_STRUCT || below(seed, 2) ? NULL : m.paths[by], generic,
+				   sizeof(generic), &err);
 	if (n < 0)
 		goto out;
 	buf_puts(b, "{\"text\":");
@@ -83,11 +84,62 @@ out:
 
 static void put_globs(struct buf *b)
 {
-	static const char *const patterns[] = { "", "*", "**", "a", "?", "a*", "*a", "*a*", "a*b", "a*b*c", "a?c", "[a-c]", "[!a-c]x", "[^a]",
-						"[]a]", "[]", "[a", "a[b", "[a-]", "[\\]]", "[\\a-\\c]", "\\*", "\\", "a\\", "*\\?*", "*[0-9]*.html",
-						"shop.*", "shop.[!d]*", "*a*a*a*a*a*a*a*a*b", "\xc3?" };
-	static const char *const texts[] = { "", "a", "b", "c", "d", "-", "]", "[", "[a", "a[b", "ab", "abc", "axbyc", "acb", "*", "a*", "\\", "a\\", "xx", "bx",
-					     "what?", "page7.html", "shop.order", "shop.debug.x", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "\xc3\xa9" };
+	static const char *const patterns[] = { "",
+						"*",
+						"**",
+						"a",
+						"?",
+						"a*",
+						"*a",
+						"*a*",
+						"a*b",
+						"a*b*c",
+						"a?c",
+						"[a-c]",
+						"[!a-c]x",
+						"[^a]",
+						"[]a]",
+						"[]",
+						"[a",
+						"a[b",
+						"[a-]",
+						"[\\]]",
+						"[\\a-\\c]",
+						"\\*",
+						"\\",
+						"a\\",
+						"*\\?*",
+						"*[0-9]*.html",
+						"shop.*",
+						"shop.[!d]*",
+						"*a*a*a*a*a*a*a*a*b",
+						"\xc3?" };
+	static const char *const texts[] = { "",
+					     "a",
+					     "b",
+					     "c",
+					     "d",
+					     "-",
+					     "]",
+					     "[",
+					     "[a",
+					     "a[b",
+					     "ab",
+					     "abc",
+					     "axbyc",
+					     "acb",
+					     "*",
+					     "a*",
+					     "\\",
+					     "a\\",
+					     "xx",
+					     "bx",
+					     "what?",
+					     "page7.html",
+					     "shop.order",
+					     "shop.debug.x",
+					     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+					     "\xc3\xa9" };
 	unsigned p, t;
 
 	buf_puts(b, "\"globs\":[");
@@ -131,8 +183,9 @@ static void put_numbers(struct buf *b, uint64_t *seed)
 		r = gd_num_arith(op, n[0], n[1]);
 		if (r.kind == GD_NUM_F64 && r.bits << 1 > 0xffe0000000000000ull)
 			r.bits = 0; /* which NaN it is differs between processors */
-		buf_printf(b, "%s\n[%u,\"%" PRIx64 "\",%u,\"%" PRIx64 "\",%u,%u,\"%" PRIx64 "\",%d]", i ? "," : "", n[0].kind, n[0].bits, n[1].kind,
-			   n[1].bits, op, r.kind, r.kind ? r.bits : 0, gd_num_compare(n[0], n[1]));
+		buf_printf(b, "%s\n[%u,\"%" PRIx64 "\",%u,\"%" PRIx64 "\",%u,%u,\"%" PRIx64 "\",%d]", i ? "," : "",
+			   n[0].kind, n[0].bits, n[1].kind, n[1].bits, op, r.kind, r.kind ? r.bits : 0,
+			   gd_num_compare(n[0], n[1]));
 	}
 	buf_puts(b, "]");
 }
@@ -169,7 +222,8 @@ int main(int argc, char **argv)
 	file = fopen(argv[1], "r");
 	len = file && have ? fread(have, 1, b.len + 1, file) : 0;
 	n = len == b.len && !memcmp(have, b.data, len);
-	printf("%s: %s\n%u passed, %u failed, 0 skipped\n", argv[1], n ? "up to date" : "differs: write it anew with filter-vectors", n, !n);
+	printf("%s: %s\n%u passed, %u failed, 0 skipped\n", argv[1],
+	       n ? "up to date" : "differs: write it anew with filter-vectors", n, !n);
 	if (file)
 		fclose(file);
 	free(have);

@@ -105,8 +105,8 @@ static bool decode_attr(const uint8_t *data, const char *key, struct filter_valu
 	return false;
 }
 
-static bool decode_type(const char *path, enum filter_want want, const uint8_t *type, const uint8_t *end, const uint8_t *data, size_t len,
-			struct filter_value *v)
+static bool decode_type(const char *path, enum filter_want want, const uint8_t *type, const uint8_t *end,
+			const uint8_t *data, size_t len, struct filter_value *v)
 {
 	const uint8_t *at = type + 1, *elem;
 	unsigned n, i, index;
@@ -201,7 +201,8 @@ static bool decode(void *arg, unsigned name, struct filter_value *v)
 	for (at = d.fields; gd_desc_field(&f, &at, d.end);) {
 		if (f.type == GD_ATTRS && !attrs)
 			attrs = data;
-		if (!strncmp(fn->text, f.name, f.name_len) && (!fn->text[f.name_len] || strchr(".[", fn->text[f.name_len])))
+		if (!strncmp(fn->text, f.name, f.name_len) &&
+		    (!fn->text[f.name_len] || strchr(".[", fn->text[f.name_len])))
 			return decode_type(fn->text + f.name_len, fn->want, f.type_at, d.end, data, len, v);
 		size = (size_t)gd_value_size(f.type_at, d.end, data, len);
 		data += size;
@@ -210,7 +211,7 @@ static bool decode(void *arg, unsigned name, struct filter_value *v)
 	if (!attrs)
 		return false;
 	snprintf(attr, sizeof(attr), ".%s", fn->text);
-	at = (const uint8_t[]){ GD_ATTRS };
+	at = (const uint8_t[]) { GD_ATTRS };
 	return decode_type(attr, fn->want, at, at + 1, attrs, 0, v);
 }
 
@@ -263,11 +264,12 @@ static void bytes_and_decoded_values_agree(void **state)
 			dec.m = &m;
 			want = filter_eval(f, decode, &dec);
 			if (got != want || got_flat != want)
-				fail_msg("round %u: pieces %d, flat %d, decoded %d: %s", round, got, got_flat, want, text.data);
+				fail_msg("round %u: pieces %d, flat %d, decoded %d: %s", round, got, got_flat, want,
+					 text.data);
 			passed += (unsigned)want;
 		}
 		filter_free(f);
-next:
+	next:
 		buf_done(&text);
 		sample_done(&m);
 	}
@@ -276,20 +278,26 @@ next:
 }
 
 /* A class with a field of each sort, and one event of it. */
-static const char table_desc[] = "\x01\x00\x06\x0b\x0a" "shop.order"
-				 "\x06status\x00\x07"		     /* i32 */
-				 "\x04path\x00\x0d"		     /* string */
-				 "\x02id\x00\x04"		     /* u64 */
-				 "\x05" "delta\x00\x05"		     /* i8 */
-				 "\x05ratio\x00\x0a"		     /* f64 */
-				 "\x02ok\x00\x0b"		     /* bool */
-				 "\x05state\x00\x0c\x01\x02\x00"     /* enum of u8 */
+static const char table_desc[] = "\x01\x00\x06\x0b\x0a"
+				 "shop.order"
+				 "\x06status\x00\x07" /* i32 */
+				 "\x04path\x00\x0d"   /* string */
+				 "\x02id\x00\x04"     /* u64 */
+				 "\x05"
+				 "delta\x00\x05"		 /* i8 */
+				 "\x05ratio\x00\x0a"		 /* f64 */
+				 "\x02ok\x00\x0b"		 /* bool */
+				 "\x05state\x00\x0c\x01\x02\x00" /* enum of u8 */
 				 "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x04IDLE"
 				 "\x01\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x07RUNNING"
-				 "\x03seq\x00\x10\x02"		     /* sequence of u16 */
-				 "\x03" "arr\x00\x0f\x02\x00\x00\x00\x0d" /* array of 2 strings */
-				 "\x01s\x00\x11\x02\x01" "a\x00\x03\x01" "b\x00\x0d" /* struct { u32 a; string b; } */
-				 "\x04" "attr\x00\x12";
+				 "\x03seq\x00\x10\x02" /* sequence of u16 */
+				 "\x03"
+				 "arr\x00\x0f\x02\x00\x00\x00\x0d" /* array of 2 strings */
+				 "\x01s\x00\x11\x02\x01"
+				 "a\x00\x03\x01"
+				 "b\x00\x0d" /* struct { u32 a; string b; } */
+				 "\x04"
+				 "attr\x00\x12";
 static const char table_payload[] = "\xf6\x01\x00\x00"
 				    "\x0a\x00/api/users"
 				    "\xff\xff\xff\xff\xff\xff\xff\xff"
@@ -302,7 +310,8 @@ static const char table_payload[] = "\xf6\x01\x00\x00"
 				    "\x07\x00\x00\x00\x00\x00"
 				    "\x04\x00"
 				    "\x06\x00method\x04\x04\x00POST"
-				    "\x05\x00" "tries\x00\xfd\xff\xff\xff\xff\xff\xff\xff"
+				    "\x05\x00"
+				    "tries\x00\xfd\xff\xff\xff\xff\xff\xff\xff"
 				    "\x0b\x00http.status\x01\x94\x01\x00\x00\x00\x00\x00\x00"
 				    "\x05\x00we rd\x03\x01";
 
@@ -357,7 +366,7 @@ static void the_language_means_what_it_says(void **state)
 		{ "id > -1", 1 },
 		{ "id == -1", 0 },
 		{ "id < 1.8e19", 0 },
-		{ "id + 1 == 0", 0 },		/* no wrapping: no value */
+		{ "id + 1 == 0", 0 }, /* no wrapping: no value */
 		{ "!(id + 1 == 0)", 1 },
 		{ "delta == -5", 1 },
 		{ "delta < id", 1 },
@@ -395,7 +404,7 @@ static void the_language_means_what_it_says(void **state)
 		{ "arr[1] == 'hello'", 1 },
 		{ "arr[2] == 'hello' || arr[2] != 'hello'", 0 },
 		{ "s.a == 7 && s.b == ''", 1 },
-		{ "s.c == 7", 0 },		/* an attribute of that name, which the event lacks */
+		{ "s.c == 7", 0 }, /* an attribute of that name, which the event lacks */
 		{ "s == 7", -EINVAL },
 		{ "method == 'POST'", 1 },
 		{ "attr.method == 'POST'", 1 },
@@ -545,7 +554,8 @@ static void counting_takes_the_value_of_a_field(void **state)
 static void errors_of_linking_name_the_field(void **state)
 {
 	uint64_t generic[GD_FILTER_GENERIC_MAX / 8], linked[GD_FILTER_LINKED_MAX / 8];
-	static const char desc[] = "\x01\x00\x06\x01\x01" "e\x06status\x00\x07";
+	static const char desc[] = "\x01\x00\x06\x01\x01"
+				   "e\x06status\x00\x07";
 	struct err err = ERR_INIT;
 	struct filter *f;
 	int n;
@@ -553,7 +563,8 @@ static void errors_of_linking_name_the_field(void **state)
 	assert_int_equal(filter_parse(&f, "status > 5 && size > 1", &err), 0);
 	n = filter_compile(f, NULL, generic, sizeof(generic), &err);
 	filter_free(f);
-	assert_int_equal(filter_link(generic, (size_t)n, desc, sizeof(desc) - 1, linked, sizeof(linked), &err), -ENOENT);
+	assert_int_equal(filter_link(generic, (size_t)n, desc, sizeof(desc) - 1, linked, sizeof(linked), &err),
+			 -ENOENT);
 	assert_non_null(strstr(err.text, "class 'e' has no field or label that fits 'size'"));
 	assert_int_equal(gd_filter_link(generic, (size_t)n, desc, sizeof(desc) - 1, linked, 64), -ENOSPC);
 }
@@ -674,7 +685,11 @@ static void damaged_programs_end(void **state)
 	unsigned i, k;
 	int n, m;
 
-	assert_int_equal(filter_parse(&f, "status > 600 || arr[1] ~ '*x*' || state ~ '*' && seq[1] + id * 2 == len(method) || has(tries) && path == s.b", &err), 0);
+	assert_int_equal(filter_parse(&f,
+				      "status > 600 || arr[1] ~ '*x*' || state ~ '*' && seq[1] + id * 2 == len(method) "
+				      "|| has(tries) && path == s.b",
+				      &err),
+			 0);
 	n = filter_compile(f, "attr.method", generic, sizeof(generic), &err);
 	filter_free(f);
 	m = gd_filter_link(generic, (size_t)n, table_desc, sizeof(table_desc) - 1, linked, sizeof(linked));
@@ -712,9 +727,12 @@ static void *scribble(void *arg)
 	uint64_t seed = 5;
 
 	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
-		__atomic_store_n(&s->program[2 + rnd(&seed) % (s->words - 2)], rnd(&seed) & rnd(&seed), __ATOMIC_RELAXED);
-		__atomic_fetch_xor(&s->program[4 + rnd(&seed) % (s->words - 4)], 1ull << below(&seed, 64), __ATOMIC_RELAXED);
-		__atomic_fetch_xor(&s->generic[4 + rnd(&seed) % (s->generic_words - 4)], 1ull << below(&seed, 64), __ATOMIC_RELAXED);
+		__atomic_store_n(&s->program[2 + rnd(&seed) % (s->words - 2)], rnd(&seed) & rnd(&seed),
+				 __ATOMIC_RELAXED);
+		__atomic_fetch_xor(&s->program[4 + rnd(&seed) % (s->words - 4)], 1ull << below(&seed, 64),
+				   __ATOMIC_RELAXED);
+		__atomic_fetch_xor(&s->generic[4 + rnd(&seed) % (s->generic_words - 4)], 1ull << below(&seed, 64),
+				   __ATOMIC_RELAXED);
 	}
 	return NULL;
 }
@@ -732,7 +750,11 @@ static void programs_that_change_while_they_run_end(void **state)
 	pthread_t thread;
 	int n, m;
 
-	assert_int_equal(filter_parse(&f, "state ~ '*' && arr[1] ~ '*[a-z]*q' || seq[1] == 5 || tries + id == 2 || method == 'x' || s.b ~ '*'", &err), 0);
+	assert_int_equal(filter_parse(&f,
+				      "state ~ '*' && arr[1] ~ '*[a-z]*q' || seq[1] == 5 || tries + id == 2 || method "
+				      "== 'x' || s.b ~ '*'",
+				      &err),
+			 0);
 	n = filter_compile(f, "method", generic, GD_FILTER_GENERIC_MAX, &err);
 	filter_free(f);
 	m = gd_filter_link(generic, (size_t)n, table_desc, sizeof(table_desc) - 1, linked, sizeof(linked));
@@ -755,7 +777,8 @@ static void programs_that_change_while_they_run_end(void **state)
 				__atomic_store_n(&copy[k], generic[k], __ATOMIC_RELAXED);
 		passed += (unsigned)gd_filter_run(program, (size_t)m, &v, &key);
 		if (i % 4 == 0)
-			made += gd_filter_link(copy, (size_t)n, table_desc, sizeof(table_desc) - 1, linked + 1024, 8192) > 0;
+			made += gd_filter_link(copy, (size_t)n, table_desc, sizeof(table_desc) - 1, linked + 1024,
+					       8192) > 0;
 	}
 	__atomic_store_n(&s.stop, 1, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
@@ -768,7 +791,8 @@ static void programs_that_change_while_they_run_end(void **state)
 /* What a legal program costs at most: the work is paid for, and then comparisons are false. */
 static void work_is_bounded(void **state)
 {
-	static const char desc[] = "\x01\x00\x06\x02\x01" "e\x01s\x00\x10\x10\x0d\x01t\x00\x0d"; /* sequence of sequences of strings, string */
+	static const char desc[] = "\x01\x00\x06\x02\x01"
+				   "e\x01s\x00\x10\x10\x0d\x01t\x00\x0d"; /* sequence of sequences of strings, string */
 	uint64_t generic[GD_FILTER_GENERIC_MAX / 8], linked[GD_FILTER_LINKED_MAX / 8];
 	struct buf b = BUF_INIT, text = BUF_INIT;
 	struct err err = ERR_INIT;
