@@ -1,7 +1,9 @@
 /* gander go events: every event of a Go execution trace, one line each; or, with --go, the text of `go tool trace -d=parsed`. */
+#include "analyze/gowhere.h"
 #include "base/buf.h"
 #include "base/json.h"
 #include "cli/cli.h"
+#include "cli/go_input.h"
 #include "gotrace/gotrace.h"
 
 #include <inttypes.h>
@@ -389,10 +391,6 @@ static void plain_event(struct printer *p, const struct gander_gotrace_event *e)
 	struct buf *b = &p->out;
 	unsigned i;
 
-	if (!p->have_first) {
-		p->have_first = true;
-		p->first_ns = e->time_ns;
-	}
 	buf_printf(b, "%14.6fms", (double)(e->time_ns - p->first_ns) / 1e6);
 	id_or_dash(b, "m", e->thread);
 	id_or_dash(b, "p", e->proc);
@@ -624,7 +622,8 @@ static void caches_done(struct text_cache *c, uint32_t n)
 	free(c);
 }
 
-static int print_all(struct gander_gotrace *t, void (*print)(struct printer *, const struct gander_gotrace_event *), bool stacks, struct err *err)
+static int print_all(struct gander_gotrace *t, void (*print)(struct printer *, const struct gander_gotrace_event *), bool stacks, struct gowhere *where,
+		     struct err *err)
 {
 	struct printer p = { .t = t, .stacks = stacks };
 	struct gander_gotrace_event ev;
@@ -632,6 +631,12 @@ static int print_all(struct gander_gotrace *t, void (*print)(struct printer *, c
 	int r, w = 0;
 
 	while ((r = gander_gotrace_next(t, &ev, err_public(err))) > 0) {
+		if (!p.have_first) {
+			p.have_first = true;
+			p.first_ns = ev.time_ns;
+		}
+		if (where && !gowhere_matches(where, t, &ev))
+			continue;
 		print(&p, &ev);
 		if (p.out.len >= FLUSH_AT && (w = flush(&p.out, &wrong)) < 0)
 			break;
@@ -648,14 +653,19 @@ static int print_all(struct gander_gotrace *t, void (*print)(struct printer *, c
 	return r;
 }
 
-static int count_all(struct gander_gotrace *t, bool as_json, struct err *err)
+static int count_all(struct gander_gotrace *t, bool as_json, struct gowhere *where, struct err *err)
 {
-	uint64_t counts[GANDER_GOTRACE_KINDS], sum = 0;
+	uint64_t counts[GANDER_GOTRACE_KINDS] = { 0 }, sum = 0;
+	struct gander_gotrace_event ev;
 	struct buf out = BUF_INIT;
 	struct json j;
 	int i, r;
 
-	r = gander_gotrace_count(t, counts, err_public(err));
+	if (!where)
+		r = gander_gotrace_count(t, counts, err_public(err));
+	else
+		while ((r = gander_gotrace_next(t, &ev, err_public(err))) > 0)
+			counts[ev.kind] += gowhere_matches(where, t, &ev);
 	for (i = 0; i < GANDER_GOTRACE_KINDS; i++)
 		sum += counts[i];
 	if (!as_json) {
@@ -688,15 +698,18 @@ static int count_all(struct gander_gotrace *t, bool as_json, struct err *err)
 static int run(int argc, char **argv)
 {
 	bool go_text = false, count = false, as_json = false, stacks = false;
+	const char *expression = NULL;
 	const struct opt opts[] = {
 		{ OPT_FLAG, 0, "go", NULL, "the text of 'go tool trace -d=parsed'", &go_text },
 		{ OPT_FLAG, 'c', "count", NULL, "only count the events, by kind", &count },
 		{ OPT_FLAG, 'j', "json", NULL, "one JSON object a line", &as_json },
+		{ OPT_STR, 'w', "where", "EXPRESSION", "only events for which it holds (see gander-go(1))", &expression },
 		{ OPT_FLAG, 's', "stacks", NULL, "with stacks (--go always has them)", &stacks },
 		{ OPT_END },
 	};
-	struct gander_gotrace_opts o = GANDER_GOTRACE_OPTS_INIT;
-	struct gander_gotrace *t = NULL;
+	struct gowhere *where = NULL;
+	struct go_input *in = NULL;
+	struct gander_gotrace *t;
 	struct gander_gotrace_info info;
 	struct err err = ERR_INIT;
 	int n, r;
@@ -705,24 +718,28 @@ static int run(int argc, char **argv)
 	if (n < 0)
 		return cli_usage(&err);
 	if (n != 1) {
-		err_set(&err, -EINVAL, "gander go events takes one trace: a file, or '-'");
+		err_set(&err, -EINVAL, "gander go events takes one trace: a file, '-' or a URL");
 		return cli_usage(&err);
 	}
 	if (go_text && (count || as_json)) {
 		err_set(&err, -EINVAL, "--go goes with neither --count nor --json");
 		return cli_usage(&err);
 	}
-	if (!go_text && !stacks)
-		o.flags |= GANDER_GOTRACE_NO_STACKS;
-	r = gander_gotrace_open(&t, argv[1], &o, err_public(&err));
-	if (r < 0)
+	if (expression && gowhere_new(&where, expression, &err) < 0)
+		return cli_usage(&err);
+	r = go_input_open(&in, argv[1], go_text || stacks || (where && gowhere_needs_stacks(where)) ? 0 : GANDER_GOTRACE_NO_STACKS, &err);
+	if (r < 0) {
+		gowhere_free(where);
 		return cli_fail(&err);
+	}
+	t = go_input_reader(in);
 	if (count)
-		r = count_all(t, as_json, &err);
+		r = count_all(t, as_json, where, &err);
 	else
-		r = print_all(t, go_text ? go_event : as_json ? json_event : plain_event, stacks, &err);
+		r = print_all(t, go_text ? go_event : as_json ? json_event : plain_event, stacks, where, &err);
 	gander_gotrace_info(t, &info);
-	gander_gotrace_free(t);
+	go_input_close(in);
+	gowhere_free(where);
 	if (r < 0) {
 		cli_fail(&err);
 		return info.events ? CLI_LOST : CLI_FAILED;
@@ -734,7 +751,7 @@ const struct verb go_events = {
 	.name = "go events",
 	.args = "TRACE",
 	.summary = "every event of a trace, in order",
-	.examples = { "gander go events trace.out", "gander go events --stacks --json trace.out | jq .", "gander go events --count trace.out",
+	.examples = { "gander go events trace.out", "gander go events --stacks --json trace.out | jq .", "gander go events --where 'goroutine=17 && to=waiting' trace.out",
 		      "gander go events --go trace.out | diff - <(go tool trace -d=parsed trace.out)" },
 	.run = run,
 };

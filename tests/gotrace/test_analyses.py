@@ -273,6 +273,28 @@ def perfetto(name, trace, python, want=None):
         same("%s: perfetto has the tasks and regions" % name, (found["slices"].get("job"), found["slices"].get("step")), (want["tasks"], want["steps"]))
 
 
+def where(trace):
+    events = [json.loads(x) for x in run("events", "--json", "--stacks", trace).stdout.decode().splitlines()]
+    t0 = events[0]["time_ns"]
+
+    def functions(e):
+        return [f["func"] for f in e.get("stack", []) + e.get("transition_stack", [])]
+    for text, holds in (
+            ("kind=statetransition && to=waiting", lambda e: e["kind"] == "StateTransition" and e["to"] == "waiting"),
+            ("reason~chan || reason=select", lambda e: "chan" in e.get("reason", "") or e.get("reason") == "select"),
+            ("function~main.(*none).x", lambda e: False),
+            ("function=main.locker && !(kind=Log)", lambda e: "main.locker" in functions(e) and e["kind"] != "Log"),
+            ("time>=300ms && time<350ms", lambda e: 300e6 <= e["time_ns"] - t0 < 350e6),
+            ('name="GC concurrent mark phase"', lambda e: e.get("name") == "GC concurrent mark phase"),
+            ("value=order-7", lambda e: e.get("message") == "order-7"),
+            ("task=3", lambda e: e.get("task") == 3),
+            ("thread!=0 && proc=1 && resource=proc", lambda e: e.get("resource") == "proc" and 1 in (e.get("proc"), e["id"]))):
+        got = json.loads(run("events", "--count", "--json", "--where", text, trace).stdout)["events"]
+        same("events --where '%s'" % text, got, sum(1 for e in events if holds(e)))
+    for text in ("", "nonsense=1", "time>x", "(kind=a", "kind=a)", "kind", "goroutine=x", "kind<a", "!" * 100 + "kind=a", "kind=a && " * 300 + "kind=a"):
+        same("events --where '%.20s' is a usage error" % text, run("events", "--where", text, trace).returncode, 2)
+
+
 def damaged(trace):
     data = open(trace, "rb").read()
     verbs = ["summary", "goroutines", "blocked", "sched", "syscalls", "gc", "tasks", "regions", "threads", "parallelism", "churn", "network", "footprint"]
@@ -389,6 +411,7 @@ def main():
     check_limits(trace)
     footprint(trace)
     spans(trace)
+    where(trace)
     diffs(trace, load, load2)
     anonymize(trace, ["main.sleeper", "sleeper", "order-7", "orderID", HERE])
     damaged(trace)
