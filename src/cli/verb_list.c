@@ -31,12 +31,14 @@ const struct verb verb_list = {
 	run,
 };
 
-static uint64_t since_s(const struct gd_header *h)
+static uint64_t since_ns(const struct gd_header *h)
 {
 	struct timespec ts;
+	uint64_t now;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec > h->start.mono_ns / 1000000000u ? (uint64_t)ts.tv_sec - h->start.mono_ns / 1000000000u : 0;
+	now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	return now > h->start.mono_ns ? now - h->start.mono_ns : 0;
 }
 
 static uint32_t classes_ok(const struct region *r)
@@ -298,7 +300,7 @@ static void print_text(struct find *f)
 			clean(comm, sizeof(comm), r->head.comm, strlen(r->head.comm));
 			table_cell(&t, "%u", v->pid ? (unsigned)v->pid : r->head.pid);
 			table_cell(&t, "%s", comm);
-			table_cell(&t, "%s", duration_text(since, since_s(&r->head) * 1000000000u));
+			table_cell(&t, "%s", duration_text(since, since_ns(&r->head)));
 			table_cell(&t, "%u", classes_ok(r));
 			table_cell(&t, "%s", bytes_text(memory, r->file_bytes));
 			table_cell(&t, "%s", state_text(v, state));

@@ -921,6 +921,20 @@ int channel_copy_packet(const struct channel *ch, unsigned s, uint32_t packet, u
 	return copy->slot == s && copy->channel == ch->c && copy->seq ? 0 : -EAGAIN;
 }
 
+bool channel_done_with(struct channel *ch)
+{
+	unsigned c;
+
+	store_release(&region_channel(ch->r, ch->c)->state, GD_CHANNEL_OFF);
+	for (c = 0; c < GD_CHANNELS; c++) {
+		struct gd_channel *g = region_channel(ch->r, c);
+
+		if (load_relaxed(&g->state) == GD_CHANNEL_ON && (region_channel_held(ch->r, c) || is_expected(ch->r, g)))
+			return false;
+	}
+	return true;
+}
+
 void channel_stop(struct channel *ch)
 {
 	struct gd_control *k = region_control(ch->r);

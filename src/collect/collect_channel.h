@@ -102,6 +102,8 @@ void channel_class_states(struct channel *ch, const struct rule_list *rules);
 void channel_stop(struct channel *ch);
 /* Gives memory and lock back. */
 void channel_close(struct channel *ch);
+/* Marks a dead program's channel as read. True: no other recording wants the region. */
+bool channel_done_with(struct channel *ch);
 /* Overwrite mode: the packets of a slot's chain that hold this recording's events, oldest first. Returns their number. */
 unsigned channel_chain(const struct channel *ch, unsigned slot, uint32_t list[GD_PACKETS_MAX]);
 /* Copies a packet (header and events) if it stays what it is meanwhile; -EAGAIN when it was overwritten. */

@@ -38,7 +38,7 @@
 #define RESCAN_AFTER_NS	  100000000ull  /* a new file is looked at so long: its program is still making it */
 #define FIRST_PACKETS	  128u /* of a program that was named */
 #define FIRST_OF_ALL	  32u  /* of one among all */
-#define BORN_PACKETS	  64u
+#define BORN_PACKETS	  128u
 #define DEFAULT_PACKETS	  512u
 #define GROW_PACKETS	  64u
 #define RESERVE_BYTES	  (256u << 10)  /* kept on disk so that a full one still takes the last words */
@@ -369,8 +369,6 @@ static void program_end(struct record *rec, unsigned index, bool dead)
 	struct program *p = rec->prog[index];
 	struct err err = ERR_INIT;
 	struct totals t;
-	unsigned c;
-	bool wanted = false;
 	int res = 0;
 
 	if (dead) {
@@ -408,12 +406,8 @@ static void program_end(struct record *rec, unsigned index, bool dead)
 	else
 		rec->ended_dropped++;
 	/* A dead program's file goes, unless another recording still has to read it. */
-	if (dead && !rec->failed) {
-		for (c = 0; c < GD_CHANNELS; c++)
-			wanted |= c != p->ch.c && region_channel(p->r, c)->state == GD_CHANNEL_ON && region_channel_held(p->r, c);
-		if (!wanted)
-			region_unlink(p->r);
-	}
+	if (dead && !rec->failed && channel_done_with(&p->ch))
+		region_unlink(p->r);
 	program_free(p);
 	rec->prog[index] = rec->prog[--rec->nprog];
 }

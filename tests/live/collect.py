@@ -226,6 +226,23 @@ def command_and_its_children():
 
 
 @case
+def forked_children():
+    p = Program(1, 1000, env={"HOLD": "1", "FORK": "5"})
+    one = Recording("fork1", "-p", p.pid).wait_ready()
+    two = Recording("fork2", "-p", p.pid, "-e", "test.text").wait_ready()
+    n = p.go()
+    same("emitted", n, 6 * 1100)
+    time.sleep(0.4)
+    m = agree(one.dir, one.stop(), n)
+    same("programs", len(m["programs"]), 6)
+    same("parents", {q["parent_pid"] for q in m["programs"] if q["pid_inside"] != p.pid}, {p.pid})
+    agree(two.dir, two.stop(), 600)
+    left = [x for x in json.loads(gander("list", "--json").stdout) if x.get("comm") == "emitter" and x.get("state") == "dead"]
+    same("their regions are gone", left, [])
+    p.end()
+
+
+@case
 def killed_programs_lose_nothing():
     for i in range(2):
         counts = new("counts%d" % i)

@@ -1,7 +1,7 @@
 /* A program with a known number of events: waits until it is recorded, emits, says how many, and stays until its input ends.
  *
  *     emitter [THREADS [EVENTS-PER-THREAD [MICROSECONDS-BETWEEN-THOUSANDS [SECONDS-BEFORE-THE-END]]]]
- * GO=1: does not wait for being recorded. HOLD=1: waits for a line of input instead. STEADY=1: emits until its input ends, and then says how many. COUNTS=FILE: each thread keeps its
+ * GO=1: does not wait for being recorded. HOLD=1: waits for a line of input instead. FORK=N: children that emit as a thread does, too. STEADY=1: emits until its input ends, and then says how many. COUNTS=FILE: each thread keeps its
  * count there (a u64 every 64 bytes), for who wants to know it after a kill. */
 #include "gander/gander.h"
 
@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 GANDER_EVENT(on_step, "test.step", GANDER_INFO, (u64, thread), (u64, n))
@@ -43,7 +44,7 @@ int main(int argc, char **argv)
 	pthread_t t[256];
 	struct pollfd in = { .events = POLLIN };
 	uint64_t total = 0;
-	long i;
+	long i, forks;
 
 	threads = argc > 1 ? strtol(argv[1], NULL, 10) : threads;
 	events = argc > 2 ? strtol(argv[2], NULL, 10) : events;
@@ -69,6 +70,13 @@ int main(int argc, char **argv)
 	while (!getenv("GO") && !getenv("HOLD") && (!on_step_enabled() || !on_text_enabled()))
 		if (poll(&in, 1, 1))
 			return 0;
+	for (forks = getenv("FORK") ? strtol(getenv("FORK"), NULL, 10) : 0; forks > 0; forks--, total += (uint64_t)events + ((uint64_t)events + 9) / 10) {
+		if (fork() == 0) {
+			run(0);
+			_exit(0);
+		}
+		wait(NULL);
+	}
 	for (i = 0; i < threads; i++)
 		pthread_create(&t[i], NULL, run, (void *)i);
 	if (events < 0) {
