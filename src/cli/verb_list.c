@@ -2,7 +2,7 @@
 #include "base/table.h"
 #include "cli/cli_record.h"
 
-#include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +50,12 @@ static uint32_t classes_ok(const struct region *r)
 	return n;
 }
 
+/* A flight recorder keeps the regions of programs that have died, so a lock alone does not mean that one lives. */
+static bool is_dead(const struct found *f)
+{
+	return f->dead || (!f->pid && kill((pid_t)f->region->head.pid, 0) < 0 && errno == ESRCH);
+}
+
 /* "off", or how many recordings there are, and whether one of them has lost its collector. */
 static unsigned recordings(struct region *r, uint32_t mask, unsigned *orphans)
 {
@@ -68,7 +74,7 @@ static const char *state_text(const struct found *f, char buf[64])
 {
 	unsigned orphans, n;
 
-	if (f->dead)
+	if (is_dead(f))
 		return "dead";
 	n = recordings(f->region, 0xff, &orphans);
 	if (!n)
@@ -246,7 +252,7 @@ static void json_one(struct json *j, const struct found *f)
 	json_kv(j, "comm", f->region->head.comm);
 	json_kv(j, "exe", f->region->head.exe);
 	json_kv(j, "agent", f->region->head.agent);
-	json_kv(j, "state", f->dead ? "dead" : "alive");
+	json_kv(j, "state", is_dead(f) ? "dead" : "alive");
 	json_ku(j, "uid", f->region->uid);
 	json_ku(j, "pid_inside", f->region->head.pid);
 	json_ku(j, "start_ns", f->region->head.realtime_ns);

@@ -8,6 +8,7 @@
 
 #define PROGRAMS_MAX 4096
 #define PROBLEMS_MAX 1000
+#define KEPT_MAX     16
 
 struct totals {
 	uint64_t events, bytes, cut;
@@ -47,6 +48,8 @@ struct record {
 	struct clock_line clock, mono; /* of programs that use the CPU's counter, and of the others */
 	struct program *prog[PROGRAMS_MAX];
 	unsigned nprog, seen;
+	struct region *kept[KEPT_MAX]; /* flight recorder: of programs that have died */
+	unsigned nkept;
 	struct map known; /* regions that are recorded or passed over */
 	struct problem *problem;
 	unsigned nproblem;

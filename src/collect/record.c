@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -363,6 +364,26 @@ static bool how_it_ended(struct record *rec, struct program *p)
 	return true;
 }
 
+static void drop_kept(struct record *rec, unsigned i)
+{
+	region_unlink(rec->kept[i]);
+	region_close(rec->kept[i]);
+	rec->kept[i] = NULL;
+}
+
+/* A flight recorder keeps the regions of the last programs that have died for `gander snapshot`; the lock keeps starting programs from
+ * removing them. */
+static void keep_region(struct record *rec, struct program *p)
+{
+	unsigned i = rec->nkept++ % KEPT_MAX;
+
+	if (rec->kept[i])
+		drop_kept(rec, i);
+	flock(p->r->fd, LOCK_SH | LOCK_NB);
+	rec->kept[i] = p->r;
+	p->r = NULL;
+}
+
 /* Writes the last, tells the totals, forgets the program. */
 static void program_end(struct record *rec, unsigned index, bool dead)
 {
@@ -405,9 +426,10 @@ static void program_end(struct record *rec, unsigned index, bool dead)
 		manifest_program(&rec->ended, rec, p, !rec->nended++);
 	else
 		rec->ended_dropped++;
-	/* A dead program's file goes, unless another recording still has to read it. */
-	if (dead && !rec->failed && channel_done_with(&p->ch))
-		region_unlink(p->r);
+	if (dead && p->ch.mode == GD_MODE_OVERWRITE && !rec->ending)
+		keep_region(rec, p);
+	else if (dead && !rec->failed && channel_done_with(&p->ch))
+		region_unlink(p->r); /* unless another recording still has to read it */
 	program_free(p);
 	rec->prog[index] = rec->prog[--rec->nprog];
 }
@@ -1052,8 +1074,12 @@ static void finish(struct record *rec)
 	if (rec->failed)
 		reserve_drop(rec);
 	command_ended(rec, false);
+	rec->ending = true;
 	while (rec->nprog)
 		program_end(rec, 0, region_dead(rec->prog[0]->r));
+	for (i = 0; i < KEPT_MAX; i++)
+		if (rec->kept[i])
+			drop_kept(rec, i);
 }
 
 /* Patterns that no class of any program has matched. */

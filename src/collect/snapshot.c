@@ -105,7 +105,7 @@ static int take_dead(struct snap *s, pid_t pid, struct err *err)
 	for (i = 0; i < f.n && res == 0; i++) {
 		struct region *r = f.v[i].region;
 
-		if (f.v[i].kind != FOUND_REGION || !f.v[i].dead || r->head.pid != (uint32_t)pid)
+		if (f.v[i].kind != FOUND_REGION || r->head.pid != (uint32_t)pid) /* its lock may be a flight recorder's, that keeps it */
 			continue;
 		f.v[i].region = NULL;
 		res = take(s, r, pid, true, err);

@@ -443,6 +443,18 @@ out:
 	return reason;
 }
 
+static bool is_recorded(long fd)
+{
+	uint32_t state;
+	unsigned c;
+
+	for (c = 0; c < GD_CHANNELS; c++)
+		if (sys(SYS_pread64, fd, &state, sizeof(state), GD_OFF_CHANNELS + c * sizeof(struct gd_channel)) == sizeof(state) &&
+		    state == GD_CHANNEL_ON)
+			return true;
+	return false;
+}
+
 /* Regions whose programs are dead and whom nobody recorded would stay for ever where nobody runs gander: each fourth start, and each
  * fork, looks at eight files and removes those that are dead. */
 void tracer_remove_dead(bool always)
@@ -484,10 +496,11 @@ void tracer_remove_dead(bool always)
 		fd = sys(SYS_openat, dir, e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		/* One that is not ready may be about to take its lock; one that was born into a recording waits a minute for its collector. */
+		/* One that is not ready may be about to take its lock; one that is being recorded waits a minute for its collector. */
 		if (!sys(SYS_fstat, fd, &st) && S_ISREG(st.st_mode) && st.st_uid == uid && !sys(SYS_flock, fd, LOCK_EX | LOCK_NB) &&
 		    (st.st_ctime + 60 < now.tv_sec ||
-		     (sys(SYS_pread64, fd, &h, sizeof(h), 0) == sizeof(h) && h.state == GD_STATE_READY && !memcmp(h.session, none, sizeof(none)))))
+		     (sys(SYS_pread64, fd, &h, sizeof(h), 0) == sizeof(h) && h.state == GD_STATE_READY && !memcmp(h.session, none, sizeof(none)) &&
+		      !is_recorded(fd))))
 			sys(SYS_unlinkat, dir, e->name, 0);
 		sys(SYS_close, fd);
 	}

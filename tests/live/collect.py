@@ -227,7 +227,7 @@ def command_and_its_children():
 
 @case
 def forked_children():
-    p = Program(1, 1000, env={"HOLD": "1", "FORK": "5"})
+    p = Program(1, 1000, env={"HOLD": "1", "FORK": "5"}, name="forker")
     one = Recording("fork1", "-p", p.pid).wait_ready()
     two = Recording("fork2", "-p", p.pid, "-e", "test.text").wait_ready()
     n = p.go()
@@ -237,7 +237,7 @@ def forked_children():
     same("programs", len(m["programs"]), 6)
     same("parents", {q["parent_pid"] for q in m["programs"] if q["pid_inside"] != p.pid}, {p.pid})
     agree(two.dir, two.stop(), 600)
-    left = [x for x in json.loads(gander("list", "--json").stdout) if x.get("comm") == "emitter" and x.get("state") == "dead"]
+    left = [x for x in json.loads(gander("list", "--json").stdout) if x.get("comm") == "forker" and x.get("state") == "dead"]
     same("their regions are gone", left, [])
     p.end()
 
@@ -300,6 +300,21 @@ def flight_recorder():
     out = r.result(0)
     agree(r.dir, out)
     check("overwritten is told", out["lost"]["overwritten"] > 0, out)
+
+
+@case
+def flight_recorder_of_many():
+    p = Program(1, 20000, env={"HOLD": "1"}, name="crashing")
+    r = Recording("frm", "--all", "--overwrite", "-e", "test.*").wait_ready()
+    n = p.go()
+    p.kill()
+    time.sleep(0.4)
+    d = json.loads(gander("snapshot", "-p", p.pid, "-o", new("frm2"), "--json").stdout)
+    same("a dead program's events are still there", (d["events"], babeltrace(new("frm2"))[0]), (n, n))
+    r.stop(None)
+    same("and in the recording", [q["events"] for q in manifest(r.dir)["programs"] if q["comm"] == "crashing"], [n])
+    left = [x for x in json.loads(gander("list", "--json").stdout) if x.get("comm") == "crashing"]
+    same("its region is gone with the recording", left, [])
 
 
 @case
@@ -474,6 +489,46 @@ def container():
     r.stop(None)
     check("--all has it", any(q["comm"] == "contained" for q in manifest(r.dir)["programs"]))
     p.end()
+
+
+@case
+def squatters():
+    base = "/dev/shm/gander.%d." % os.geteuid()
+    made = [base + "%016x" % (0xabcdef00 + i) for i in range(6)]
+    victim = new("victim")
+    with open(victim, "w") as f:
+        f.write("mine")
+    try:
+        os.mkfifo(made[0], 0o600)
+        os.symlink(victim, made[1])
+        os.mkdir(made[2])
+        with open(made[3], "wb") as f:
+            f.write(b"x" * 100)
+        os.chmod(made[3], 0o600)
+        with open(made[4], "wb") as f:
+            f.write(b"\xff" * (5 << 20))
+        os.chmod(made[4], 0o600)
+        with open(made[5], "wb") as f:
+            f.write(b"GNDDRNG1" + struct.pack("<HHI", 2, 0, 1) + b"\0" * (5 << 20))
+        os.chmod(made[5], 0o600)
+        refused = {x["path"]: x["why"] for x in json.loads(gander("list", "--json").stdout) if x["kind"] == "refused"}
+        for path, why in zip(made, ["no regular file", "symbolic link", "no regular file", "too small", "bad magic", "version 2.0"]):
+            check(path, why in refused.get(path, ""), refused.get(path))
+        p = Program(1, 1000, name="squatted")
+        r = Recording("squat", "--all", "-e", "test.*").wait_ready()
+        p.done()
+        time.sleep(0.1)
+        r.stop(3)  # what was refused is told
+        same("others are recorded", [q["events"] for q in manifest(r.dir)["programs"] if q["comm"] == "squatted"], [1100])
+        p.end()
+        same("nothing was followed", open(victim).read(), "mine")
+        check("nothing was removed", all(os.path.lexists(x) for x in made))
+    finally:
+        for x in made:
+            if os.path.isdir(x) and not os.path.islink(x):
+                os.rmdir(x)
+            elif os.path.lexists(x):
+                os.unlink(x)
 
 
 @case
