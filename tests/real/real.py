@@ -22,7 +22,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.join(HERE, "..", "..")
 SECONDS = float(os.environ.get("REAL_SECONDS", "6"))
-NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"] if os.geteuid() == 0 else []
+# --pdeathsig: a test that is stopped half-way leaves no server behind
+NOBODY = ["setpriv", "--pdeathsig", "KILL"] + (["--reuid", "65534", "--regid", "65534", "--clear-groups"] if os.geteuid() == 0 else [])
 
 passed = failed = skipped = 0
 
@@ -90,7 +91,11 @@ class Program:
         env = dict(os.environ, GANDER_EMITTED=self.emitted_file, HOME=work, XDG_DATA_HOME=work, XDG_CONFIG_HOME=work)
         self.log = open(os.path.join(work, "server.log"), "wb")
         self.process = subprocess.Popen(cmd, env=env, cwd=work, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        until("%s listening" % name, 15, lambda: listens(self.port))
+        try:
+            until("%s listening" % name, 60, lambda: listens(self.port))
+        except BaseException:
+            self.process.kill()
+            raise
         self.pid = self.process.pid
         if container:
             with open("/proc/%d/task/%d/children" % (self.pid, self.pid)) as f:
