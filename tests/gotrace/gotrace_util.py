@@ -1,0 +1,131 @@
+"""What the trace tests share: the Go tools, and comparing texts of events."""
+import collections
+import os
+import re
+import subprocess
+import tempfile
+
+HEAD = re.compile(rb'^M=(-?\d+) P=(-?\d+) G=(-?\d+) (\w+) Time=(-?\d+)(.*)$')
+
+
+class Tally:
+    """Counts checks and prints each, the sum last."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def check(self, ok, name, why=''):
+        if ok:
+            self.passed += 1
+            print('ok  ', name)
+        else:
+            self.failed += 1
+            print('FAIL', name, why)
+        return ok
+
+    def skip(self, name, why):
+        self.skipped += 1
+        print('skip', name + ':', why)
+
+    def done(self):
+        print(f'{self.passed} passed, {self.failed} failed, {self.skipped} skipped')
+        return 1 if self.failed else 0
+
+
+def run(args, **kw):
+    return subprocess.run(args, capture_output=True, text=True, **kw)
+
+
+def goroot(toolchain=None):
+    """GOROOT of the local Go, or of the toolchain named: None when there is none."""
+    env = dict(os.environ)
+    if toolchain:
+        env['GOTOOLCHAIN'] = 'go' + toolchain
+    try:
+        out = run(['go', 'env', 'GOROOT'], env=env, cwd='/')
+    except FileNotFoundError:
+        return None
+    return out.stdout.strip() if out.returncode == 0 else None
+
+
+def cache_dir():
+    path = os.path.join(os.environ.get('XDG_CACHE_HOME', os.path.expanduser('~/.cache')), 'gander-tests')
+    os.makedirs(path, exist_ok=True)
+    return path
+
+
+def build_once(name, args, cwd, env=None):
+    """Builds cwd into the cache under `name` unless it is there: its path, or None."""
+    out = os.path.join(cache_dir(), name)
+    if not os.path.exists(out):
+        part = out + '.%d' % os.getpid()
+        r = run(['go', 'build', '-o', part] + args, cwd=cwd, env=env)
+        if r.returncode != 0:
+            print('#', name + ':', (r.stderr or r.stdout).strip().split('\n')[-1])
+            return None
+        os.rename(part, out)
+    return out
+
+
+def trace_tool():
+    """`go tool trace` as a program of its own, of a Go that knows the newest format; None when there is none."""
+    r = run(['go', 'env', 'GOVERSION'], cwd='/') if goroot() else None
+    if not r or not re.match(r'go1\.(2[6-9]|[3-9]\d)', r.stdout):
+        return None
+    return build_once('trace-tool-' + r.stdout.strip(), ['cmd/trace'], '/')
+
+
+def same_text(gander, tool, path):
+    """Whether `gander go events --go` writes byte for byte what `go tool trace -d=parsed` writes; both may fail."""
+    a = subprocess.Popen([gander, 'go', 'events', '--go', path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    b = subprocess.Popen([tool, '-d=parsed', path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    same = True
+    while True:
+        x, y = a.stdout.read(1 << 20), b.stdout.read(1 << 20)
+        same = same and x == y
+        if not x and not y:
+            break
+    return bool(same and (a.wait() == 0) == (b.wait() == 0))
+
+
+def records(data):
+    """The text's events: (time, text without its time, P, G, goroutine of the transition)."""
+    out = []
+    for line in data.split(b'\n'):
+        m = HEAD.match(line)
+        if m:
+            about = re.search(rb' GoID=(\d+)', m.group(6))
+            out.append([int(m.group(5)), [b' '.join(m.group(1, 2, 3, 4)) + m.group(6)], m.group(2), m.group(3), about and about.group(1)])
+        elif out:
+            out[-1][1].append(line)
+    return [(r[0], b'\n'.join(r[1]), r[2], r[3], r[4]) for r in out]
+
+
+def same_records(gander, tool, path, name):
+    """For v1, where the reference orders ties at random: the same records, the same order per goroutine and per P, and each record's time
+    within the width of a tie (each of n equal times is pushed up by at most n ns)."""
+    a = subprocess.run([gander, 'go', 'events', '--go', path], capture_output=True)
+    b = subprocess.run([tool, '-d=parsed', path], capture_output=True)
+    if a.returncode or b.returncode:
+        return (a.returncode == 0) == (b.returncode == 0), name, f'{a.stderr.decode()} / {b.stderr.decode()[:200]}'
+    ours, theirs = records(a.stdout), records(b.stdout)
+    if collections.Counter(r[1] for r in ours) != collections.Counter(r[1] for r in theirs):
+        return False, name, 'not the same records'
+    worst = 0
+    for key in (2, 3, 4):
+        x, y = collections.defaultdict(list), collections.defaultdict(list)
+        for r in ours:
+            x[r[key]].append(r)
+        for r in theirs:
+            y[r[key]].append(r)
+        for k, mine in x.items():
+            if k in (None, b'-1'):  # records of no goroutine or P have no order of their own
+                continue
+            if [r[1] for r in mine] != [r[1] for r in y[k]]:
+                return False, name, f'another order for {k.decode()}'
+            worst = max(worst, max(abs(p[0] - q[0]) for p, q in zip(mine, y[k])))
+    return worst <= 16, name + f' ({len(ours)} records, times within {worst} ns)', f'times differ by {worst} ns'
+
+
+def temp():
+    return tempfile.TemporaryDirectory(prefix='gander-gotrace-')
