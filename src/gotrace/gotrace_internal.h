@@ -211,17 +211,17 @@ struct keyed {
 /* Sorts by time into the same order, ties included, as Go's slices.SortFunc. */
 void sort_keyed(struct keyed *k, size_t n);
 
-/* A binary min-heap in an array. Which of several equal elements comes first follows from these very steps; they are the reference's. */
-static always_inline void heap_down(struct keyed *h, uint32_t n, uint32_t i)
+/* A binary min-heap in an array. Which of several equal elements comes first follows from these very steps; they are the reference's.
+ * Puts (time, ptr) at i and lets it sink: taken as two words, because an element that was just stored word by word is slow to load as a whole. */
+static always_inline void heap_sink(struct keyed *h, uint32_t n, uint32_t i, int64_t time, void *ptr)
 {
-	struct keyed e = h[i];
 	uint32_t l, m;
 	int64_t t;
 
 	for (;; i = m) {
 		l = 2 * i + 1;
 		m = i;
-		t = e.time;
+		t = time;
 		if (l < n && h[l].time < t) {
 			t = h[l].time;
 			m = l;
@@ -232,7 +232,13 @@ static always_inline void heap_down(struct keyed *h, uint32_t n, uint32_t i)
 			break;
 		h[i] = h[m];
 	}
-	h[i] = e;
+	h[i].time = time;
+	h[i].ptr = ptr;
+}
+
+static always_inline void heap_down(struct keyed *h, uint32_t n, uint32_t i)
+{
+	heap_sink(h, n, i, h[i].time, h[i].ptr);
 }
 
 static inline uint32_t heap_up(struct keyed *h, uint32_t i)

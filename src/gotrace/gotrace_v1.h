@@ -37,6 +37,7 @@ struct v1_event {
 	uint64_t text_off; /* of a log's message in the input */
 	uint64_t off;	   /* where the event stands */
 	int64_t block_ts;  /* of a system call that blocks: when */
+	struct v1_g *gp;   /* whom it orders, found when it was enqueued; valid while live and of the right id */
 	uint32_t stack;	   /* the trace's id */
 	uint32_t text_len;
 	int32_t p;
@@ -50,7 +51,7 @@ struct v1_batch {
 	int32_t proc; /* index */
 };
 
-/* One P's batches, decoded one event ahead. */
+/* One P's batches, decoded one event ahead. A taken event stays where it is until the next is taken. */
 struct v1_proc {
 	int32_t pid;
 	int32_t batch, last;	     /* current (or next to load) and last; -1 */
@@ -60,9 +61,9 @@ struct v1_proc {
 	uint64_t lim_off, batch_end; /* input offsets: of lim, and of the batch's end */
 	int64_t ts;
 	uint64_t g;
-	struct v1_event ev[2];	     /* the next event and the one behind it */
+	struct v1_event ev[3];	     /* the next event (cur), the one behind it, and the one that was taken last */
 	unsigned cur;
-	bool have[2];
+	bool have, have_ahead;
 	uint64_t wait_g; /* while in the wait list */
 };
 
@@ -103,6 +104,8 @@ struct v1 {
 	uint32_t nstr, cap_str;
 	struct v1_stack *stack;
 	uint32_t nstack, cap_stack;
+	uint32_t *stack_at; /* small stack ids -> index + 1 */
+	uint32_t nstack_at;
 	uint32_t *stack_pcs;
 	uint32_t nstack_pcs, cap_stack_pcs;
 	struct v1_pc *pc;
@@ -135,9 +138,11 @@ struct v1 {
 	/* conversion */
 	struct v1_p *small_p[V1_SMALL_P];
 	struct idmap ps, tasks;
-	struct v1_event first; /* of the trace, behind the first sync */
-	struct v1_event peek;  /* the next event but for exits that come before it */
-	bool have_first, have_peek, have_min, told, in_gc, in_stw;
+	struct v1_event made;  /* a CPU sample, an exit, or what left the reorder queue */
+	struct v1_event exit;
+	struct v1_event *first; /* of the trace, behind the first sync */
+	struct v1_event *peek;	/* the next event but for exits that come before it */
+	bool have_min, told, in_gc, in_stw;
 	int64_t min_ts;
 	double ns_per_tick;
 	int64_t last_ns;
@@ -158,7 +163,7 @@ extern const uint8_t v1_args[V1_TYPES];	 /* arguments of a timed event, with the
 extern const bool v1_stacked[V1_TYPES]; /* the last one is a stack */
 const char *v1_name(uint8_t type);
 
-/* Decodes ahead: afterwards have[cur] says whether ev[cur] is there. 0 or < 0. */
+/* Decodes ahead: afterwards `have` says whether ev[cur] is there. 0 or < 0. */
 int v1_proc_next(struct v1 *v, struct v1_proc *p, struct err *err);
 int v1_proc_start(struct v1 *v, struct v1_proc *p, struct err *err);
 int v1_order_init(struct v1 *v, struct err *err);
@@ -166,7 +171,18 @@ void v1_order_done(struct v1 *v);
 
 /* Interned ids; 0 when the trace does not have it; < 0 out of memory. */
 int64_t v1_str(struct v1 *v, uint64_t id);
-int64_t v1_stk(struct v1 *v, uint32_t id);
+int64_t v1_stk_slow(struct v1 *v, uint32_t id);
+
+static inline int64_t v1_stk(struct v1 *v, uint32_t id)
+{
+	uint32_t at;
+
+	if (!id || (v->t->flags & GANDER_GOTRACE_NO_STACKS))
+		return 0;
+	if (likely(id < v->nstack_at && (at = v->stack_at[id]) && v->stack[at - 1].id))
+		return v->stack[at - 1].id - 1;
+	return v1_stk_slow(v, id);
+}
 
 int v1_grow(void *array, uint32_t n, uint32_t *cap, size_t size);
 

@@ -20,7 +20,7 @@ struct v1_g {
 	uint64_t seq;	/* in the merge */
 	uint8_t merged; /* state in the merge, which is ahead of the rest */
 	uint8_t state;	/* behind sorting */
-	bool net, assist, pre_init;
+	bool live, net, assist, pre_init;
 	struct v1_region *region;
 	uint32_t nregion, cap_region;
 	struct v1_g *next_free;
@@ -77,12 +77,14 @@ static struct v1_g *g_new(struct v1 *v, uint64_t id)
 	v->free_g = g->next_free;
 	memset(g, 0, sizeof(*g));
 	g->id = id;
+	g->live = true;
 	return g;
 }
 
 static void g_del(struct v1 *v, struct v1_g *g)
 {
 	idmap_del(&v->gs, g->id);
+	g->live = false;
 	v->nregions -= g->nregion;
 	free(g->region);
 	g->region = NULL;
@@ -91,13 +93,20 @@ static void g_del(struct v1 *v, struct v1_g *g)
 	v->free_g = g;
 }
 
+/* The goroutine of this id, which may be the one that was found when the event was enqueued. */
+static always_inline struct v1_g *known(const struct v1 *v, const struct v1_event *ev, uint64_t id)
+{
+	if (likely(ev->gp && ev->gp->id == id && ev->gp->live))
+		return ev->gp;
+	return idmap_get(&v->gs, id);
+}
+
 /* Whether the event may be merged now; *key is what it waits for otherwise, and what it changes. */
-static always_inline bool ready(const struct v1 *v, const struct v1_event *ev, uint64_t *key, struct v1_g **ret)
+static always_inline bool ready(const struct v1 *v, struct v1_event *ev, uint64_t *key)
 {
 	struct v1_g *g;
 	uint64_t id = ev->g;
 
-	*ret = NULL;
 	switch (ev->type) {
 	case V1_GO_CREATE:
 		*key = ev->args[0];
@@ -134,9 +143,10 @@ static always_inline bool ready(const struct v1 *v, const struct v1_event *ev, u
 		return true;
 	}
 	*key = id;
-	*ret = g = idmap_get(&v->gs, id);
+	g = known(v, ev, id);
 	if (!g)
 		return false;
+	ev->gp = g;
 	switch (ev->type) {
 	case V1_WAITING:
 	case V1_IN_SYSCALL:
@@ -213,9 +223,8 @@ static always_inline int apply(struct v1 *v, const struct v1_event *ev, struct v
 static void enqueue(struct v1 *v, struct v1_proc *pr)
 {
 	struct v1_event *ev = &pr->ev[pr->cur];
-	struct v1_g *g;
 
-	if (ready(v, ev, &pr->wait_g, &g)) {
+	if (ready(v, ev, &pr->wait_g)) {
 		v->heap[v->nheap].time = ev->ts;
 		v->heap[v->nheap].ptr = pr;
 		heap_up(v->heap, v->nheap++);
@@ -228,12 +237,11 @@ static void enqueue(struct v1 *v, struct v1_proc *pr)
 static void wake(struct v1 *v, uint64_t key)
 {
 	struct v1_proc *pr;
-	struct v1_g *g;
 	uint32_t i;
 
 	for (i = 0; i < v->nwait;) {
 		pr = v->wait[i];
-		if (pr->wait_g != key || !ready(v, &pr->ev[pr->cur], &pr->wait_g, &g)) {
+		if (pr->wait_g != key || !ready(v, &pr->ev[pr->cur], &pr->wait_g)) {
 			i++;
 			continue;
 		}
@@ -268,62 +276,62 @@ static bool sampled_before(const struct v1 *v, uint64_t g, int64_t ts)
 	return false;
 }
 
-static int merge_next(struct v1 *v, struct v1_event *out, struct err *err)
+static always_inline int merge_next(struct v1 *v, struct v1_event **ret, struct err *err)
 {
 	struct v1_proc *pr;
-	struct v1_event *ev;
-	struct v1_g *g;
+	struct v1_event *out, *ev;
 	uint64_t key;
 	int r;
 
-	if (v->sample_next < v->nsample && (!v->nheap || v->sample_order[v->sample_next].time < v->heap[0].time)) {
+	if (unlikely(v->sample_next < v->nsample) && (!v->nheap || v->sample_order[v->sample_next].time < v->heap[0].time)) {
+		out = &v->made;
 		sample_event(v, out);
-	} else if (!v->nheap) {
+	} else if (unlikely(!v->nheap)) {
 		if (v->nwait)
 			return bad(&v->wait[0]->ev[v->wait[0]->cur], err, "no consistent ordering of events possible: P %d waits for goroutine %llu",
 				   v->wait[0]->pid, (unsigned long long)v->wait[0]->wait_g);
 		return 0;
 	} else {
 		pr = v->heap[0].ptr;
-		*out = pr->ev[pr->cur];
-		if (!ready(v, out, &key, &g))
+		out = &pr->ev[pr->cur];
+		if (unlikely(!ready(v, out, &key)))
 			return bad(out, err, "encountered impossible goroutine state transition");
-		r = apply(v, out, g, err);
-		if (r < 0)
+		r = apply(v, out, out->gp, err);
+		if (unlikely(r < 0))
 			return r;
 		if (out->blocks && v->nsample && sampled_before(v, out->g, out->block_ts))
 			out->blocks = false;
-		v->t->in.pos = out->off > v->t->in.pos ? out->off : v->t->in.pos;
 		r = v1_proc_next(v, pr, err);
-		if (r < 0)
+		if (unlikely(r < 0))
 			return r;
 		ev = &pr->ev[pr->cur];
-		if (likely(pr->have[pr->cur] && ready(v, ev, &pr->wait_g, &g))) {
-			v->heap[0].time = ev->ts;
-			heap_down(v->heap, v->nheap, 0);
+		if (likely(pr->have && ready(v, ev, &pr->wait_g))) {
+			heap_sink(v->heap, v->nheap, 0, ev->ts, pr);
 		} else {
 			v->heap[0] = v->heap[--v->nheap];
 			if (v->nheap)
 				heap_down(v->heap, v->nheap, 0);
-			if (pr->have[pr->cur])
+			if (pr->have)
 				v->wait[v->nwait++] = pr;
 		}
-		if (key != KEY_NONE && v->nwait)
+		if (v->nwait && key != KEY_NONE)
 			wake(v, key);
 	}
-	if (v->have_merged && out->ts < v->merged_ts)
+	if (unlikely(v->have_merged && out->ts < v->merged_ts))
 		return bad(out, err, "time stamps out of order: %lld ticks after %lld", (long long)out->ts, (long long)v->merged_ts);
 	v->have_merged = true;
 	v->merged_ts = out->ts;
+	*ret = out;
 	return 1;
 }
 
 /* ---- exits at their real time ---- */
 
 /* Merges into the reorder queue until its first event cannot be overtaken any more. */
-static int reordered_next(struct v1 *v, struct v1_event *out, struct err *err)
+__attribute__((noinline)) static int reordered_next(struct v1 *v, struct v1_event **ret, struct err *err)
 {
-	struct v1_event ev, *q;
+	struct v1_event *ev = NULL, *q;
+	int64_t ts;
 	uint32_t i;
 	int r;
 
@@ -335,10 +343,11 @@ static int reordered_next(struct v1 *v, struct v1_event *out, struct err *err)
 			v->merged_all = true;
 			break;
 		}
-		if (ev.type == V1_SYSEXIT && ev.args[2]) {
-			if (ev.ts < (int64_t)ev.args[2] || ev.ts - (int64_t)ev.args[2] > v->lag)
+		ts = ev->ts;
+		if (ev->type == V1_SYSEXIT && ev->args[2]) {
+			if (ev->ts < (int64_t)ev->args[2] || ev->ts - (int64_t)ev->args[2] > v->lag)
 				continue; /* it is among the exits */
-			ev.ts = (int64_t)ev.args[2];
+			ts = (int64_t)ev->args[2];
 		}
 		if (v->reorder_first + v->nreorder == v->cap_reorder) {
 			if (v->reorder_first > v->nreorder) {
@@ -346,62 +355,65 @@ static int reordered_next(struct v1 *v, struct v1_event *out, struct err *err)
 				v->reorder_first = 0;
 			} else if (v->nreorder >= V1_REORDER_MAX) {
 				return err_set(err, -EFBIG, "byte %llu: too many events between a system call's end and its report",
-					       (unsigned long long)ev.off);
+					       (unsigned long long)ev->off);
 			} else if (v1_grow(&v->reorder, v->cap_reorder + 1024, &v->cap_reorder, sizeof(*v->reorder)) < 0) {
 				return no_memory(err);
 			}
 		}
 		q = v->reorder + v->reorder_first;
-		for (i = v->nreorder; i > 0 && q[i - 1].ts > ev.ts; i--)
+		for (i = v->nreorder; i > 0 && q[i - 1].ts > ts; i--)
 			q[i] = q[i - 1];
-		q[i] = ev;
+		q[i] = *ev;
+		q[i].ts = ts;
 		v->nreorder++;
 	}
 	if (!v->nreorder)
 		return 0;
-	*out = v->reorder[v->reorder_first++];
+	v->made = v->reorder[v->reorder_first++];
+	*ret = &v->made;
 	v->nreorder--;
 	return 1;
 }
 
-static int main_next(struct v1 *v, struct v1_event *out, struct err *err)
+static always_inline int main_next(struct v1 *v, struct v1_event **ret, struct err *err)
 {
 	int r;
 
-	if (v->lag)
-		return reordered_next(v, out, err);
+	if (unlikely(v->lag))
+		return reordered_next(v, ret, err);
 	do
-		r = merge_next(v, out, err);
-	while (r > 0 && out->type == V1_SYSEXIT && out->args[2] && out->ts != (int64_t)out->args[2]);
+		r = merge_next(v, ret, err);
+	while (r > 0 && (*ret)->type == V1_SYSEXIT && (*ret)->args[2] && (*ret)->ts != (int64_t)(*ret)->args[2]);
 	return r;
 }
 
-/* The next event in order of time: 1, 0 at the end, < 0. */
-static int sorted_next(struct v1 *v, struct v1_event *out, struct err *err)
+/* The next event in order of time, valid until the next call: 1, 0 at the end, < 0. */
+static always_inline int sorted_next(struct v1 *v, struct v1_event **ret, struct err *err)
 {
 	const struct v1_exit *x;
 	int r;
 
-	if (!v->have_peek) {
+	if (likely(!v->peek)) {
 		r = main_next(v, &v->peek, err);
-		if (r < 0)
-			return r;
-		v->have_peek = r > 0;
+		if (unlikely(r <= 0)) {
+			v->peek = NULL;
+			if (r < 0)
+				return r;
+		}
 	}
 	x = &v->exits[v->exit_next];
-	if (v->exit_next < v->nexits && (!v->have_peek || v->peek.ts > x->ts)) {
+	if (v->exit_next < v->nexits && (!v->peek || v->peek->ts > x->ts)) {
 		v->exit_next++;
-		memset(out, 0, sizeof(*out));
-		out->type = V1_SYSEXIT;
-		out->ts = x->ts;
-		out->g = out->args[0] = x->g;
+		memset(&v->exit, 0, sizeof(v->exit));
+		v->exit.type = V1_SYSEXIT;
+		v->exit.ts = x->ts;
+		v->exit.g = v->exit.args[0] = x->g;
+		*ret = &v->exit;
 		return 1;
 	}
-	if (!v->have_peek)
-		return 0;
-	*out = v->peek;
-	v->have_peek = false;
-	return 1;
+	*ret = v->peek;
+	v->peek = NULL;
+	return *ret != NULL;
 }
 
 /* ---- into the v2 model ---- */
@@ -601,7 +613,7 @@ static void told(struct v1_g *g)
 	} while (0)
 
 /* Checks the event and converts it: 1 it is in e, 0 it gives none, < 0. */
-static int convert(struct v1 *v, struct v1_event *ev, struct gander_gotrace_event *e, struct err *err)
+static always_inline int convert(struct v1 *v, struct v1_event *ev, struct gander_gotrace_event *e, struct err *err)
 {
 	static const uint32_t block_reason[V1_TYPES] = {
 		[V1_GO_SLEEP] = STR_SLEEP,	[V1_BLOCK_SEND] = STR_CHAN_SEND, [V1_BLOCK_RECV] = STR_CHAN_RECV,
@@ -609,7 +621,7 @@ static int convert(struct v1 *v, struct v1_event *ev, struct gander_gotrace_even
 		[V1_BLOCK_NET] = STR_NETWORK,	[V1_BLOCK_GC] = STR_ASSIST_WAIT,
 	};
 	int64_t ns = trunc_ns((double)(int64_t)((uint64_t)ev->ts - (uint64_t)v->min_ts) * v->ns_per_tick), stk, start;
-	struct v1_g *g = ev->g ? idmap_get(&v->gs, ev->g) : NULL, *other;
+	struct v1_g *g = ev->g ? known(v, ev, ev->g) : NULL, *other;
 	struct v1_p *p;
 
 	if (ev->type == V1_START_LOCAL)
@@ -707,7 +719,7 @@ static int convert(struct v1 *v, struct v1_event *ev, struct gander_gotrace_even
 			ev->p = V1_TIMER_P;
 		else if (p->g != ev->g)
 			return bad(ev, err, "p %d is not running g %llu while unpark", ev->p, (unsigned long long)ev->g);
-		other = idmap_get(&v->gs, ev->args[0]);
+		other = known(v, ev, ev->args[0]);
 		if (!other || other->state != G_WAITING)
 			return bad(ev, err, "g %llu is not waiting before unpark", (unsigned long long)ev->args[0]);
 		if (other->net)
@@ -957,7 +969,7 @@ static bool next_created(struct v1 *v, struct gander_gotrace_event *e)
 int v1_next(struct gander_gotrace *t, struct gander_gotrace_event *e, struct err *err)
 {
 	struct v1 *v = t->v1;
-	struct v1_event ev;
+	struct v1_event *ev;
 	int r;
 
 	if (v->have_extra) {
@@ -971,29 +983,28 @@ int v1_next(struct gander_gotrace *t, struct gander_gotrace_event *e, struct err
 	for (;;) {
 		if (v->ended)
 			return 0;
-		if (v->have_first) {
+		if (unlikely(v->first != NULL)) {
 			ev = v->first;
-			v->have_first = false;
+			v->first = NULL;
 			r = 1;
 		} else {
 			r = sorted_next(v, &ev, err);
 		}
 		if (r < 0)
 			return r;
-		if (!r) {
+		if (unlikely(!r)) {
 			v->ended = true;
 			sync_event(v, e, v->last_ns + 1);
 			return 1;
 		}
-		if (!v->have_min) {
+		if (unlikely(!v->have_min)) {
 			v->have_min = true;
-			v->min_ts = ev.ts;
+			v->min_ts = ev->ts;
 			v->first = ev;
-			v->have_first = true;
 			sync_event(v, e, -1);
 			return 1;
 		}
-		r = convert(v, &ev, e, err);
+		r = convert(v, ev, e, err);
 		if (r)
 			return r;
 		if (v->told && v->created_next < v->ncreated && next_created(v, e))
@@ -1016,7 +1027,7 @@ int v1_order_init(struct v1 *v, struct err *err)
 		r = v1_proc_start(v, v->proc[i], err);
 		if (r < 0)
 			return r;
-		if (v->proc[i]->have[v->proc[i]->cur])
+		if (v->proc[i]->have)
 			enqueue(v, v->proc[i]);
 	}
 	return 0;

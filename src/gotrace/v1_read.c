@@ -307,7 +307,7 @@ static int index_all(struct v1 *v, struct err *err)
 	uint64_t args[STACK_ARGS_MAX], at, len = 0;
 	const uint8_t *p, *end;
 	uint8_t type, n;
-	uint32_t proc = 0;
+	uint32_t proc = 0, i = 0;
 	int64_t ts = 0;
 	int r, got;
 
@@ -406,6 +406,10 @@ static int index_all(struct v1 *v, struct err *err)
 	}
 	if (!v->ticks_per_s)
 		r = corrupt(v->size, err, "no frequency event: the trace was cut off before its end");
+	for (v->nstack_at = 4096 + 4 * v->nstack, v->stack_at = calloc(v->nstack_at, sizeof(*v->stack_at)); v->stack_at && i < v->nstack_at; i++)
+		v->stack_at[i] = (uint32_t)(uintptr_t)idmap_get(&v->stacks, i);
+	if (!v->stack_at && !r)
+		r = no_memory(err);
 	sort_keyed(v->sample_order, v->nsample);
 	if (v->nexits) /* qsort takes no NULL */
 		qsort(v->exits, v->nexits, sizeof(*v->exits), exit_cmp);
@@ -423,7 +427,7 @@ int64_t v1_str(struct v1 *v, uint64_t id)
 	return i ? v->str_id[i - 1] : 0;
 }
 
-int64_t v1_stk(struct v1 *v, uint32_t id)
+int64_t v1_stk_slow(struct v1 *v, uint32_t id)
 {
 	struct gander_gotrace_frame f;
 	uint32_t frames[V1_FRAMES_MAX], i;
@@ -432,8 +436,6 @@ int64_t v1_stk(struct v1 *v, uint32_t id)
 	struct v1_pc *pc;
 	int64_t r;
 
-	if (!id || (v->t->flags & GANDER_GOTRACE_NO_STACKS))
-		return 0;
 	known = (uintptr_t)idmap_get(&v->stacks, id);
 	if (!known)
 		return 0;
@@ -568,11 +570,14 @@ skip_text:
 	ev->ts = pr->ts = (int64_t)((uint64_t)pr->ts + args[0]);
 	ev->off = at;
 	ev->blocks = false;
+	ev->gp = NULL;
 	ev->stack = 0;
 	if (v1_stacked[type])
 		ev->stack = (uint32_t)args[--want];
-	for (i = 1; i < 5; i++)
-		ev->args[i - 1] = i < want ? args[i] : 0;
+	ev->args[0] = want > 1 ? args[1] : 0;
+	ev->args[1] = want > 2 ? args[2] : 0;
+	ev->args[2] = want > 3 ? args[3] : 0;
+	ev->args[3] = want > 4 ? args[4] : 0;
 	switch (type) {
 	case V1_GO_START:
 	case V1_START_LOCAL:
@@ -617,21 +622,22 @@ skip_text:
 
 int v1_proc_next(struct v1 *v, struct v1_proc *pr, struct err *err)
 {
-	struct v1_event *ev;
+	struct v1_event *ev, *ahead;
 	int r;
 
-	pr->have[pr->cur] = false;
-	pr->cur ^= 1;
-	if (!pr->have[pr->cur])
+	pr->cur = pr->cur == 2 ? 0 : pr->cur + 1;
+	pr->have = pr->have_ahead;
+	if (!pr->have)
 		return 0;
-	r = decode(v, pr, &pr->ev[pr->cur ^ 1], err);
+	ev = &pr->ev[pr->cur];
+	ahead = &pr->ev[pr->cur == 2 ? 0 : pr->cur + 1];
+	r = decode(v, pr, ahead, err);
 	if (r < 0)
 		return r;
-	pr->have[pr->cur ^ 1] = r > 0;
-	ev = &pr->ev[pr->cur];
-	if (ev->type == V1_SYSCALL && r > 0 && pr->ev[pr->cur ^ 1].g == ev->g && pr->ev[pr->cur ^ 1].type == V1_SYSBLOCK) {
+	pr->have_ahead = r > 0;
+	if (ev->type == V1_SYSCALL && r > 0 && ahead->g == ev->g && ahead->type == V1_SYSBLOCK) {
 		ev->blocks = true;
-		ev->block_ts = pr->ev[pr->cur ^ 1].ts;
+		ev->block_ts = ahead->ts;
 	}
 	return 0;
 }
@@ -640,11 +646,10 @@ int v1_proc_start(struct v1 *v, struct v1_proc *pr, struct err *err)
 {
 	int r;
 
-	pr->cur = 0;
 	r = decode(v, pr, &pr->ev[1], err);
 	if (r < 0)
 		return r;
-	pr->have[1] = r > 0;
+	pr->have_ahead = r > 0;
 	return v1_proc_next(v, pr, err);
 }
 
@@ -695,6 +700,7 @@ void v1_free(struct v1 *v)
 	free(v->batch);
 	free(v->str_id);
 	free(v->stack);
+	free(v->stack_at);
 	free(v->stack_pcs);
 	free(v->pc);
 	free(v->sample);

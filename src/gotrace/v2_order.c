@@ -1270,9 +1270,7 @@ static always_inline int order_step(struct v2 *v, struct gander_gotrace_event *o
 		heap_remove(v, 0);
 		return 1;
 	}
-	h[0].time = c->time;
-	if ((v->nheap > 1 && h[1].time < c->time) || (v->nheap > 2 && h[2].time < c->time))
-		heap_down(h, v->nheap, 0);
+	heap_sink(h, v->nheap, 0, c->time, c);
 	return 1;
 }
 
