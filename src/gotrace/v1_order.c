@@ -101,121 +101,89 @@ static always_inline struct v1_g *known(const struct v1 *v, const struct v1_even
 	return idmap_get(&v->gs, id);
 }
 
+/* What the merge asks of an event's goroutine and does to it, by type. */
+static const struct v1_rule {
+	uint8_t who;  /* whose state it is about */
+	uint8_t need; /* the state that makes it ready */
+	uint8_t seq;  /* which number as well */
+	uint8_t next; /* the state afterwards */
+	uint8_t step; /* how far the number goes */
+} rules[64] = {
+#define WHO_G 1	  /* the event's goroutine */
+#define WHO_ARG 2 /* its first argument */
+#define WHO_NEW 3 /* that, and it must not exist */
+#define WHO_GC 4  /* the order of collections */
+#define SEQ_ONE 1
+#define SEQ_ARG 2 /* the second argument */
+	[V1_GO_CREATE] = { .who = WHO_NEW },
+	[V1_GC_START] = { .who = WHO_GC },
+	[V1_WAITING] = { WHO_G, G_RUNNABLE, SEQ_ONE, G_WAITING, 1 },
+	[V1_IN_SYSCALL] = { WHO_G, G_RUNNABLE, SEQ_ONE, G_WAITING, 1 },
+	[V1_GO_START] = { WHO_G, G_RUNNABLE, SEQ_ARG, G_RUNNING, 1 },
+	[V1_START_LABEL] = { WHO_G, G_RUNNABLE, SEQ_ARG, G_RUNNING, 1 },
+	[V1_START_LOCAL] = { WHO_G, G_RUNNABLE, 0, G_RUNNING, 1 },
+	[V1_GO_SCHED] = { WHO_G, G_RUNNING, 0, G_RUNNABLE, 0 },
+	[V1_GO_PREEMPT] = { WHO_G, G_RUNNING, 0, G_RUNNABLE, 0 },
+	[V1_GO_SLEEP] = { WHO_G, G_RUNNING, 0, G_WAITING, 0 },
+	[V1_GO_BLOCK] = { WHO_G, G_RUNNING, 0, G_WAITING, 0 },
+	[V1_BLOCK_SEND] = { WHO_G, G_RUNNING, 0, G_WAITING, 0 },
+	[V1_BLOCK_RECV] = { WHO_G, G_RUNNING, 0, G_WAITING, 0 },
+	[V1_BLOCK_SELECT] = { WHO_G, G_RUNNING, 0, G_WAITING, 0 },
+	[V1_BLOCK_SYNC] = { WHO_G, G_RUNNING, 0, G_WAITING, 0 },
+	[V1_BLOCK_COND] = { WHO_G, G_RUNNING, 0, G_WAITING, 0 },
+	[V1_BLOCK_NET] = { WHO_G, G_RUNNING, 0, G_WAITING, 0 },
+	[V1_BLOCK_GC] = { WHO_G, G_RUNNING, 0, G_WAITING, 0 },
+	[V1_SYSBLOCK] = { WHO_G, G_RUNNING, 0, G_WAITING, 0 },
+	[V1_GO_UNBLOCK] = { WHO_ARG, G_WAITING, SEQ_ARG, G_RUNNABLE, 1 },
+	[V1_SYSEXIT] = { WHO_ARG, G_WAITING, SEQ_ARG, G_RUNNABLE, 1 },
+	[V1_UNBLOCK_LOCAL] = { WHO_ARG, G_WAITING, 0, G_RUNNABLE, 1 },
+	[V1_SYSEXIT_LOCAL] = { WHO_ARG, G_WAITING, 0, G_RUNNABLE, 1 },
+};
+
 /* Whether the event may be merged now; *key is what it waits for otherwise, and what it changes. */
 static always_inline bool ready(const struct v1 *v, struct v1_event *ev, uint64_t *key)
 {
+	const struct v1_rule *r = &rules[ev->type];
 	struct v1_g *g;
-	uint64_t id = ev->g;
+	uint64_t id;
 
-	switch (ev->type) {
-	case V1_GO_CREATE:
-		*key = ev->args[0];
-		return !idmap_get(&v->gs, *key);
-	case V1_GC_START:
-		*key = KEY_GC;
-		return v->gc_seq == ev->args[0];
-	case V1_GO_UNBLOCK:
-	case V1_SYSEXIT:
-	case V1_UNBLOCK_LOCAL:
-	case V1_SYSEXIT_LOCAL:
-		id = ev->args[0];
-		break;
-	case V1_WAITING:
-	case V1_IN_SYSCALL:
-	case V1_GO_START:
-	case V1_START_LABEL:
-	case V1_START_LOCAL:
-	case V1_GO_BLOCK:
-	case V1_BLOCK_SEND:
-	case V1_BLOCK_RECV:
-	case V1_BLOCK_SELECT:
-	case V1_BLOCK_SYNC:
-	case V1_BLOCK_COND:
-	case V1_BLOCK_NET:
-	case V1_GO_SLEEP:
-	case V1_SYSBLOCK:
-	case V1_BLOCK_GC:
-	case V1_GO_SCHED:
-	case V1_GO_PREEMPT:
-		break;
-	default:
+	if (!r->who) {
 		*key = KEY_NONE;
 		return true;
 	}
-	*key = id;
+	if (unlikely(r->who >= WHO_NEW)) {
+		*key = r->who == WHO_GC ? KEY_GC : ev->args[0];
+		return r->who == WHO_GC ? v->gc_seq == ev->args[0] : !idmap_get(&v->gs, ev->args[0]);
+	}
+	*key = id = r->who == WHO_G ? ev->g : ev->args[0];
 	g = known(v, ev, id);
-	if (!g)
+	if (unlikely(!g))
 		return false;
 	ev->gp = g;
-	switch (ev->type) {
-	case V1_WAITING:
-	case V1_IN_SYSCALL:
-		return g->seq == 1 && g->merged == G_RUNNABLE;
-	case V1_GO_START:
-	case V1_START_LABEL:
-		return g->seq == ev->args[1] && g->merged == G_RUNNABLE;
-	case V1_START_LOCAL:
-		return g->merged == G_RUNNABLE;
-	case V1_GO_UNBLOCK:
-	case V1_SYSEXIT:
-		return g->seq == ev->args[1] && g->merged == G_WAITING;
-	case V1_UNBLOCK_LOCAL:
-	case V1_SYSEXIT_LOCAL:
-		return g->merged == G_WAITING;
-	default:
-		return g->merged == G_RUNNING;
-	}
+	return (g->merged == r->need) & (!r->seq | (g->seq == (r->seq == SEQ_ONE ? 1 : ev->args[1])));
 }
 
 /* What merging the event does to its goroutine's state in the merge. */
 static always_inline int apply(struct v1 *v, const struct v1_event *ev, struct v1_g *g, struct err *err)
 {
-	switch (ev->type) {
-	case V1_GO_CREATE:
+	const struct v1_rule *r = &rules[ev->type];
+
+	if (!r->who)
+		return 0;
+	if (unlikely(r->who == WHO_GC)) {
+		v->gc_seq = ev->args[0] + 1;
+		return 0;
+	}
+	if (unlikely(r->who == WHO_NEW)) {
 		g = g_new(v, ev->args[0]);
 		if (!g)
 			return no_memory(err);
 		g->seq = 1;
 		g->merged = G_RUNNABLE;
-		break;
-	case V1_GC_START:
-		v->gc_seq = ev->args[0] + 1;
-		break;
-	case V1_WAITING:
-	case V1_IN_SYSCALL:
-		g->seq = 2;
-		g->merged = G_WAITING;
-		break;
-	case V1_GO_START:
-	case V1_START_LABEL:
-	case V1_START_LOCAL:
-		g->seq++;
-		g->merged = G_RUNNING;
-		break;
-	case V1_GO_UNBLOCK:
-	case V1_SYSEXIT:
-	case V1_UNBLOCK_LOCAL:
-	case V1_SYSEXIT_LOCAL:
-		g->seq++;
-		g->merged = G_RUNNABLE;
-		break;
-	case V1_GO_SCHED:
-	case V1_GO_PREEMPT:
-		g->merged = G_RUNNABLE;
-		break;
-	case V1_GO_BLOCK:
-	case V1_BLOCK_SEND:
-	case V1_BLOCK_RECV:
-	case V1_BLOCK_SELECT:
-	case V1_BLOCK_SYNC:
-	case V1_BLOCK_COND:
-	case V1_BLOCK_NET:
-	case V1_GO_SLEEP:
-	case V1_SYSBLOCK:
-	case V1_BLOCK_GC:
-		g->merged = G_WAITING;
-		break;
+		return 0;
 	}
+	g->seq += r->step;
+	g->merged = r->next;
 	return 0;
 }
 
@@ -597,13 +565,6 @@ static int log_message(struct v1 *v, const struct v1_event *ev, struct gander_go
 	return 1;
 }
 
-/* A goroutine of before the trace has told its state: it needs no event at the end of the beginning. */
-static void told(struct v1_g *g)
-{
-	if (g)
-		g->pre_init = false;
-}
-
 #define RUNNING_HERE()                                                                                                                 \
 	do {                                                                                                                           \
 		if (unlikely(!g || g->state != G_RUNNING))                                                                             \
@@ -623,6 +584,7 @@ static always_inline int convert(struct v1 *v, struct v1_event *ev, struct gande
 	int64_t ns = trunc_ns((double)(int64_t)((uint64_t)ev->ts - (uint64_t)v->min_ts) * v->ns_per_tick), stk, start;
 	struct v1_g *g = ev->g ? known(v, ev, ev->g) : NULL, *other;
 	struct v1_p *p;
+	int r = 1;
 
 	if (ev->type == V1_START_LOCAL)
 		ev->type = V1_GO_START;
@@ -631,116 +593,43 @@ static always_inline int convert(struct v1 *v, struct v1_event *ev, struct gande
 	else if (ev->type == V1_SYSEXIT_LOCAL)
 		ev->type = V1_SYSEXIT;
 
-	/* Checks, and what the reference moves to Ps of its own. */
-	if (ev->type == V1_SYSEXIT)
+	if (unlikely(ev->type == V1_SYSEXIT))
 		ev->p = V1_SYSCALL_P;
 	p = p_get(v, ev->p);
 	if (unlikely(!p))
 		return no_memory(err);
+	e->thread = p->has_m && ev->p >= 0 && ev->type != V1_CPU_SAMPLE ? p->m : GANDER_GOTRACE_NONE;
+	e->proc = ev->p;
+	e->goroutine = ev->g ? (int64_t)ev->g : GANDER_GOTRACE_NONE;
+	stk = v1_stk(v, ev->stack);
+	if (unlikely(stk < 0))
+		return no_memory(err);
+	e->stack = (uint32_t)stk;
 	switch (ev->type) {
-	case V1_PROC_START:
-		if (p->running)
-			return bad(ev, err, "p %d is running before start", ev->p);
-		p->running = true;
-		break;
-	case V1_PROC_STOP:
-		if (!p->running)
-			return bad(ev, err, "p %d is not running before stop", ev->p);
-		if (p->g)
-			return bad(ev, err, "p %d is running goroutine %llu during stop", ev->p, (unsigned long long)p->g);
-		p->running = false;
-		break;
-	case V1_GC_START:
-	case V1_GC_DONE:
-		if ((ev->type == V1_GC_START) == v->in_gc)
-			return bad(ev, err, "%s", v->in_gc ? "the previous GC is not ended before a new one" : "bogus GC end");
-		v->in_gc = !v->in_gc;
-		if (v->in_gc)
-			ev->p = V1_GC_P;
-		break;
-	case V1_SWEEP_START:
-	case V1_SWEEP_DONE:
-		if ((ev->type == V1_SWEEP_START) == p->sweeping)
-			return bad(ev, err, "%s", p->sweeping ? "the previous sweeping is not ended before a new one" : "bogus sweeping end");
-		p->sweeping = !p->sweeping;
-		break;
-	case V1_ASSIST_START:
-		if (g && g->assist)
-			return bad(ev, err, "the previous mark assist is not ended before a new one");
-		if (g)
-			g->assist = true;
-		break;
-	case V1_ASSIST_DONE:
-		if (g)
-			g->assist = false;
-		break;
-	case V1_WAITING:
-	case V1_IN_SYSCALL:
-		if (!g || g->state != G_RUNNABLE)
-			return bad(ev, err, "g %llu is not runnable", (unsigned long long)ev->g);
-		g->state = G_WAITING;
-		g->net = false;
-		break;
-	case V1_GO_CREATE:
-		if (ev->g || p->g)
-			RUNNING_HERE();
-		other = ev->args[0] ? idmap_get(&v->gs, ev->args[0]) : NULL;
-		if (!other || other->state != G_DEAD)
-			return bad(ev, err, "g %llu already exists", (unsigned long long)ev->args[0]);
-		other->state = G_RUNNABLE;
-		break;
 	case V1_GO_START:
 	case V1_START_LABEL:
-		if (!g || g->state != G_RUNNABLE)
+		if (unlikely(!g || g->state != G_RUNNABLE))
 			return bad(ev, err, "g %llu is not runnable before start", (unsigned long long)ev->g);
-		if (p->g)
+		if (unlikely(p->g != 0))
 			return bad(ev, err, "p %d is already running g %llu", ev->p, (unsigned long long)p->g);
 		g->state = G_RUNNING;
 		g->net = false;
 		p->g = ev->g;
-		break;
-	case V1_GO_END:
-	case V1_GO_STOP:
-		RUNNING_HERE();
-		g_del(v, g);
-		g = NULL;
-		p->g = 0;
-		break;
-	case V1_GO_SCHED:
-	case V1_GO_PREEMPT:
-		RUNNING_HERE();
-		g->state = G_RUNNABLE;
-		p->g = 0;
-		break;
-	case V1_GO_UNBLOCK:
-		if (ev->g && (!g || g->state != G_RUNNING))
-			return bad(ev, err, "g %llu is not running while unpark", (unsigned long long)ev->g);
-		if (v->timers.count && idmap_get(&v->timers, ev->g))
-			ev->p = V1_TIMER_P;
-		else if (p->g != ev->g)
-			return bad(ev, err, "p %d is not running g %llu while unpark", ev->p, (unsigned long long)ev->g);
-		other = known(v, ev, ev->args[0]);
-		if (!other || other->state != G_WAITING)
-			return bad(ev, err, "g %llu is not waiting before unpark", (unsigned long long)ev->args[0]);
-		if (other->net)
-			ev->p = V1_NETPOLL_P;
-		other->state = G_RUNNABLE;
-		other->net = false;
-		break;
-	case V1_SYSCALL:
-		RUNNING_HERE();
-		g->net = false;
-		break;
-	case V1_SYSBLOCK:
-		RUNNING_HERE();
-		g->state = G_WAITING;
-		p->g = 0;
-		break;
-	case V1_SYSEXIT:
-		if (!g || g->state != G_WAITING)
-			return bad(ev, err, "g %llu is not waiting during syscall exit", (unsigned long long)ev->g);
-		g->state = G_RUNNABLE;
-		g->net = false;
+		if (unlikely(!v->told && ev->type == V1_GO_START)) {
+			set_go(e, EV_GO_STATUS, ev->g, GANDER_GOTRACE_GO_UNDETERMINED, GANDER_GOTRACE_GO_RUNNING, 0, 0);
+			g->pre_init = false;
+			break;
+		}
+		set_go(e, EV_GO_START, ev->g, GANDER_GOTRACE_GO_RUNNABLE, GANDER_GOTRACE_GO_RUNNING, 0, 0);
+		if (unlikely(ev->type == V1_START_LABEL)) {
+			e->thread = p->has_m ? p->m : 0; /* the reference's default, here and in system calls only */
+			v->extra = *e;
+			v->extra.time_ns = ns;
+			set(&v->extra, GANDER_GOTRACE_LABEL, EV_GO_LABEL);
+			v->extra.label.goroutine = e->goroutine;
+			v->extra.label.label = (uint32_t)v1_str(v, ev->args[2]);
+			v->have_extra = true;
+		}
 		break;
 	case V1_GO_SLEEP:
 	case V1_GO_BLOCK:
@@ -755,25 +644,99 @@ static always_inline int convert(struct v1 *v, struct v1_event *ev, struct gande
 		g->state = G_WAITING;
 		g->net = ev->type == V1_BLOCK_NET;
 		p->g = 0;
+		set_go(e, EV_GO_BLOCK, ev->g, GANDER_GOTRACE_GO_RUNNING, GANDER_GOTRACE_GO_WAITING, block_reason[ev->type], e->stack);
 		break;
-	}
-
-	/* The event. */
-	if (unlikely(ev->type == V1_PROC_START)) {
-		p->m = (int64_t)ev->args[0];
-		p->has_m = true;
-	}
-	if (unlikely(ev->p >= V1_TIMER_P || ev->type == V1_CPU_SAMPLE || ev->p == -1))
-		e->thread = GANDER_GOTRACE_NONE;
-	else
-		e->thread = p->has_m ? p->m : GANDER_GOTRACE_NONE;
-	e->proc = ev->p;
-	e->goroutine = ev->g ? (int64_t)ev->g : GANDER_GOTRACE_NONE;
-	stk = v1_stk(v, ev->stack);
-	if (stk < 0)
-		return no_memory(err);
-	e->stack = (uint32_t)stk;
-	switch (ev->type) {
+	case V1_GO_UNBLOCK:
+		if (unlikely(ev->g && (!g || g->state != G_RUNNING)))
+			return bad(ev, err, "g %llu is not running while unpark", (unsigned long long)ev->g);
+		if (unlikely(v->timers.count && idmap_get(&v->timers, ev->g)))
+			ev->p = V1_TIMER_P;
+		else if (unlikely(p->g != ev->g))
+			return bad(ev, err, "p %d is not running g %llu while unpark", ev->p, (unsigned long long)ev->g);
+		other = known(v, ev, ev->args[0]);
+		if (unlikely(!other || other->state != G_WAITING))
+			return bad(ev, err, "g %llu is not waiting before unpark", (unsigned long long)ev->args[0]);
+		if (other->net)
+			ev->p = V1_NETPOLL_P;
+		other->state = G_RUNNABLE;
+		other->net = false;
+		if (unlikely(ev->p >= V1_TIMER_P)) {
+			e->proc = ev->p;
+			e->thread = GANDER_GOTRACE_NONE;
+		}
+		set_go(e, EV_GO_UNBLOCK, ev->args[0], GANDER_GOTRACE_GO_WAITING, GANDER_GOTRACE_GO_RUNNABLE, 0, 0);
+		break;
+	case V1_GO_SCHED:
+	case V1_GO_PREEMPT:
+		RUNNING_HERE();
+		g->state = G_RUNNABLE;
+		p->g = 0;
+		set_go(e, EV_GO_STOP, ev->g, GANDER_GOTRACE_GO_RUNNING, GANDER_GOTRACE_GO_RUNNABLE,
+		       ev->type == V1_GO_SCHED ? STR_GOSCHED : STR_PREEMPTED, e->stack);
+		break;
+	case V1_SYSCALL:
+		RUNNING_HERE();
+		g->net = false;
+		set_go(e, EV_GO_SYSCALL_BEGIN, ev->g, GANDER_GOTRACE_GO_RUNNING, GANDER_GOTRACE_GO_SYSCALL, 0, e->stack);
+		if (ev->blocks)
+			break;
+		e->thread = p->has_m ? p->m : 0;
+		v->extra = *e;
+		v->extra.time_ns = (int64_t)((uint64_t)ns + 1);
+		v->extra.stack = 0;
+		set_go(&v->extra, EV_GO_SYSCALL_END, ev->g, GANDER_GOTRACE_GO_SYSCALL, GANDER_GOTRACE_GO_RUNNING, 0, 0);
+		v->have_extra = true;
+		break;
+	case V1_SYSBLOCK:
+		RUNNING_HERE();
+		g->state = G_WAITING;
+		p->g = 0;
+		return 0; /* told by its GoSysCall */
+	case V1_SYSEXIT:
+		if (unlikely(!g || g->state != G_WAITING))
+			return bad(ev, err, "g %llu is not waiting during syscall exit", (unsigned long long)ev->g);
+		g->state = G_RUNNABLE;
+		g->net = false;
+		set_go(e, EV_GO_SYSCALL_END_BLOCKED, ev->g, GANDER_GOTRACE_GO_SYSCALL, GANDER_GOTRACE_GO_RUNNABLE, 0, 0);
+		break;
+	case V1_GO_CREATE:
+		if (ev->g || p->g)
+			RUNNING_HERE();
+		other = ev->args[0] ? idmap_get(&v->gs, ev->args[0]) : NULL;
+		if (unlikely(!other || other->state != G_DEAD))
+			return bad(ev, err, "g %llu already exists", (unsigned long long)ev->args[0]);
+		other->state = G_RUNNABLE;
+		if (unlikely(!v->told)) {
+			if (v1_grow(&v->created, v->ncreated + 1, &v->cap_created, sizeof(*v->created)) < 0)
+				return no_memory(err);
+			v->created[v->ncreated++] = ev->args[0];
+			other->pre_init = true;
+			return 0;
+		}
+		start = v1_stk(v, (uint32_t)ev->args[1]);
+		if (unlikely(start < 0))
+			return no_memory(err);
+		set_go(e, EV_GO_CREATE, ev->args[0], GANDER_GOTRACE_GO_NOT_EXIST, GANDER_GOTRACE_GO_RUNNABLE, 0, (uint32_t)start);
+		break;
+	case V1_GO_END:
+	case V1_GO_STOP:
+		RUNNING_HERE();
+		g_del(v, g);
+		p->g = 0;
+		if (ev->type == V1_GO_END)
+			set_go(e, EV_GO_DESTROY, ev->g, GANDER_GOTRACE_GO_RUNNING, GANDER_GOTRACE_GO_NOT_EXIST, 0, 0);
+		else
+			set_go(e, EV_GO_BLOCK, ev->g, GANDER_GOTRACE_GO_RUNNING, GANDER_GOTRACE_GO_WAITING, STR_FOREVER, e->stack);
+		break;
+	case V1_WAITING:
+	case V1_IN_SYSCALL:
+		if (!g || g->state != G_RUNNABLE)
+			return bad(ev, err, "g %llu is not runnable", (unsigned long long)ev->g);
+		g->state = G_WAITING;
+		g->net = g->pre_init = false;
+		set_go(e, EV_GO_STATUS, ev->g, GANDER_GOTRACE_GO_UNDETERMINED,
+		       ev->type == V1_WAITING ? GANDER_GOTRACE_GO_WAITING : GANDER_GOTRACE_GO_SYSCALL, 0, 0);
+		break;
 	case V1_GOMAXPROCS:
 		if (!v->told) { /* the first one: from here on the trace is about what happens */
 			v->told = true;
@@ -783,31 +746,42 @@ static always_inline int convert(struct v1 *v, struct v1_event *ev, struct gande
 		set_metric(e, EV_PROCS_CHANGE, GANDER_GOTRACE_METRIC_GOMAXPROCS, STR_METRIC_GOMAXPROCS, ev->args[0]);
 		break;
 	case V1_PROC_START:
+		if (p->running)
+			return bad(ev, err, "p %d is running before start", ev->p);
+		p->running = p->has_m = true;
+		p->m = (int64_t)ev->args[0];
+		e->thread = ev->p >= 0 ? p->m : GANDER_GOTRACE_NONE;
 		set_proc(e, p->seen ? EV_PROC_START : EV_PROC_STATUS, ev->p, p->seen ? GANDER_GOTRACE_PROC_IDLE : GANDER_GOTRACE_PROC_UNDETERMINED,
 			 GANDER_GOTRACE_PROC_RUNNING);
 		p->seen = true;
 		break;
 	case V1_PROC_STOP:
+		if (!p->running)
+			return bad(ev, err, "p %d is not running before stop", ev->p);
+		if (p->g)
+			return bad(ev, err, "p %d is running goroutine %llu during stop", ev->p, (unsigned long long)p->g);
+		p->running = p->has_m = false;
 		set_proc(e, p->seen ? EV_PROC_STOP : EV_PROC_STATUS, ev->p,
 			 p->seen ? GANDER_GOTRACE_PROC_RUNNING : GANDER_GOTRACE_PROC_UNDETERMINED, GANDER_GOTRACE_PROC_IDLE);
 		p->seen = true;
-		p->has_m = false;
 		break;
 	case V1_GC_START:
 	case V1_GC_DONE:
+		if ((ev->type == V1_GC_START) == v->in_gc)
+			return bad(ev, err, "%s", v->in_gc ? "the previous GC is not ended before a new one" : "bogus GC end");
+		v->in_gc = !v->in_gc;
+		if (v->in_gc) {
+			e->proc = V1_GC_P;
+			e->thread = GANDER_GOTRACE_NONE;
+		}
 		set_range(e, v->in_gc ? GANDER_GOTRACE_RANGE_BEGIN : GANDER_GOTRACE_RANGE_END, v->in_gc ? EV_GC_BEGIN : EV_GC_END,
 			  GANDER_GOTRACE_RANGE_GC_MARK, STR_RANGE_GC_MARK, GANDER_GOTRACE_RES_NONE, 0);
 		break;
-	case V1_STW_START:
-	case V1_STW_DONE: {
-		int r = stw(v, ev, e, err);
-
-		if (r < 0)
-			return r;
-		break;
-	}
 	case V1_SWEEP_START:
 	case V1_SWEEP_DONE:
+		if ((ev->type == V1_SWEEP_START) == p->sweeping)
+			return bad(ev, err, "%s", p->sweeping ? "the previous sweeping is not ended before a new one" : "bogus sweeping end");
+		p->sweeping = !p->sweeping;
 		set_range(e, p->sweeping ? GANDER_GOTRACE_RANGE_BEGIN : GANDER_GOTRACE_RANGE_END,
 			  p->sweeping ? EV_GC_SWEEP_BEGIN : EV_GC_SWEEP_END, GANDER_GOTRACE_RANGE_SWEEP, STR_RANGE_SWEEP, GANDER_GOTRACE_RES_PROC,
 			  ev->p);
@@ -818,88 +792,13 @@ static always_inline int convert(struct v1 *v, struct v1_event *ev, struct gande
 		break;
 	case V1_ASSIST_START:
 	case V1_ASSIST_DONE:
+		if (ev->type == V1_ASSIST_START && g && g->assist)
+			return bad(ev, err, "the previous mark assist is not ended before a new one");
+		if (g)
+			g->assist = ev->type == V1_ASSIST_START;
 		set_range(e, ev->type == V1_ASSIST_START ? GANDER_GOTRACE_RANGE_BEGIN : GANDER_GOTRACE_RANGE_END,
 			  ev->type == V1_ASSIST_START ? EV_GC_MARK_ASSIST_BEGIN : EV_GC_MARK_ASSIST_END, GANDER_GOTRACE_RANGE_MARK_ASSIST,
 			  STR_RANGE_MARK_ASSIST, GANDER_GOTRACE_RES_GOROUTINE, e->goroutine);
-		break;
-	case V1_GO_CREATE:
-		if (!v->told) {
-			other = idmap_get(&v->gs, ev->args[0]);
-			if (v1_grow(&v->created, v->ncreated + 1, &v->cap_created, sizeof(*v->created)) < 0)
-				return no_memory(err);
-			v->created[v->ncreated++] = ev->args[0];
-			other->pre_init = true;
-			return 0;
-		}
-		start = v1_stk(v, (uint32_t)ev->args[1]);
-		if (start < 0)
-			return no_memory(err);
-		set_go(e, EV_GO_CREATE, ev->args[0], GANDER_GOTRACE_GO_NOT_EXIST, GANDER_GOTRACE_GO_RUNNABLE, 0, (uint32_t)start);
-		break;
-	case V1_GO_START:
-		if (v->told) {
-			set_go(e, EV_GO_START, ev->args[0], GANDER_GOTRACE_GO_RUNNABLE, GANDER_GOTRACE_GO_RUNNING, 0, 0);
-		} else {
-			set_go(e, EV_GO_STATUS, ev->args[0], GANDER_GOTRACE_GO_UNDETERMINED, GANDER_GOTRACE_GO_RUNNING, 0, 0);
-			told(g);
-		}
-		break;
-	case V1_START_LABEL:
-		set_go(e, EV_GO_START, ev->args[0], GANDER_GOTRACE_GO_RUNNABLE, GANDER_GOTRACE_GO_RUNNING, 0, 0);
-		e->goroutine = (int64_t)ev->g;
-		e->thread = p->has_m ? p->m : 0; /* the reference's default here, and only here and in system calls */
-		v->extra = *e;
-		v->extra.time_ns = ns;
-		set(&v->extra, GANDER_GOTRACE_LABEL, EV_GO_LABEL);
-		v->extra.label.goroutine = e->goroutine;
-		v->extra.label.label = (uint32_t)v1_str(v, ev->args[2]);
-		v->have_extra = true;
-		break;
-	case V1_GO_END:
-		set_go(e, EV_GO_DESTROY, ev->g, GANDER_GOTRACE_GO_RUNNING, GANDER_GOTRACE_GO_NOT_EXIST, 0, 0);
-		break;
-	case V1_GO_STOP:
-		set_go(e, EV_GO_BLOCK, ev->g, GANDER_GOTRACE_GO_RUNNING, GANDER_GOTRACE_GO_WAITING, STR_FOREVER, e->stack);
-		break;
-	case V1_GO_SCHED:
-	case V1_GO_PREEMPT:
-		set_go(e, EV_GO_STOP, ev->g, GANDER_GOTRACE_GO_RUNNING, GANDER_GOTRACE_GO_RUNNABLE,
-		       ev->type == V1_GO_SCHED ? STR_GOSCHED : STR_PREEMPTED, e->stack);
-		break;
-	case V1_GO_SLEEP:
-	case V1_GO_BLOCK:
-	case V1_BLOCK_SEND:
-	case V1_BLOCK_RECV:
-	case V1_BLOCK_SELECT:
-	case V1_BLOCK_SYNC:
-	case V1_BLOCK_COND:
-	case V1_BLOCK_NET:
-	case V1_BLOCK_GC:
-		set_go(e, EV_GO_BLOCK, ev->g, GANDER_GOTRACE_GO_RUNNING, GANDER_GOTRACE_GO_WAITING, block_reason[ev->type], e->stack);
-		break;
-	case V1_GO_UNBLOCK:
-		set_go(e, EV_GO_UNBLOCK, ev->args[0], GANDER_GOTRACE_GO_WAITING, GANDER_GOTRACE_GO_RUNNABLE, 0, 0);
-		break;
-	case V1_SYSCALL:
-		set_go(e, EV_GO_SYSCALL_BEGIN, ev->g, GANDER_GOTRACE_GO_RUNNING, GANDER_GOTRACE_GO_SYSCALL, 0, e->stack);
-		if (ev->blocks)
-			break;
-		e->goroutine = (int64_t)ev->g;
-		e->thread = p->has_m ? p->m : 0;
-		v->extra = *e;
-		v->extra.time_ns = (int64_t)((uint64_t)ns + 1);
-		v->extra.stack = 0;
-		set_go(&v->extra, EV_GO_SYSCALL_END, ev->g, GANDER_GOTRACE_GO_SYSCALL, GANDER_GOTRACE_GO_RUNNING, 0, 0);
-		v->have_extra = true;
-		break;
-	case V1_SYSEXIT:
-		set_go(e, EV_GO_SYSCALL_END_BLOCKED, ev->g, GANDER_GOTRACE_GO_SYSCALL, GANDER_GOTRACE_GO_RUNNABLE, 0, 0);
-		break;
-	case V1_WAITING:
-	case V1_IN_SYSCALL:
-		set_go(e, EV_GO_STATUS, ev->args[0], GANDER_GOTRACE_GO_UNDETERMINED,
-		       ev->type == V1_WAITING ? GANDER_GOTRACE_GO_WAITING : GANDER_GOTRACE_GO_SYSCALL, 0, 0);
-		told(g);
 		break;
 	case V1_HEAP_ALLOC:
 		set_metric(e, EV_HEAP_ALLOC, GANDER_GOTRACE_METRIC_HEAP_ALLOC, STR_METRIC_HEAP_ALLOC, ev->args[0]);
@@ -907,34 +806,28 @@ static always_inline int convert(struct v1 *v, struct v1_event *ev, struct gande
 	case V1_HEAP_GOAL:
 		set_metric(e, EV_HEAP_GOAL, GANDER_GOTRACE_METRIC_HEAP_GOAL, STR_METRIC_HEAP_GOAL, ev->args[0]);
 		break;
-	case V1_TASK_CREATE:
-	case V1_TASK_END: {
-		int r = task(v, ev, e, err);
-
-		if (r < 0)
-			return r;
-		break;
-	}
-	case V1_REGION: {
-		int r = region(v, ev, g, e, err);
-
-		if (r < 0)
-			return r;
-		break;
-	}
-	case V1_LOG: {
-		int r = log_message(v, ev, e, err);
-
-		if (r < 0)
-			return r;
-		break;
-	}
 	case V1_CPU_SAMPLE:
 		set(e, GANDER_GOTRACE_STACK_SAMPLE, EV_CPU_SAMPLE);
 		break;
-	default: /* GoSysBlock, FutileWakeup: nothing of their own */
+	case V1_STW_START:
+	case V1_STW_DONE:
+		r = stw(v, ev, e, err);
+		break;
+	case V1_TASK_CREATE:
+	case V1_TASK_END:
+		r = task(v, ev, e, err);
+		break;
+	case V1_REGION:
+		r = region(v, ev, g, e, err);
+		break;
+	case V1_LOG:
+		r = log_message(v, ev, e, err);
+		break;
+	default: /* FutileWakeup says nothing */
 		return 0;
 	}
+	if (unlikely(r < 0))
+		return r;
 	e->time_ns = next_ns(v, ns);
 	return 1;
 }
