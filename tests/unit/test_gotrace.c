@@ -210,7 +210,7 @@ static void every_way_in(void **state)
 		assert_int_equal(n, files[i].events);
 		gander_gotrace_free(t);
 
-		snprintf(path, sizeof(path), "%s/%s", CORPUS, files[i].name);
+		snprintf(path, sizeof(path), "%s/%.200s", CORPUS, files[i].name);
 		fd = open(path, O_RDONLY);
 		assert_true(fd >= 0);
 		assert_int_equal(gander_gotrace_open_fd(&t, fd, NULL, &err), 0);
