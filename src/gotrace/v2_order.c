@@ -1111,6 +1111,17 @@ __attribute__((noinline, cold)) static int stuck(struct v2 *v, struct err *err)
 		       (unsigned long long)v->base_off, (unsigned long long)v->gen, text);
 }
 
+/* What follows the event that was just taken is broken: that event is still delivered, then the error. */
+__attribute__((noinline, cold)) static int last_before(struct v2 *v, int r, const struct err *err)
+{
+	v->ended = r;
+	v->ended_err = *err;
+	v->ended_sync = true;
+	v->nheap = 0;
+	v->sample_next = v->nsample;
+	return TAKEN;
+}
+
 /* The pending event of heap[i] was taken: decodes the next and puts the cursor in its place. */
 static int after(struct v2 *v, uint32_t i, struct err *err)
 {
@@ -1118,7 +1129,7 @@ static int after(struct v2 *v, uint32_t i, struct err *err)
 	int r = cursor_next(v, c, err);
 
 	if (r < 0)
-		return r;
+		return last_before(v, r, err);
 	if (!r) {
 		heap_remove(v, i);
 		return TAKEN;
@@ -1266,7 +1277,7 @@ static always_inline int order_step(struct v2 *v, struct gander_gotrace_event *o
 	r = cursor_next(v, c, err);
 	if (unlikely(r <= 0)) {
 		if (r < 0)
-			return r;
+			return last_before(v, r, err);
 		heap_remove(v, 0);
 		return 1;
 	}
