@@ -4,6 +4,7 @@ package gander
 
 import (
 	"encoding/hex"
+	"fmt"
 	"reflect"
 	"testing"
 	"unsafe"
@@ -25,6 +26,8 @@ const (
 	filterBy = "47444631680000000200020000000000000000000000000000000000000000000100fefffeff00000000000000000000000000000000000000000000000000000e000000000000006000040000000000000000000000000000000000000000007465787400000000"
 )
 
+var filterRuns int
+
 func TestFilter(t *testing.T) {
 	if !reflect.DeepEqual(layout(piece{}), layout(vm.Piece{})) {
 		t.Fatal("a piece is not a vm.Piece")
@@ -36,10 +39,12 @@ func TestFilter(t *testing.T) {
 		r.Enable(c, cfg)
 		t.Cleanup(func() { r.Disable(c) })
 	}
-	// the classes are declared after the rules: then this program links
+	// the classes are declared after the rules: then this program links. Each run has its own.
+	filterRuns++
+	name := func(s string) string { return fmt.Sprintf("filter.%s.%d", s, filterRuns) }
 	on(2, regiontest.Config{Include: []string{"filter.*"}}, filterText)
-	ev := NewEvent2[uint64, string]("filter.event", Info, "n", "text")
-	none := NewEvent0("filter.without", Info)
+	ev := NewEvent2[uint64, string](name("event"), Info, "n", "text")
+	none := NewEvent0(name("without"), Info)
 	if !ev.Enabled() || none.Enabled() {
 		t.Fatalf("enabled: %v, without the fields: %v", ev.Enabled(), none.Enabled())
 	}
@@ -60,7 +65,7 @@ func TestFilter(t *testing.T) {
 	r.Disable(2)
 
 	on(3, regiontest.Config{Include: []string{"filter.*"}}, filterAttr)
-	c := NewClass("filter.attrs", Info, FieldDef{Name: "attr", Type: TypeAttrs})
+	c := NewClass(name("attrs"), Info, FieldDef{Name: "attr", Type: TypeAttrs})
 	got = recorded(t, r, 3, func() {
 		var buf [128]byte
 		c.Begin(buf[:]).Attrs(String("a", "b"), Int("status", 500)).Commit()
@@ -72,17 +77,17 @@ func TestFilter(t *testing.T) {
 	}
 
 	on(4, regiontest.Config{Include: []string{"filter.*"}}, filterNone)
-	if NewEvent1[int]("filter.none", Info, "n").Enabled() {
+	if NewEvent1[int](name("none"), Info, "n").Enabled() {
 		t.Error("a class without the filter's field is on")
 	}
 	r.Disable(4)
 
-	on(0, regiontest.Config{Include: []string{"filter.by"}, Count: true, Keys: 1, Mode: region.ModeCount}, filterBy)
-	by := NewEvent2[int, string]("filter.by", Info, "n", "text")
+	on(0, regiontest.Config{Include: []string{"filter.by.*"}, Count: true, Keys: 1, Mode: region.ModeCount}, filterBy)
+	by := NewEvent2[int, string](name("by"), Info, "n", "text")
 	for i := 0; i < 10; i++ {
 		by.Emit(i, s[:3+i%2])
 	}
-	if keys := r.Keys(0); keys["filter.by the"] != 5 || keys["filter.by the "] != 5 {
+	if keys := r.Keys(0); keys[name("by")+" the"] != 5 || keys[name("by")+" the "] != 5 {
 		t.Errorf("%v", keys)
 	}
 	if n := testing.AllocsPerRun(100, func() { by.Emit(1, s) }); n != 0 {

@@ -144,6 +144,12 @@ func TestSpan(t *testing.T) {
 	}); n > 1 {
 		t.Errorf("on: %v allocations", n)
 	}
+	var none context.Context // a mistake, but it must not fail only when the program is recorded
+	nilCtx, sp := spWork.Start(none)
+	sp.End()
+	if id, _ := SpanFromContext(nilCtx); id != sp.ID() {
+		t.Error("no context")
+	}
 	if d := r.Desc(b0.ID); d.Kind != region.KindSpanBegin || r.Desc(e0.ID).Kind != region.KindSpanEnd {
 		t.Error("kinds")
 	}

@@ -63,6 +63,9 @@ func (a ActiveSpan) End(attrs ...Attr) {
 
 //go:noinline
 func (s *Span) begun(ctx context.Context, attrs []Attr) (context.Context, ActiveSpan) {
+	if ctx == nil {
+		ctx = context.Background() // a program must not fail only because it is recorded
+	}
 	c := &spanContext{Context: ctx, id: newSpanID()}
 	parent := uint64(0)
 	if up, ok := ctx.Value(spanKey{}).(*spanContext); ok {

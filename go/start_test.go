@@ -250,3 +250,29 @@ func declareChild() {
 	}
 	fmt.Printf("off=%q declared=%d refused=%d\n", Off(), declared, refused)
 }
+
+// The search that a release of Go with another layout would need finds what the known releases have.
+func TestOffsets(t *testing.T) {
+	openSelf(t)
+	if off := searchGoid(); off == 0 || off != live.goid {
+		t.Errorf("the goroutine's id is at %d, found at %d", live.goid, off)
+	}
+	done := make(chan bool)
+	for i := 0; i < 20; i++ {
+		go func() {
+			procPin()
+			tid, want := uint32(mword(live.procid)), uint32(syscall.Gettid())
+			procUnpin()
+			if id := stackGoid(); id != 0 && gword(live.goid) != id {
+				t.Errorf("goroutine %d reads %d", id, gword(live.goid))
+			}
+			if tid != want {
+				t.Errorf("thread %d reads %d", want, tid)
+			}
+			done <- true
+		}()
+	}
+	for i := 0; i < 20; i++ {
+		<-done
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sort"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -164,7 +165,8 @@ func (cfg Config) Session() string {
 	return "1:" + base64.RawStdEncoding.EncodeToString(append(b, cfg.Filter...))
 }
 
-// Enable switches channel c on: packets are granted and zeroed, the rules published, and every declared class that they include is enabled.
+// Enable switches channel c on: packets are granted and zeroed, the rules published, and every declared class that they include is enabled
+// unless there is a filter: those are for classes to come.
 func (r *Region) Enable(c int, cfg Config) {
 	ch, ctl := r.Channel(c), r.Control()
 	per := int(r.Header().Npackets) / region.Channels
@@ -211,11 +213,16 @@ func (r *Region) Enable(c int, cfg Config) {
 		ctl.FiltersUsed += uint32(len(cfg.Filter)+7) &^ 7
 	}
 	for _, rule := range cfg.Rules(c, filter) {
-		ctl.Rules[ctl.Nrules] = rule
-		atomic.AddUint32(&ctl.Nrules, 1)
+		i := uint32(0)
+		for i < ctl.Nrules && ctl.Rules[i].Used != 0 {
+			i++
+		}
+		ctl.Rules[i] = rule
+		atomic.StoreUint32(&ctl.Nrules, max(ctl.Nrules, i+1))
 	}
 	atomic.StoreUint32(&ctl.Gen, gen+1)
-	for i := 0; i < int(atomic.LoadUint32(&r.Header().ClassCount)); i++ {
+	// filters are linked by the program only, when it declares a class
+	for i := 0; cfg.Filter == nil && i < int(atomic.LoadUint32(&r.Header().ClassCount)); i++ {
 		cls := r.Class(i)
 		if atomic.LoadUint32(&cls.State) != region.ClassPublished {
 			continue
@@ -407,7 +414,7 @@ func (r *Region) Raw(c int, f func(slot int, p *region.Packet, number uint64, e 
 	return nil
 }
 
-// Events decodes all events of channel c. Time must not run backwards in a slot.
+// Events decodes all events of channel c, in order of time, which must not run backwards in a slot.
 func (r *Region) Events(c int) (events []Event, err error) {
 	mask := r.Channel(c).Context
 	descs := map[int]*Desc{}
@@ -460,6 +467,7 @@ func (r *Region) Events(c int) (events []Event, err error) {
 		events = append(events, e)
 		return len(b) - len(d.b), nil
 	})
+	sort.SliceStable(events, func(i, j int) bool { return events[i].Time < events[j].Time })
 	return events, err
 }
 
