@@ -352,7 +352,7 @@ func (r *Region) chain(c, slot int) (packets []uint32) {
 	return packets
 }
 
-// Free gives back the packets of channel c that its writers have left; what was in them is gone.
+// Free gives back the packets of channel c that its writers have left; what was in them is gone. Nobody may emit meanwhile.
 func (r *Region) Free(c int) {
 	ch := r.Channel(c)
 	for slot := range ch.Slot {
@@ -361,6 +361,7 @@ func (r *Region) Free(c int) {
 			r.Packet(chain[i]).Seq = 0
 			or64(&ch.Free[chain[i]/64], 1<<(chain[i]%64))
 		}
+		atomic.StoreUint64(&ch.Slot[slot].Tail, 0)
 	}
 }
 
