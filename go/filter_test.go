@@ -82,12 +82,12 @@ func TestFilter(t *testing.T) {
 	}
 	r.Disable(4)
 
-	on(0, regiontest.Config{Include: []string{"filter.by.*"}, Count: true, Keys: 1, Mode: region.ModeCount}, filterBy)
+	on(6, regiontest.Config{Include: []string{"filter.by.*"}, Count: true, Keys: 1, Mode: region.ModeCount}, filterBy)
 	by := NewEvent2[int, string](name("by"), Info, "n", "text")
 	for i := 0; i < 10; i++ {
 		by.Emit(i, s[:3+i%2])
 	}
-	if keys := r.Keys(0); keys[name("by")+" the"] != 5 || keys[name("by")+" the "] != 5 {
+	if keys := r.Keys(6); keys[name("by")+" the"] != 5 || keys[name("by")+" the "] != 5 {
 		t.Errorf("%v", keys)
 	}
 	if n := testing.AllocsPerRun(100, func() { by.Emit(1, s) }); n != 0 {
@@ -103,7 +103,7 @@ func BenchmarkFilter(b *testing.B) {
 			cfg.Filter, _ = hex.DecodeString(filter)
 		}
 		cfg.Packets, cfg.Include = 16, []string{"fbench." + name}
-		r.Enable(0, cfg)
+		r.Enable(7, cfg)
 		ev := NewEvent2[uint64, string]("fbench."+name, Info, "n", "text")
 		b.Run(name, func(b *testing.B) {
 			price(b, func(rounds int) {
@@ -112,7 +112,7 @@ func BenchmarkFilter(b *testing.B) {
 				}
 			})
 		})
-		r.Disable(0)
+		r.Disable(7)
 	}
 	ring := regiontest.Config{Mode: region.ModeOverwrite, Quota: 4, Context: region.CtxGoid}
 	on("reject", filterText, ring, 499)

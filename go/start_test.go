@@ -138,6 +138,7 @@ func TestSession(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.Hold(0)
 		born := r.Header().Flags&region.FlagBorn != 0
 		if born != c.born || child.off != "" {
 			t.Errorf("%s: born %v, off %q", c.name, born, child.off)

@@ -249,6 +249,7 @@ func killOnce(t *testing.T) int {
 	}
 	r, err := regiontest.Find(cmd.Process.Pid)
 	if err == nil {
+		r.Hold(0)
 		time.Sleep(time.Duration(rand.Intn(12000)) * time.Microsecond)
 	}
 	cmd.Process.Kill()

@@ -32,8 +32,8 @@ func open(t testing.TB) *regiontest.Region {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Enable(0, regiontest.Config{Context: region.CtxSpan, Packets: 8, Include: []string{"http.*"}})
-	t.Cleanup(func() { r.Disable(0); r.Close() })
+	r.Enable(7, regiontest.Config{Context: region.CtxSpan, Packets: 8, Include: []string{"http.*"}})
+	t.Cleanup(func() { r.Disable(7); r.Close() })
 	return r
 }
 
@@ -103,7 +103,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	c.CloseIdleConnections()
 	srv.Close()
-	events, err := r.Events(0)
+	events, err := r.Events(7)
 	if err != nil {
 		t.Fatal(err)
 	}

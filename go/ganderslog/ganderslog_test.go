@@ -35,8 +35,8 @@ func open(t testing.TB, cfg regiontest.Config) *regiontest.Region {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Enable(0, cfg)
-	t.Cleanup(func() { r.Disable(0); r.Close() })
+	r.Enable(7, cfg)
+	t.Cleanup(func() { r.Disable(7); r.Close() })
 	return r
 }
 
@@ -58,7 +58,7 @@ func TestHandler(t *testing.T) {
 		slog.Group("g", "x", 1, slog.Group("empty")), "v", valuer{}, "p", (*broken)(nil), "raw", []byte("abc"))
 	log.Warn("warned")
 	log.Log(context.Background(), slog.LevelDebug, "debug")
-	got, err := r.Events(0)
+	got, err := r.Events(7)
 	if err != nil || len(got) != 3 {
 		t.Fatalf("%d events, %v", len(got), err)
 	}
@@ -84,7 +84,7 @@ func TestOff(t *testing.T) {
 	if h.Enabled(context.Background(), slog.LevelInfo) || !h.Enabled(context.Background(), slog.LevelWarn) {
 		t.Error("levels")
 	}
-	r.Disable(0)
+	r.Disable(7)
 	log := slog.New(h)
 	if n := testing.AllocsPerRun(100, func() { log.Info("x", "a", 1) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -95,7 +95,7 @@ func TestOff(t *testing.T) {
 func TestSlogtest(t *testing.T) {
 	r := open(t, regiontest.Config{Packets: 8, Include: []string{"log.*"}})
 	err := slogtest.TestHandler(NewHandler(nil), func() (results []map[string]any) {
-		events, err := r.Events(0)
+		events, err := r.Events(7)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,7 +31,7 @@ func TestBridge(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	r.Enable(0, regiontest.Config{Context: format.CtxSpan | format.CtxGoid, Packets: 8, Include: []string{"trace.*"}})
+	r.Enable(7, regiontest.Config{Context: format.CtxSpan | format.CtxGoid, Packets: 8, Include: []string{"trace.*"}})
 	var out bytes.Buffer
 	tracing := rt.Start(&out) == nil
 	ctx, tk := NewTask(context.Background(), "order")
@@ -40,8 +40,8 @@ func TestBridge(t *testing.T) {
 	if tracing {
 		rt.Stop()
 	}
-	r.Disable(0)
-	got, err := r.Events(0)
+	r.Disable(7)
+	got, err := r.Events(7)
 	if err != nil || len(got) != 5 {
 		t.Fatalf("%v, %v", got, err)
 	}

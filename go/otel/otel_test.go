@@ -34,8 +34,8 @@ func TestProcessor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	r.Enable(0, regiontest.Config{Packets: 8, Include: []string{"otel.*"}})
-	defer r.Disable(0)
+	r.Enable(7, regiontest.Config{Packets: 8, Include: []string{"otel.*"}})
+	defer r.Disable(7)
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(NewSpanProcessor()))
 	defer provider.Shutdown(context.Background())
 	tracer := provider.Tracer("test")
@@ -46,7 +46,7 @@ func TestProcessor(t *testing.T) {
 	time.Sleep(time.Millisecond)
 	inner.End()
 	outer.End()
-	got, err := r.Events(0)
+	got, err := r.Events(7)
 	if err != nil || len(got) != 4 {
 		t.Fatalf("%v, %v", got, err)
 	}

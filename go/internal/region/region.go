@@ -53,6 +53,9 @@ func Filtered(c uint32) uint32 { return 0x100 << c }
 // Counting is the bit of Class.Enabled that says events are counted for channel c, not recorded.
 func Counting(c uint32) uint32 { return 0x10000 << c }
 
+// LockChannel is the byte of the file that channel c's collector holds a lock on.
+func LockChannel(c int) int { return 16 + c }
+
 // Record is the head of what lies in the heap.
 type Record struct {
 	Len, Kind uint32

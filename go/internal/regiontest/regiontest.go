@@ -167,7 +167,11 @@ func (cfg Config) Session() string {
 
 // Enable switches channel c on: packets are granted and zeroed, the rules published, and every declared class that they include is enabled
 // unless there is a filter: those are for classes to come.
+//
+// As long as the Region is open it holds the channel's lock: without it a collector that comes by takes the recording for a dead one's
+// and cleans up.
 func (r *Region) Enable(c int, cfg Config) {
+	r.Hold(c)
 	ch, ctl := r.Channel(c), r.Control()
 	per := int(r.Header().Npackets) / region.Channels
 	ch.Mode, ch.Context, ch.Quota, ch.StackDepth, ch.BlockMs = cfg.Mode, cfg.Context, cfg.Quota, cfg.StackDepth, cfg.BlockMs
@@ -235,6 +239,21 @@ func (r *Region) Enable(c int, cfg Config) {
 				bits |= region.Counting(uint32(c))
 			}
 			or32(&cls.Enabled, bits)
+		}
+	}
+}
+
+// Hold takes the lock of channel c, so that no collector does.
+func (r *Region) Hold(c int) {
+	const setLock = 37 // F_OFD_SETLK
+	fl := syscall.Flock_t{Type: syscall.F_WRLCK, Start: int64(region.LockChannel(c)), Len: 1}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err := syscall.FcntlFlock(r.f.Fd(), setLock, &fl)
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			panic(fmt.Sprintf("channel %d is recorded by somebody else: %v", c, err))
 		}
 	}
 }
