@@ -28,7 +28,7 @@ static const struct gander_ctf_value *find(const struct ctf_where *w, const char
 
 	if (strlen(name) >= sizeof(plain))
 		return NULL;
-	strcpy(plain, name);
+	memcpy(plain, name, strlen(name) + 1);
 	at = strchr(plain, '[');
 	if (!at)
 		return ctf_values_find(w->v, w->n, plain);

@@ -289,7 +289,7 @@ static void draw(char *to, const struct hist_lean *h, unsigned width)
 		if (bar[i] > top)
 			top = bar[i];
 	for (i = 0; i < n; i++)
-		to += sprintf(to, "%s", !bar[i] ? " " : blocks[bar[i] * 7 / (top ? top : 1)]);
+		to += snprintf(to, 4, "%s", !bar[i] ? " " : blocks[bar[i] * 7 / (top ? top : 1)]);
 	*to = 0;
 }
 
@@ -333,7 +333,7 @@ static void state_of(const struct report *p, const struct gander_ctf_trace *t, c
 	const char *state;
 	size_t i;
 
-	strcpy(to, "-");
+	snprintf(to, 32, "-");
 	for (i = 0; i < json_array_size(list); i++) {
 		o = json_array_get(list, i);
 		if ((int64_t)num(o, "pid_inside") != t->pid && (int64_t)num(o, "pid") != t->pid)

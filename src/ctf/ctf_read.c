@@ -122,7 +122,7 @@ static void add_note(struct gander_ctf *r, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	if (r->nnotes == NOTES_MAX - 1)
-		strcpy(text, "there is more that was missing or broken");
+		snprintf(text, sizeof(text), "there is more that was missing or broken");
 	more = realloc(r->note, (r->nnotes + 1) * sizeof(*more));
 	if (!more)
 		return;

@@ -420,7 +420,7 @@ static struct value parse_value(struct parser *p)
 			}
 			memcpy(text, v.text, len);
 			text[len] = '.';
-			strcpy(text + len + 1, p->text);
+			memcpy(text + len + 1, p->text, strlen(p->text) + 1);
 			v.text = text;
 			advance(p);
 		}
@@ -671,7 +671,7 @@ static void parse_named_type(struct parser *p, bool alias)
 				fail(p, "the name of a type is too long");
 				return;
 			}
-			len += (size_t)sprintf(text + len, "%s%s", len ? " " : "", p->token == T_NAME ? p->text : "*");
+			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len ? " " : "", p->token == T_NAME ? p->text : "*");
 		}
 		if (len)
 			name = ctf_strndup(p->a, text, len);
@@ -891,7 +891,7 @@ static struct ctf_fc *parse_type(struct parser *p, const char **declarator)
 				fail(p, "the name of a type is too long");
 				return NULL;
 			}
-			len += (size_t)sprintf(text + len, "%s%s", len ? " " : "", last);
+			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len ? " " : "", last);
 		}
 		last = p->token == T_NAME ? p->text : "*";
 	}
@@ -906,7 +906,7 @@ static struct ctf_fc *parse_type(struct parser *p, const char **declarator)
 			fail(p, "the name of a type is too long");
 			return NULL;
 		}
-		len += (size_t)sprintf(text + len, "%s%s", len ? " " : "", last);
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len ? " " : "", last);
 	}
 	text[len] = 0;
 	return lookup(p, NAMED_TYPE, text);
