@@ -188,6 +188,7 @@ int ctf_writer_open(struct ctf_writer **ret, const struct ctf_writer_opts *o, st
 	w->t.clock->name = "monotonic";
 	w->t.clock->description = "counter of the traced program";
 	w->t.clock->has_uuid = true;
+	w->t.clock->absolute = true; /* babeltrace2 takes LTTng's clocks to be so, and mixes no others with them */
 	memcpy(w->t.clock->uuid, o->boot_id, 16);
 	if (is_zero(o->boot_id, 16))
 		read_boot_id(w->t.clock->uuid);

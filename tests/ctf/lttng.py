@@ -1,0 +1,133 @@
+#!/usr/bin/python3
+"""lttng.py GANDER LTTNG_TYPES MAKE_TRACE [EXAMPLE]: traces that LTTng-UST records, read by gander and by babeltrace2; LTTng's and gander's recording of the same second
+in one babeltrace2."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import compare as c
+
+NOBODY = 65534
+
+
+class Lttng:
+    """A session daemon of our own, as an ordinary user (root's would be the machine's)."""
+
+    def __init__(self, home):
+        self.home = home
+        os.chmod(home, 0o755)
+        if os.getuid() == 0:
+            os.chown(home, NOBODY, NOBODY)
+        self.env = dict(os.environ, LTTNG_HOME=home, HOME=home, LTTNG_UST_REGISTER_TIMEOUT="3000")
+        self.daemon = subprocess.Popen(self.user(["lttng-sessiond", "--no-kernel", "-q"]), env=self.env, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL, start_new_session=True)
+        for _ in range(100):
+            if os.path.exists(os.path.join(home, ".lttng", "client-lttng-sessiond")):
+                return
+            time.sleep(0.05)
+        raise RuntimeError("lttng-sessiond did not start")
+
+    def user(self, cmd):
+        if os.getuid() == 0:
+            return ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"] + cmd
+        return cmd
+
+    def run(self, cmd):
+        return subprocess.run(self.user(cmd), env=self.env, capture_output=True, text=True, timeout=60)
+
+    def lttng(self, *args):
+        p = self.run(["lttng", "--no-sessiond", "-q", *args])
+        if p.returncode:
+            raise RuntimeError("lttng %s: %s" % (args[0], p.stderr or p.stdout))
+
+    def stop(self):
+        self.daemon.terminate()
+        self.daemon.wait()
+
+
+def record(l, name, cmd, contexts, channel=()):
+    out = os.path.join(l.home, name)
+    l.lttng("create", name, "--output=" + out)
+    l.lttng("enable-channel", "--userspace", *channel, "ch")
+    l.lttng("enable-event", "--userspace", "--channel=ch", "gander_test:*")
+    for ctx in contexts:
+        l.lttng("add-context", "--userspace", "--channel=ch", "--type=" + ctx)
+    l.lttng("start")
+    cmd(l)
+    l.lttng("stop")
+    l.lttng("destroy")
+    return out
+
+
+def main():
+    gander, types, example = sys.argv[1:4]
+    t = c.Tally()
+    if not shutil.which("lttng-sessiond") or not c.bt2:
+        t.skip("LTTng's traces", "lttng-tools or python3-bt2 is missing")
+        t.done()
+    tmp = tempfile.mkdtemp()
+    home = os.path.join(tmp, "home")
+    os.mkdir(home)
+    os.chmod(tmp, 0o755)
+    shutil.copy(types, os.path.join(tmp, "lttng_types"))
+    prog = os.path.join(tmp, "lttng_types")
+    l = None
+    try:
+        l = Lttng(home)
+        cases = [
+            ("every field type", ["500"], ["vtid", "vpid", "procname"], []),
+            ("no context, tiny buffers: losses", ["200000"], [], ["--num-subbuf=2", "--subbuf-size=4096"]),
+            ("many contexts, one buffer a process", ["300"], ["vtid", "vpid", "procname", "vuid", "pthread_id", "ip"], ["--buffers-pid"]),
+            ("pauses longer than the compact header's clock", ["3", "200000"], ["vtid"], []),
+        ]
+        for what, args, contexts, channel in cases:
+            name = re.sub(r"\W+", "-", what)
+            try:
+                out = record(l, name, lambda l: l.run([prog, *args]), contexts, channel)
+            except RuntimeError as e:
+                t.skip(what, str(e).strip())
+                try:
+                    l.lttng("destroy", name)
+                except RuntimeError:
+                    pass
+                continue
+            wrong, n = c.compare(gander, out, ordered=False)
+            t.check("%s: the same %d events as babeltrace2" % (what, n), wrong or (None if n else "no events"))
+            one, two = os.path.join(tmp, name + ".ctf1"), os.path.join(tmp, name + ".ctf2")
+            p = subprocess.run([gander, "export", out, "--to", "ctf2", "-o", two], capture_output=True, text=True)
+            same = c.gander_events(gander, out)[0] == c.gander_events(gander, two)[0]
+            t.check("%s: exported to CTF 2" % what, p.stderr.strip() or (None if same else "the events differ"))
+            p = subprocess.run([gander, "export", out, "--to", "ctf1", "-o", one], capture_output=True, text=True)
+            t.check("%s: exported to CTF 1.8, babeltrace2 reads the same" % what, p.stderr.strip() or c.compare(gander, one, ordered=False)[0])
+
+        # the same second by both: an LTTng event every 2 ms, gander's beside them
+        ours = os.path.join(tmp, "ours")
+
+        def both(l):
+            a = subprocess.Popen(l.user([prog, "100", "2000"]), env=l.env)
+            subprocess.run([gander, "record", "-q", "-o", ours, "--", example], capture_output=True, timeout=60)
+            a.wait(timeout=60)
+
+        theirs = record(l, "both", both, ["vtid"])
+        p = subprocess.run(["babeltrace2", "--clock-seconds", theirs, ours], capture_output=True, text=True)
+        lines = [re.match(r"\[(\d+)\.(\d+)\].* (\S+): \{", x) for x in p.stdout.splitlines()]
+        times = [int(m[1]) * 10**9 + int(m[2]) for m in lines if m]
+        kinds = [m[3].split(":")[0] == "gander_test" for m in lines if m]
+        switches = sum(a != b for a, b in zip(kinds, kinds[1:]))
+        t.check("LTTng and gander in one babeltrace2: %d events, %d changes between the two" % (len(times), switches),
+                p.stderr.strip() or (None if times == sorted(times) and switches >= 10 else "out of order, or one after the other"))
+        t.check("LTTng and gander in one gander", c.compare(gander, theirs, ours, ordered=False)[0])
+    finally:
+        if l:
+            l.stop()
+        shutil.rmtree(tmp, ignore_errors=True)
+    t.done()
+
+
+main()

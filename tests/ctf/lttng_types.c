@@ -1,0 +1,22 @@
+/* Emits N events of every LTTng-UST field type, for comparing readers. With a second argument, sleeps so many microseconds between them. */
+#define LTTNG_UST_TRACEPOINT_CREATE_PROBES
+#define LTTNG_UST_TRACEPOINT_DEFINE
+#include "lttng_types_tp.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+	static const int64_t list[3] = { -1, INT64_MAX, 77 };
+	int n = argc > 1 ? atoi(argv[1]) : 100, pause_us = argc > 2 ? atoi(argv[2]) : 0, i;
+
+	for (i = 0; i < n; i++) {
+		lttng_ust_tracepoint(gander_test, all, i, i % 3 ? "plain" : "caf\303\251 \"q\" \\ \n", list, "ab\"de\\g", i * 0.1);
+		if (i % 10 == 0)
+			lttng_ust_tracepoint(gander_test, none);
+		if (pause_us)
+			usleep((unsigned)pause_us);
+	}
+	return 0;
+}
