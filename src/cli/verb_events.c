@@ -1,23 +1,21 @@
 /* gander events: what a recording holds, event by event, in time order over all its processes. */
-#include "cli/cli.h"
+#include "cli/cli_record.h"
 #include "cli/ctf_where.h"
 #include "ctf/ctf_read.h"
 
+#include <fcntl.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define FLUSH_BYTES (256u << 10)
-
-static volatile sig_atomic_t stopped;
-
-static void on_signal(int sig)
-{
-	stopped = 1;
-}
 
 extern const struct verb verb_events;
 
@@ -50,6 +48,76 @@ static int say_notes(const struct gander_ctf *r)
 	return gander_ctf_notes(r) || gander_ctf_lost(r) ? CLI_LOST : CLI_OK;
 }
 
+/* -p: a recording of our own in a temporary directory, made by a child; its end is seen by its pid. */
+struct live {
+	char dir[64];
+	pid_t pid;
+	int status;
+	bool ended;
+};
+
+static void to_stderr(void *arg, const char *text)
+{
+	fprintf(stderr, "gander: %s\n", text);
+}
+
+static int record_child(const char *dir, struct choice *c)
+{
+	struct record_result result = { 0 };
+	struct err err = ERR_INIT;
+	struct record_opts ro = { .dir = dir, .pids = c->pid, .npids = c->npids, .all = c->all, .rules = &c->rules, .where = c->where,
+				  .context = CONTEXT_DEFAULT, .ctf_version = 1, .stop = &cli_stop, .note = to_stderr };
+
+	if (record_run(&ro, &result, &err) < 0)
+		return cli_fail(&err);
+	return CLI_OK;
+}
+
+static int live_start(struct live *l, struct choice *c, struct err *err)
+{
+	const char *tmp = getenv("TMPDIR");
+	pid_t parent = getpid();
+
+	snprintf(l->dir, sizeof(l->dir), "%.40s/gander-XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp");
+	if (!mkdtemp(l->dir)) {
+		l->dir[0] = 0;
+		return err_set(err, -errno, "cannot make a directory for the recording: %m");
+	}
+	l->pid = fork();
+	if (l->pid < 0)
+		return err_set(err, -errno, "cannot start the recording: %m");
+	if (!l->pid) {
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		if (getppid() != parent)
+			_exit(CLI_FAILED);
+		_exit(record_child(l->dir, c));
+	}
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+static bool live_ended(struct live *l)
+{
+	if (l->pid > 0 && !l->ended && waitpid(l->pid, &l->status, WNOHANG) == l->pid)
+		l->ended = true;
+	return l->ended;
+}
+
+static void live_stop(struct live *l)
+{
+	if (l->pid > 0 && !l->ended) {
+		kill(l->pid, SIGTERM);
+		while (waitpid(l->pid, &l->status, 0) < 0 && errno == EINTR)
+			;
+	}
+	if (l->dir[0])
+		nftw(l->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static int count(struct gander_ctf *r, struct err *err)
 {
 	uint64_t n = 0;
@@ -67,16 +135,16 @@ static int run(int argc, char **argv)
 	struct gander_ctf_event ev;
 	struct gander_ctf *r = NULL;
 	struct err err = ERR_INIT;
-	struct opt_list globs = { 0 };
 	struct ctf_out out = { 0 };
-	bool follow = false, json = false, only_count = false;
-	const char *expr = NULL;
+	bool follow = false, json = false, only_count = false, ended = false;
+	struct choice c = { 0 };
+	struct live live = { 0 };
+	const char *from[1] = { live.dir };
 	uint64_t limit = 0, printed = 0;
-	int n, ret = CLI_FAILED;
+	int rounds = 0, n, ret = CLI_FAILED;
 	struct opt opts[] = {
-		{ OPT_LIST, 'e', "event", "GLOB", "only events of these names (may be given several times)", &globs },
-		{ OPT_STR, 'w', "where", "EXPR", "only events for which this holds", &expr },
-		{ OPT_FLAG, 'f', "follow", NULL, "wait for more, until Ctrl-C", &follow },
+		CHOICE_OPTS(c),
+		{ OPT_FLAG, 'f', "follow", NULL, "wait for more, until Ctrl-C; always with -p and --all", &follow },
 		{ OPT_U64, 'n', "limit", "N", "stop after so many events", &limit },
 		{ OPT_FLAG, 'c', "count", NULL, "only say how many there are", &only_count },
 		{ OPT_FLAG, 'j', "json", NULL, "one JSON object a line", &json },
@@ -86,25 +154,44 @@ static int run(int argc, char **argv)
 	n = opt_parse(&verb_events, opts, argc, argv, &err);
 	if (n < 0)
 		return cli_usage(&err);
-	if (n < 1) {
-		err_set(&err, -EINVAL, "which recording? (gander events DIR)");
+	if (c.pids.n || c.all ? n > 0 : n < 1) {
+		err_set(&err, -EINVAL, n ? "either a recording, or -p or --all" : "which recording? (gander events DIR, or -p PID --follow)");
 		return cli_usage(&err);
 	}
-	if (only_count && (follow || expr || globs.n || json || limit)) {
+	if (!n && only_count) {
+		err_set(&err, -EINVAL, "--count is for recordings (gander count counts live)");
+		return cli_usage(&err);
+	}
+	if (n && (c.excludes.n || c.level)) {
+		err_set(&err, -EINVAL, "--exclude and --level go with -p (for a recording: --where '$level <= 4')");
+		return cli_usage(&err);
+	}
+	if (only_count && (follow || c.where || c.events.n || json || limit)) {
 		err_set(&err, -EINVAL, "--count goes with no other option");
 		return cli_usage(&err);
 	}
-	if (ctf_where_init(&where, expr, &globs, &err) < 0) {
+	if (ctf_where_init(&where, c.where, &c.events, &err) < 0) {
 		ret = cli_usage(&err);
 		goto out;
 	}
+	if (!n) {
+		follow = true;
+		n = choice_read(&c, NULL, &err);
+		if (n < 0) {
+			ret = n == -EINVAL ? cli_usage(&err) : cli_fail(&err);
+			goto out;
+		}
+	}
 	if (follow) {
 		ro.flags |= GANDER_CTF_FOLLOW;
-		signal(SIGINT, on_signal);
-		signal(SIGTERM, on_signal);
+		cli_catch_signals();
+	}
+	if ((c.pids.n || c.all) && live_start(&live, &c, &err) < 0) {
+		cli_fail(&err);
+		goto out;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	if (gander_ctf_open_all(&r, (const char *const *)argv + 1, (unsigned)n, &ro, (struct gander_err *)&err) < 0) {
+	if (gander_ctf_open_all(&r, live.pid ? from : (const char *const *)argv + 1, live.pid ? 1 : (unsigned)n, &ro, (struct gander_err *)&err) < 0) {
 		cli_fail(&err);
 		goto out;
 	}
@@ -112,7 +199,7 @@ static int run(int argc, char **argv)
 		ret = count(r, &err);
 		goto out;
 	}
-	while (!stopped && (!limit || printed < limit)) {
+	while (!cli_stop && (!limit || printed < limit)) {
 		n = gander_ctf_next(r, &ev, (struct gander_err *)&err);
 		if (n < 0) {
 			flush(&out);
@@ -122,8 +209,10 @@ static int run(int argc, char **argv)
 		if (!n) {
 			if (flush(&out) < 0)
 				goto closed;
-			if (!follow)
+			/* once more after the end: what was written until then, and what was held back for its order */
+			if (!follow || (ended && ++rounds > 5))
 				break;
+			ended = live_ended(&live);
 			poll(NULL, 0, 100);
 			continue;
 		}
@@ -149,6 +238,8 @@ closed:
 		fprintf(stderr, "gander: cannot write the output: %s\n", strerror(errno));
 out:
 	gander_ctf_free(r);
+	live_stop(&live);
+	choice_done(&c);
 	ctf_where_done(&where);
 	ctf_out_done(&out);
 	return ret;
@@ -156,10 +247,10 @@ out:
 
 const struct verb verb_events = {
 	.name = "events",
-	.args = "DIR...",
+	.args = "DIR...|-p PID|NAME|--all",
 	.summary = "print the events of a recording in time order",
 	.examples = { "gander events recording -e 'shop.*' | less",
 		      "gander events recording --where 'status >= 500 && path ~ \"/api/*\"'",
-		      "gander events --follow recording --json" },
+		      "gander events -p shop --follow", "gander events --follow recording --json" },
 	.run = run,
 };
