@@ -304,7 +304,7 @@ static int open_ctx(struct goan_ctx **ret, struct gostate *s, const struct goan_
 {
 	struct goan_ctx *c = calloc(1, sizeof(*c));
 	struct gosink sink = {
-		.ctx = c, .spans = 1u << GANDER_GOTRACE_GO_RUNNING, .kinds = 1u << GANDER_GOTRACE_LABEL | 1u << GANDER_GOTRACE_METRIC, .span = span,
+		.ctx = c, .watched_spans = 1u << GANDER_GOTRACE_GO_RUNNING, .kinds = 1u << GANDER_GOTRACE_LABEL | 1u << GANDER_GOTRACE_METRIC, .span = span,
 		.event = event, .moved = moved, .range = range, .range_begin = range_begin, .begin = begin, .gone = gone, .end = end,
 	};
 	unsigned w;

@@ -25,7 +25,7 @@ struct goan_ctx {
 	uint64_t idle_ns;
 	struct worst worst[WORST]; /* longest first */
 	unsigned nworst;
-	uint64_t run_ns;
+	uint64_t run_ns; /* of all goroutines */
 };
 
 static void note_worst(struct goan_ctx *c, const struct gospan *sp, uint64_t ns)
@@ -54,10 +54,6 @@ static void span(void *ctx, const struct gospan *sp)
 
 	if (!goan_wants_goro(c->s, &c->o, sp->g))
 		return;
-	if (sp->state == GANDER_GOTRACE_GO_RUNNING) {
-		c->run_ns += ns;
-		return;
-	}
 	if (ns < c->o.min_ns)
 		return;
 	if (sp->open_start || sp->open_end) {
@@ -65,6 +61,8 @@ static void span(void *ctx, const struct gospan *sp)
 		return;
 	}
 	add(&c->causes, 0, sp->cause, ns, sp->idle_ns);
+	if (c->o.brief)
+		return;
 	add(&c->funcs, sp->g->func, 0, ns, sp->idle_ns);
 	add(&c->stacks, sp->stack, sp->cause, ns, sp->idle_ns);
 	if (c->nworst < WORST || ns > c->worst[WORST - 1].ns)
@@ -81,12 +79,13 @@ static void end(void *ctx)
 	c->idle_ns = 0;
 	for (i = 0; i < c->causes.n; i++)
 		c->idle_ns += c->causes.ent[i].extra_ns;
+	c->run_ns += c->s->level_ns[GO_LEVEL_RUN];
 }
 
 static int open_ctx(struct goan_ctx **ret, struct gostate *s, const struct goan_opts *o)
 {
 	struct goan_ctx *c = calloc(1, sizeof(*c));
-	struct gosink sink = { .ctx = c, .spans = 1u << GANDER_GOTRACE_GO_RUNNABLE | 1u << GANDER_GOTRACE_GO_RUNNING, .span = span, .end = end };
+	struct gosink sink = { .ctx = c, .spans = 1u << GANDER_GOTRACE_GO_RUNNABLE, .span = span, .end = end };
 
 	if (!c)
 		return -ENOMEM;

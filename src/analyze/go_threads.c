@@ -180,11 +180,6 @@ static void report(struct goan_ctx *c, struct result *r)
 	result_after(t, "SLICES: times a goroutine ran there. SAMPLES: CPU profile samples, when the program was profiled too.");
 }
 
-static void metrics(struct goan_ctx *c, void (*put)(void *, const char *, double, enum cell_kind), void *arg)
-{
-	put(arg, "threads.count", c->n, CELL_COUNT);
-}
-
 static void free_ctx(struct goan_ctx *c)
 {
 	map_done(&c->index);
@@ -193,4 +188,4 @@ static void free_ctx(struct goan_ctx *c)
 	free(c);
 }
 
-const struct goan_type goan_threads = { "threads", "what each thread did", open_ctx, report, metrics, NULL, free_ctx };
+const struct goan_type goan_threads = { "threads", "what each thread did", open_ctx, report, NULL, NULL, free_ctx };

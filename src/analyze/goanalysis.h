@@ -20,6 +20,7 @@ struct goan_opts {
 	bool system;	      /* system goroutines too */
 	bool logs;
 	uint64_t min_ns;      /* leave out what is shorter */
+	bool brief;	      /* only metrics and findings will be asked for */
 };
 #define GOAN_OPTS_INIT { .top = 20, .goroutine = -1 }
 

@@ -56,6 +56,9 @@ int gostate_add(struct gostate *s, const struct gosink *sink)
 	for (i = 0; i < GANDER_GOTRACE_GO_STATES; i++)
 		if (sink->spans & 1u << i)
 			s->span_sinks[i] |= 1u << s->nsink;
+	for (i = 0; i < GANDER_GOTRACE_GO_STATES; i++)
+		if (sink->watched_spans & 1u << i)
+			s->watched_sinks[i] |= 1u << s->nsink;
 	for (i = 0; i < GANDER_GOTRACE_KINDS; i++)
 		if (sink->kinds & 1u << i)
 			s->kind_sinks[i] |= 1u << s->nsink;
@@ -64,11 +67,23 @@ int gostate_add(struct gostate *s, const struct gosink *sink)
 	return 0;
 }
 
-struct goro *gostate_goro(const struct gostate *s, int64_t id)
+static inline struct goro *goro_find(struct gostate *s, int64_t id)
 {
-	uint64_t *p = map_find(&s->goros, (uint64_t)id);
+	struct goro **recent = &s->recent[(uint64_t)id % GO_RECENT];
+	uint64_t *p;
 
-	return p ? (struct goro *)(uintptr_t)*p : NULL;
+	if (*recent && (*recent)->id == id)
+		return *recent;
+	p = map_find(&s->goros, (uint64_t)id);
+	if (!p)
+		return NULL;
+	*recent = (struct goro *)(uintptr_t)*p;
+	return *recent;
+}
+
+struct goro *gostate_goro(struct gostate *s, int64_t id)
+{
+	return goro_find(s, id);
 }
 
 static struct goproc *proc_of(struct gostate *s, int64_t id, bool make)
@@ -291,11 +306,14 @@ static int level_of(unsigned state)
 static void leave(struct gostate *s, struct goro *g, const struct gander_gotrace_event *ev)
 {
 	int level = level_of(g->state);
+	uint64_t ns = (uint64_t)(s->now - g->since_ns);
 	struct goproc *p;
+	unsigned sinks;
 
 	if (level < 0)
 		return;
-	if (s->span_sinks[g->state]) {
+	sinks = s->span_sinks[g->state] | (g->watch ? s->watched_sinks[g->state] : 0);
+	if (sinks) {
 		struct gospan sp = {
 			.g = g, .start_ns = g->since_ns, .end_ns = s->now, .state = g->state, .cause = g->cause,
 			.open_start = g->open_start, .open_end = !ev, .reason = g->reason, .stack = g->stack, .own_stack = g->own_stack,
@@ -305,17 +323,27 @@ static void leave(struct gostate *s, struct goro *g, const struct gander_gotrace
 			.off_ns = g->off_since_ns != GO_NEVER ? (uint64_t)(s->now - g->off_since_ns) : 0,
 		};
 
-		EACH_SINK(s, s->span_sinks[g->state], k)
+		EACH_SINK(s, sinks, k)
 			s->sink[k].span(s->sink[k].ctx, &sp);
 	}
-	gostate_parts(s, g, &g->parts);
-	if (g->state == GANDER_GOTRACE_GO_WAITING)
-		add_wait(s, g, (uint64_t)(s->now - g->since_ns));
-	if (g->state == GANDER_GOTRACE_GO_SYSCALL) {
+	switch (g->state) {
+	case GANDER_GOTRACE_GO_RUNNING:
+		g->parts.ns[GO_PART_RUN] += ns;
+		break;
+	case GANDER_GOTRACE_GO_RUNNABLE:
+		g->parts.ns[GO_PART_SCHED] += ns;
+		break;
+	case GANDER_GOTRACE_GO_WAITING:
+		g->parts.ns[GO_PART_WAIT] += ns;
+		add_wait(s, g, ns);
+		break;
+	case GANDER_GOTRACE_GO_SYSCALL:
+		gostate_parts(s, g, &g->parts);
 		p = proc_of(s, g->proc, false);
 		if (p && p->syscall_g == g->id)
 			p->syscall_g = -1;
 		g->off_since_ns = GO_NEVER;
+		break;
 	}
 	level_add(s, (unsigned)level, -1);
 	if (level == GO_LEVEL_RUN && g->label)
@@ -367,6 +395,8 @@ static void goro_gone(struct gostate *s, struct goro *g, bool at_end)
 		s->ended++;
 	goro_clear(g);
 	map_del(&s->goros, (uint64_t)g->id);
+	if (s->recent[(uint64_t)g->id % GO_RECENT] == g)
+		s->recent[(uint64_t)g->id % GO_RECENT] = NULL;
 	g->next_free = s->free_list;
 	s->free_list = g;
 }
@@ -375,7 +405,7 @@ static void go_transition(struct gostate *s, const struct gander_gotrace_event *
 {
 	int64_t id = ev->transition.id;
 	unsigned from = ev->transition.from, to = ev->transition.to;
-	struct goro *g = gostate_goro(s, id), *maker;
+	struct goro *g = goro_find(s, id), *maker;
 	uint32_t own = gosym_map_stack(&s->map, s->syms, ev->transition.stack);
 	struct goproc *p;
 	int level;
@@ -411,7 +441,7 @@ static void go_transition(struct gostate *s, const struct gander_gotrace_event *
 			s->created++;
 			g->made_by = ev->goroutine;
 			g->made_stack = gosym_map_stack(&s->map, s->syms, ev->stack);
-			maker = ev->goroutine >= 0 ? gostate_goro(s, ev->goroutine) : NULL;
+			maker = ev->goroutine >= 0 ? goro_find(s, ev->goroutine) : NULL;
 			if (maker) {
 				g->made_func = maker->func;
 				g->task = maker->nregion ? maker->region[maker->nregion - 1].task : maker->task;
@@ -424,7 +454,7 @@ static void go_transition(struct gostate *s, const struct gander_gotrace_event *
 		g->last_moved_ns = s->now;
 	}
 	if (from == GANDER_GOTRACE_GO_WAITING && ev->goroutine >= 0 && ev->goroutine != id) {
-		maker = gostate_goro(s, ev->goroutine);
+		maker = goro_find(s, ev->goroutine);
 		if (maker)
 			maker->unblocks++;
 	}
@@ -506,7 +536,7 @@ static void proc_transition(struct gostate *s, const struct gander_gotrace_event
 	}
 	from = p->state;
 	if (to == GANDER_GOTRACE_PROC_IDLE && p->syscall_g >= 0) {
-		g = gostate_goro(s, p->syscall_g);
+		g = goro_find(s, p->syscall_g);
 		if (g && g->state == GANDER_GOTRACE_GO_SYSCALL && g->off_since_ns == GO_NEVER)
 			g->off_since_ns = s->now;
 		p->syscall_g = -1;
@@ -541,7 +571,7 @@ static void range_event(struct gostate *s, const struct gander_gotrace_event *ev
 	if (id >= GO_RANGES)
 		return;
 	if (ev->range.scope == GANDER_GOTRACE_RES_GOROUTINE) {
-		g = gostate_goro(s, ev->range.scope_id);
+		g = goro_find(s, ev->range.scope_id);
 		if (!g || (active && g->range_since[id] != GO_NEVER))
 			return;
 		if (!begin) {
@@ -559,7 +589,7 @@ static void range_event(struct gostate *s, const struct gander_gotrace_event *ev
 		p = proc_of(s, ev->range.scope_id, true);
 		if (!p || (active && p->sweep_since != GO_NEVER))
 			return;
-		r.g = ev->goroutine >= 0 ? gostate_goro(s, ev->goroutine) : NULL;
+		r.g = ev->goroutine >= 0 ? goro_find(s, ev->goroutine) : NULL;
 		if (!begin) {
 			if (p->sweep_since == GO_NEVER)
 				return;
@@ -664,7 +694,7 @@ void gostate_event(struct gostate *s, const struct gander_gotrace_event *ev)
 		}
 		break;
 	case GANDER_GOTRACE_LABEL:
-		g = gostate_goro(s, ev->label.goroutine);
+		g = goro_find(s, ev->label.goroutine);
 		if (g) {
 			bool was = g->label && !strncmp(gosyms_text(s->syms, g->label), "GC ", 3);
 
@@ -680,11 +710,11 @@ void gostate_event(struct gostate *s, const struct gander_gotrace_event *ev)
 		break;
 	case GANDER_GOTRACE_REGION_BEGIN:
 	case GANDER_GOTRACE_REGION_END:
-		region_event(s, ev, ev->goroutine >= 0 ? gostate_goro(s, ev->goroutine) : NULL);
+		region_event(s, ev, ev->goroutine >= 0 ? goro_find(s, ev->goroutine) : NULL);
 		break;
 	}
 	if (ev->kind < GANDER_GOTRACE_KINDS && s->kind_sinks[ev->kind]) {
-		g = ev->goroutine >= 0 ? gostate_goro(s, ev->goroutine) : NULL;
+		g = ev->goroutine >= 0 ? goro_find(s, ev->goroutine) : NULL;
 		EACH_SINK(s, s->kind_sinks[ev->kind], k)
 			s->sink[k].event(s->sink[k].ctx, ev, g);
 	}

@@ -50,40 +50,42 @@ struct goro_region {
 	struct goro_parts at_start;
 };
 
+/* What every change of state touches comes first: three cache lines. */
 struct goro {
 	int64_t id;
-	uint32_t func;		  /* entry function, 0: no stack of it seen */
-	uint32_t label;		  /* the last EV_LABEL */
-	uint32_t made_stack;	  /* where `go` was called */
-	uint32_t made_func;	  /* entry function of the creator */
-	int64_t made_by;	  /* -1: not in this trace */
-	int64_t born_ns;	  /* creation, or the trace's begin */
-	int64_t seen_ns;	  /* first mention */
-	int64_t first_run_ns;	  /* GO_NEVER: has not run in this trace */
-	int64_t last_moved_ns;	  /* of the last real change of state */
 	int64_t since_ns;	  /* of this state */
 	int64_t off_since_ns;	  /* in a system call without its P since, or GO_NEVER */
 	uint64_t idle_at_since;	  /* gostate.any_idle_ns then */
 	int64_t thread, proc;	  /* of the state's begin */
+	int64_t last_moved_ns;	  /* of the last real change of state */
 	uint32_t stack;		  /* of the event that began the state (a waker's or creator's, when runnable) */
 	uint32_t own_stack;	  /* the goroutine's own, where it stopped; its entry function when new */
 	uint32_t reason;
+	uint32_t func;		  /* entry function, 0: no stack of it seen */
+	uint32_t label;		  /* the last EV_LABEL */
+	uint32_t runs, unblocks;  /* times it was put on a P; times it woke others */
+	uint16_t nwait, wait_cap;
 	uint8_t state;		  /* enum gander_gotrace_go_state */
 	uint8_t cause;		  /* enum go_cause, when runnable */
 	bool system;		  /* of the runtime; false while its function is not known */
 	bool open_start, there_at_start, watch; /* watch: sinks' `moved` wanted */
 	uint8_t open_ranges;	  /* bits */
-	uint16_t nwait, wait_cap;
-	uint32_t nregion, region_cap;
-	uint32_t runs, unblocks;  /* times it was put on a P; times it woke others */
-	struct goro_parts parts;  /* of the finished states */
 	struct goro_wait *wait;	  /* by reason, finished waits; most goroutines have one to three */
-	struct goro_region *region; /* open ones, innermost last */
-	int64_t range_since[GO_RANGES];
-	uint32_t range_stack[GO_RANGES], range_name[GO_RANGES];
-	uint64_t range_ns[GO_RANGES];
-	uint64_t task;		  /* inherited from the creator's region, or GANDER_GOTRACE_NO_TASK */
+	struct goro_parts parts;  /* of the finished states */
+	int64_t first_run_ns;	  /* GO_NEVER: has not run in this trace */
 	void *user;		  /* one sink's, freed with `gone` */
+
+	int64_t made_by;	  /* -1: not in this trace */
+	int64_t born_ns;	  /* creation, or the trace's begin */
+	int64_t seen_ns;	  /* first mention */
+	uint32_t made_stack;	  /* where `go` was called */
+	uint32_t made_func;	  /* entry function of the creator */
+	uint32_t nregion, region_cap;
+	struct goro_region *region; /* open ones, innermost last */
+	uint64_t task;		  /* inherited from the creator's region, or GANDER_GOTRACE_NO_TASK */
+	int64_t range_since[GO_RANGES];
+	uint64_t range_ns[GO_RANGES];
+	uint32_t range_stack[GO_RANGES], range_name[GO_RANGES];
 	struct goro *next_free;
 };
 
@@ -135,6 +137,7 @@ struct goproc {
 struct gosink {
 	void *ctx;
 	unsigned spans; /* 1 << state: which spans it wants */
+	unsigned watched_spans; /* the same, but only of goroutines that have `watch` set */
 	unsigned kinds; /* 1 << GANDER_GOTRACE_...: which events it wants raw, after they were tracked */
 	void (*begin)(void *ctx);
 	void (*span)(void *ctx, const struct gospan *s);
@@ -151,6 +154,7 @@ struct gosink {
 };
 
 #define GO_SINKS 24
+#define GO_RECENT 256
 
 /* Numbers of things at one instant, and their integrals over time. */
 enum go_level { GO_LEVEL_RUN, GO_LEVEL_SCHED, GO_LEVEL_WAIT, GO_LEVEL_SYSCALL, GO_LEVEL_PROCS_IDLE, GO_LEVEL_PROCS, GO_LEVEL_GC_WORKERS, GO_LEVELS };
@@ -173,6 +177,7 @@ struct gostate {
 	int64_t tick_ns, next_tick;
 	uint64_t events, kind_events[GANDER_GOTRACE_KINDS];
 	struct map goros;	 /* id -> struct goro * */
+	struct goro *recent[GO_RECENT]; /* by the lower bits of the id: those alive that were looked up last */
 	struct map procs;	 /* id -> index in proc */
 	struct goproc *proc;
 	uint32_t nproc, proc_cap;
@@ -180,7 +185,7 @@ struct gostate {
 	uint32_t nchunk, chunk_cap;
 	bool failed;		 /* out of memory at some time */
 	struct gosink sink[GO_SINKS];
-	unsigned nsink, span_sinks[GANDER_GOTRACE_GO_STATES], kind_sinks[GANDER_GOTRACE_KINDS], moved_sinks; /* bit sets of sinks */
+	unsigned nsink, span_sinks[GANDER_GOTRACE_GO_STATES], watched_sinks[GANDER_GOTRACE_GO_STATES], kind_sinks[GANDER_GOTRACE_KINDS], moved_sinks; /* bit sets of sinks */
 };
 
 void gostate_init(struct gostate *s, struct gosyms *syms);
@@ -191,7 +196,7 @@ void gostate_begin(struct gostate *s, const struct gander_gotrace *reader);
 void gostate_event(struct gostate *s, const struct gander_gotrace_event *ev);
 int gostate_end(struct gostate *s, struct err *err); /* 0, or -ENOMEM when memory ran out at any time */
 
-struct goro *gostate_goro(const struct gostate *s, int64_t id); /* NULL: not alive */
+struct goro *gostate_goro(struct gostate *s, int64_t id); /* NULL: not alive */
 /* The parts up to this instant, the state that is going on included. */
 void gostate_parts(const struct gostate *s, const struct goro *g, struct goro_parts *to);
 static inline int64_t gostate_length_ns(const struct gostate *s)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 const struct goan_type *const gosummary_types[] = {
-	&goan_goroutines, &goan_blocked, &goan_sched, &goan_syscalls, &goan_gc, &goan_tasks, &goan_regions, &goan_threads,
+	&goan_goroutines, &goan_blocked, &goan_sched, &goan_syscalls, &goan_gc, &goan_tasks, &goan_regions,
 	&goan_parallelism, &goan_churn, NULL,
 };
 

@@ -148,6 +148,7 @@ static int run(int argc, char **argv)
 		err_set(&err, -EINVAL, "go check needs a trace and at least one --max METRIC=VALUE");
 		return cli_usage(&err);
 	}
+	a.o.brief = true;
 	if (gorun_init(&g) < 0) {
 		err_set(&err, -ENOMEM, "out of memory");
 		return cli_fail(&err);

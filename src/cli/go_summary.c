@@ -17,5 +17,6 @@ static int run(int argc, char **argv)
 	const struct opt opts[] = { GO_OPT_JSON(a), { OPT_END } };
 
 	a.report = gosummary_report;
+	a.o.brief = true;
 	return go_analyse(&go_summary, gosummary_types, opts, &a, argc, argv);
 }
