@@ -1,8 +1,11 @@
 #include "cli/go_input.h"
 #include "base/buf.h"
+#include "base/map.h"
 #include "base/table.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,30 +167,139 @@ static void say_price(int minor)
 }
 
 /* The Go version is known only by the first bytes of a trace, so a trace of a millisecond is taken first: its price is that of
- * stopping the world twice and writing one event a goroutine. */
-static int say_price_first(struct go_input *in, struct err *err)
+ * stopping the world twice and writing one event a goroutine. Returns the version's minor number, 0 when that is no trace. */
+static int probe(struct go_input *in, const char *url, size_t len, long timeout_s, struct err *err)
 {
-	const char *path = strstr(in->url, "/debug/pprof/trace"), *query;
-	struct buf probe = BUF_INIT;
-	int r;
+	struct buf text = BUF_INIT;
+	int r, minor = 0;
 
-	if (!path)
-		return 0;
-	query = strchr(path, '?');
-	buf_put(&probe, in->url, query ? (size_t)(query - in->url) : strlen(in->url));
-	buf_puts(&probe, "?seconds=0.001");
-	r = url_start(in, probe.data, 60, err);
+	buf_put(&text, url, len);
+	buf_puts(&text, "?seconds=0.001");
+	r = url_start(in, text.data, timeout_s, err);
 	if (!r)
 		r = url_fill(in, 16, err);
 	if (!r && in->got.len >= 16 && !memcmp(in->got.data, "go 1.", 5))
-		say_price((int)strtol(in->got.data + 5, NULL, 10));
+		minor = (int)strtol(in->got.data + 5, NULL, 10);
 	while (!r && !in->finished) { /* to its end, or the server would still be tracing when it is asked again */
 		buf_clear(&in->got);
 		r = url_fill(in, 1, err);
 	}
 	url_stop(in);
-	buf_done(&probe);
-	return r;
+	buf_done(&text);
+	return r < 0 ? r : minor;
+}
+
+static int say_price_first(struct go_input *in, struct err *err)
+{
+	const char *path = strstr(in->url, "/debug/pprof/trace"), *query;
+	int minor;
+
+	if (!path)
+		return 0;
+	query = strchr(path, '?');
+	minor = probe(in, in->url, query ? (size_t)(query - in->url) : strlen(in->url), 60, err);
+	if (minor > 0)
+		say_price(minor);
+	return minor < 0 ? minor : 0;
+}
+
+/* The inodes of a process's sockets, as keys. */
+static int sockets_of(uint64_t pid, struct map *inodes, struct err *err)
+{
+	char path[64], link[64];
+	struct dirent *e;
+	bool added;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%llu/fd", (unsigned long long)pid);
+	dir = opendir(path);
+	if (!dir)
+		return err_set(err, -errno, "cannot look at process %llu: %m", (unsigned long long)pid);
+	while ((e = readdir(dir))) {
+		ssize_t n = readlinkat(dirfd(dir), e->d_name, link, sizeof(link) - 1);
+
+		if (n <= 8 || memcmp(link, "socket:[", 8))
+			continue;
+		link[n] = 0;
+		map_put(inodes, strtoull(link + 8, NULL, 10), &added);
+	}
+	closedir(dir);
+	return 0;
+}
+
+/* "0100007F:1F90" of /proc/net/tcp: groups of four bytes in the machine's order, then the port. What listens everywhere is asked at home. */
+static bool listener_url(const char *hex, struct buf *url)
+{
+	size_t digits = strcspn(hex, ":"), i;
+	uint8_t a[16] = { 0 };
+	char text[INET6_ADDRSTRLEN];
+
+	if ((digits != 8 && digits != 32) || !hex[digits])
+		return false;
+	for (i = 0; i < digits / 8; i++) {
+		char group[9] = { 0 };
+		uint32_t v;
+
+		memcpy(group, hex + i * 8, 8);
+		v = (uint32_t)strtoul(group, NULL, 16);
+		memcpy(a + i * 4, &v, 4);
+	}
+	for (i = 0; i < 16 && !a[i]; i++)
+		;
+	if (i == 16)
+		snprintf(text, sizeof(text), digits == 8 ? "127.0.0.1" : "localhost");
+	else if (!inet_ntop(digits == 8 ? AF_INET : AF_INET6, a, text, sizeof(text)))
+		return false;
+	buf_clear(url);
+	buf_printf(url, digits == 32 && i < 16 ? "http://[%s]:%lu/debug/pprof/trace" : "http://%s:%lu/debug/pprof/trace", text,
+		   strtoul(hex + digits + 1, NULL, 16));
+	return true;
+}
+
+int go_input_url_of(uint64_t pid, uint64_t seconds, char **ret, struct err *err)
+{
+	static const char *const tables[] = { "tcp", "tcp6" };
+	struct go_input in = { .fd = -1 };
+	struct map inodes = { 0 };
+	struct buf url = BUF_INIT;
+	char path[64], line[512];
+	unsigned tried = 0, i;
+	int r, minor = 0;
+	FILE *f;
+
+	r = sockets_of(pid, &inodes, err);
+	if (r < 0)
+		return r;
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	for (i = 0; i < 2 && minor <= 0; i++) {
+		snprintf(path, sizeof(path), "/proc/%llu/net/%s", (unsigned long long)pid, tables[i]);
+		f = fopen(path, "re");
+		while (f && minor <= 0 && fgets(line, sizeof(line), f)) {
+			/* sl local remote state queues timer retransmits uid timeout inode */
+			char *field[10] = { 0 }, *save = NULL, *word = strtok_r(line, " ", &save);
+			unsigned n = 0;
+
+			for (; word && n < 10; word = strtok_r(NULL, " ", &save))
+				field[n++] = word;
+			if (n < 10 || strcmp(field[3], "0A") || !map_find(&inodes, strtoull(field[9], NULL, 10)) || !listener_url(field[1], &url))
+				continue;
+			tried++;
+			in.url = url.data;
+			minor = probe(&in, url.data, url.len, 3, NULL);
+		}
+		if (f)
+			fclose(f);
+	}
+	map_done(&inodes);
+	buf_done(&in.got);
+	if (minor <= 0) {
+		buf_done(&url);
+		return err_set(err, -ENOENT, "process %llu serves no /debug/pprof/trace on its %u listening TCP sockets (it does with net/http/pprof imported)",
+			       (unsigned long long)pid, tried);
+	}
+	buf_printf(&url, "?seconds=%llu", (unsigned long long)seconds);
+	*ret = url.data;
+	return 0;
 }
 
 static int open_url(struct go_input *in, const char *spec, struct err *err)

@@ -13,6 +13,8 @@ struct go_input;
 bool go_input_is_url(const char *spec);
 /* `http://host:port` alone means its /debug/pprof/trace?seconds=5. From a URL the price of tracing is said first, on stderr. */
 int go_input_open(struct go_input **ret, const char *spec, unsigned flags, struct err *err);
+/* The trace URL of a process that has net/http/pprof: of the sockets that it listens on, the one that answers. The caller frees. */
+int go_input_url_of(uint64_t pid, uint64_t seconds, char **ret, struct err *err);
 /* The bytes alone, for who reads them raw: as gander_gotrace_read_fn. */
 int go_input_open_raw(struct go_input **ret, const char *spec, struct err *err);
 int64_t go_input_read(void *in, void *to, size_t size);

@@ -37,12 +37,18 @@ int go_read_all(struct gorun *run, int n, char **argv, struct err *err)
 int go_analyse(const struct verb *verb, const struct goan_type *const *types, const struct opt *opts, struct go_args *a, int argc, char **argv)
 {
 	struct err err = ERR_INIT;
+	int n = opt_parse(verb, opts, argc, argv, &err);
+
+	return n < 0 ? cli_usage(&err) : go_analyse_parsed(verb, types, a, n, argv);
+}
+
+int go_analyse_parsed(const struct verb *verb, const struct goan_type *const *types, struct go_args *a, int n, char **argv)
+{
+	struct err err = ERR_INIT;
 	struct gorun run;
 	struct result result;
-	int n = opt_parse(verb, opts, argc, argv, &err), status;
+	int status;
 
-	if (n < 0)
-		return cli_usage(&err);
 	if (!n) {
 		err_set(&err, -EINVAL, "%s needs a trace: a file, '-' or a URL", verb->name);
 		return cli_usage(&err);

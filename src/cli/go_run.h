@@ -23,6 +23,8 @@ struct go_args {
 
 /* Parses, reads every trace, runs these analyses, prints. Returns the exit status. */
 int go_analyse(const struct verb *verb, const struct goan_type *const *types, const struct opt *opts, struct go_args *a, int argc, char **argv);
+/* The same behind opt_parse(): n traces are left in argv[1...]. */
+int go_analyse_parsed(const struct verb *verb, const struct goan_type *const *types, struct go_args *a, int n, char **argv);
 /* The pass alone: argv[1..n] are the traces. CLI_OK, CLI_LOST (a trace was damaged; what came before is in), or CLI_FAILED. */
 int go_read_all(struct gorun *run, int n, char **argv, struct err *err);
 

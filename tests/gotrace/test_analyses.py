@@ -359,6 +359,8 @@ def urls(trace):
     same("URL: the answer is the file's", json.loads(p.stdout)["functions"], answer("goroutines", trace)["functions"])
     same("URL: a host alone means its trace of five seconds", asked, ["/debug/pprof/trace?seconds=0.001", "/debug/pprof/trace?seconds=5"])
     ok("URL: the price is said", b"1-2%" in p.stderr, p.stderr)
+    p = run("summary", "-p", str(os.getpid()), "--seconds", "1", "--json")
+    ok("summary -p: finds the process's own trace", p.returncode == 0 and asked[-1] == "/debug/pprof/trace?seconds=1" and b"THE FIVE" not in p.stdout, p.stderr)
     p = run("summary", base + "/old/debug/pprof/trace?seconds=1")
     ok("URL: the price before Go 1.21 is said", b"10-20%" in p.stderr, p.stderr)
     p = run("summary", base + "/nothing")
@@ -367,6 +369,8 @@ def urls(trace):
     ok("URL: text is told", p.returncode == 1 and b"answered with text" in p.stderr and b"already enabled" in p.stderr, p.stderr)
     server.shutdown()
     server.server_close()
+    p = run("summary", "-p", str(os.getpid()))
+    ok("summary -p: a process without net/http/pprof is told", p.returncode == 1 and b"serves no /debug/pprof/trace" in p.stderr, p.stderr)
     p = run("summary", base)
     ok("URL: nobody there is told", p.returncode == 1 and p.stderr.count(b"\n") == 1, p.stderr)
 
