@@ -101,9 +101,20 @@ def records(data):
     return [(r[0], b'\n'.join(r[1]), r[2], r[3], r[4]) for r in out]
 
 
+def tie_widths(recs):
+    """For each time how long the run of consecutive times is in which it stands."""
+    times = [r[0] for r in recs]
+    widths, first = {}, 0
+    for i in range(len(times)):
+        if i + 1 == len(times) or times[i + 1] != times[i] + 1:
+            widths.update((t, i + 1 - first) for t in times[first:i + 1])
+            first = i + 1
+    return widths
+
+
 def same_records(gander, tool, path, name):
     """For v1, where the reference orders ties at random: the same records, the same order per goroutine and per P, and each record's time
-    within the width of a tie (each of n equal times is pushed up by at most n ns)."""
+    within its tie's width: of n records of equal time each is moved up by at most n ns, and the whole tie is a run of n consecutive times."""
     a = subprocess.run([gander, 'go', 'events', '--go', path], capture_output=True)
     b = subprocess.run([tool, '-d=parsed', path], capture_output=True)
     if a.returncode or b.returncode:
@@ -111,7 +122,7 @@ def same_records(gander, tool, path, name):
     ours, theirs = records(a.stdout), records(b.stdout)
     if collections.Counter(r[1] for r in ours) != collections.Counter(r[1] for r in theirs):
         return False, name, 'not the same records'
-    worst = 0
+    worst, ties = 0, tie_widths(theirs)
     for key in (2, 3, 4):
         x, y = collections.defaultdict(list), collections.defaultdict(list)
         for r in ours:
@@ -123,8 +134,11 @@ def same_records(gander, tool, path, name):
                 continue
             if [r[1] for r in mine] != [r[1] for r in y[k]]:
                 return False, name, f'another order for {k.decode()}'
-            worst = max(worst, max(abs(p[0] - q[0]) for p, q in zip(mine, y[k])))
-    return worst <= 16, name + f' ({len(ours)} records, times within {worst} ns)', f'times differ by {worst} ns'
+            for p, q in zip(mine, y[k]):
+                worst = max(worst, abs(p[0] - q[0]))
+                if abs(p[0] - q[0]) > ties[q[0]]:
+                    return False, name, f'times {p[0]} and {q[0]} differ by more than their tie of {ties[q[0]]}'
+    return True, name + f' ({len(ours)} records, times within {worst} ns)', ''
 
 
 def temp():
