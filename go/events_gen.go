@@ -4,6 +4,7 @@ package gander
 
 import (
 	"context"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -28,14 +29,14 @@ func (ev *Event0) Enabled() bool { return on(ev.on) }
 
 // Emit records an event, if a recording wants it; else it costs a load and a branch. Arguments are copied before it returns.
 func (ev *Event0) Emit() {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(nil)
 	}
 }
 
 // EmitContext is Emit with the span and the key that ctx carries, for recordings that ask for them.
 func (ev *Event0) EmitContext(ctx context.Context) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(ctx)
 	}
 }
@@ -64,14 +65,14 @@ func (ev *Event1[A]) Enabled() bool { return on(ev.on) }
 
 // Emit records an event, if a recording wants it; else it costs a load and a branch. Arguments are copied before it returns.
 func (ev *Event1[A]) Emit(a A) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(nil, a)
 	}
 }
 
 // EmitContext is Emit with the span and the key that ctx carries, for recordings that ask for them.
 func (ev *Event1[A]) EmitContext(ctx context.Context, a A) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(ctx, a)
 	}
 }
@@ -125,14 +126,14 @@ func (ev *Event2[A, B]) Enabled() bool { return on(ev.on) }
 
 // Emit records an event, if a recording wants it; else it costs a load and a branch. Arguments are copied before it returns.
 func (ev *Event2[A, B]) Emit(a A, b B) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(nil, a, b)
 	}
 }
 
 // EmitContext is Emit with the span and the key that ctx carries, for recordings that ask for them.
 func (ev *Event2[A, B]) EmitContext(ctx context.Context, a A, b B) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(ctx, a, b)
 	}
 }
@@ -203,14 +204,14 @@ func (ev *Event3[A, B, C]) Enabled() bool { return on(ev.on) }
 
 // Emit records an event, if a recording wants it; else it costs a load and a branch. Arguments are copied before it returns.
 func (ev *Event3[A, B, C]) Emit(a A, b B, c C) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(nil, a, b, c)
 	}
 }
 
 // EmitContext is Emit with the span and the key that ctx carries, for recordings that ask for them.
 func (ev *Event3[A, B, C]) EmitContext(ctx context.Context, a A, b B, c C) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(ctx, a, b, c)
 	}
 }
@@ -298,14 +299,14 @@ func (ev *Event4[A, B, C, D]) Enabled() bool { return on(ev.on) }
 
 // Emit records an event, if a recording wants it; else it costs a load and a branch. Arguments are copied before it returns.
 func (ev *Event4[A, B, C, D]) Emit(a A, b B, c C, d D) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(nil, a, b, c, d)
 	}
 }
 
 // EmitContext is Emit with the span and the key that ctx carries, for recordings that ask for them.
 func (ev *Event4[A, B, C, D]) EmitContext(ctx context.Context, a A, b B, c C, d D) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(ctx, a, b, c, d)
 	}
 }
@@ -410,14 +411,14 @@ func (ev *Event5[A, B, C, D, E]) Enabled() bool { return on(ev.on) }
 
 // Emit records an event, if a recording wants it; else it costs a load and a branch. Arguments are copied before it returns.
 func (ev *Event5[A, B, C, D, E]) Emit(a A, b B, c C, d D, e E) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(nil, a, b, c, d, e)
 	}
 }
 
 // EmitContext is Emit with the span and the key that ctx carries, for recordings that ask for them.
 func (ev *Event5[A, B, C, D, E]) EmitContext(ctx context.Context, a A, b B, c C, d D, e E) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(ctx, a, b, c, d, e)
 	}
 }
@@ -539,14 +540,14 @@ func (ev *Event6[A, B, C, D, E, F]) Enabled() bool { return on(ev.on) }
 
 // Emit records an event, if a recording wants it; else it costs a load and a branch. Arguments are copied before it returns.
 func (ev *Event6[A, B, C, D, E, F]) Emit(a A, b B, c C, d D, e E, f F) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(nil, a, b, c, d, e, f)
 	}
 }
 
 // EmitContext is Emit with the span and the key that ctx carries, for recordings that ask for them.
 func (ev *Event6[A, B, C, D, E, F]) EmitContext(ctx context.Context, a A, b B, c C, d D, e E, f F) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(ctx, a, b, c, d, e, f)
 	}
 }
@@ -685,14 +686,14 @@ func (ev *Event7[A, B, C, D, E, F, G]) Enabled() bool { return on(ev.on) }
 
 // Emit records an event, if a recording wants it; else it costs a load and a branch. Arguments are copied before it returns.
 func (ev *Event7[A, B, C, D, E, F, G]) Emit(a A, b B, c C, d D, e E, f F, g G) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(nil, a, b, c, d, e, f, g)
 	}
 }
 
 // EmitContext is Emit with the span and the key that ctx carries, for recordings that ask for them.
 func (ev *Event7[A, B, C, D, E, F, G]) EmitContext(ctx context.Context, a A, b B, c C, d D, e E, f F, g G) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(ctx, a, b, c, d, e, f, g)
 	}
 }
@@ -848,14 +849,14 @@ func (ev *Event8[A, B, C, D, E, F, G, H]) Enabled() bool { return on(ev.on) }
 
 // Emit records an event, if a recording wants it; else it costs a load and a branch. Arguments are copied before it returns.
 func (ev *Event8[A, B, C, D, E, F, G, H]) Emit(a A, b B, c C, d D, e E, f F, g G, h H) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(nil, a, b, c, d, e, f, g, h)
 	}
 }
 
 // EmitContext is Emit with the span and the key that ctx carries, for recordings that ask for them.
 func (ev *Event8[A, B, C, D, E, F, G, H]) EmitContext(ctx context.Context, a A, b B, c C, d D, e E, f F, g G, h H) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(ctx, a, b, c, d, e, f, g, h)
 	}
 }

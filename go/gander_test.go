@@ -174,13 +174,17 @@ func TestCut(t *testing.T) {
 //go:noinline
 func callsEmit() { evTick.Emit(1, 2) }
 
+//go:noinline
+func callsEmit8() { evAll.Emit(1, 2, 3, true, "", nil, nil, 4) }
+
 func TestContexts(t *testing.T) {
 	r := enable(t, 1, regiontest.Config{Context: region.CtxAll, StackDepth: 16, Packets: 16, Include: []string{"test.*"}})
 	got := recorded(t, r, 1, func() {
 		callsEmit()
 		evTick.EmitContext(WithKey(context.Background(), 77), 1, 3)
+		callsEmit8()
 	})
-	if len(got) != 2 || got[1].Key != 77 || got[0].Key != 0 || got[0].Goid != stackGoid() {
+	if len(got) != 3 || got[1].Key != 77 || got[0].Key != 0 || got[0].Goid != stackGoid() {
 		t.Fatalf("%+v", got)
 	}
 	pcs := make([]uintptr, len(got[0].Stack))
@@ -190,10 +194,13 @@ func TestContexts(t *testing.T) {
 	if len(pcs) < 3 {
 		t.Fatalf("stack %v", pcs)
 	}
-	// under the race detector Emit is not inlined and has a frame of its own
+	// Emit is inlined, also with eight fields: off costs no call. Under the race detector it has a frame of its own.
 	outer := func(i int) string { return runtime.FuncForPC(runtime.FuncForPC(pcs[i] - 1).Entry()).Name() }
-	if !strings.HasSuffix(outer(0), ".callsEmit") && !(strings.HasSuffix(outer(0), ".Emit") && strings.HasSuffix(outer(1), ".callsEmit")) {
+	if !strings.HasSuffix(outer(0), ".callsEmit") && !(raceEnabled && strings.HasSuffix(outer(0), ".Emit") && strings.HasSuffix(outer(1), ".callsEmit")) {
 		t.Fatalf("innermost frames: %s, %s", outer(0), outer(1))
+	}
+	if pc := uintptr(got[2].Stack[0]) - 1; !raceEnabled && !strings.HasSuffix(runtime.FuncForPC(runtime.FuncForPC(pc).Entry()).Name(), ".callsEmit8") {
+		t.Error("an event with eight fields is not inlined")
 	}
 	if f := runtime.FuncForPC(pcs[len(pcs)-1] - 1); f.Name() != "runtime.goexit" && len(pcs) < 16 {
 		t.Fatalf("outermost frame %s", f.Name())

@@ -154,3 +154,13 @@ func TestSpan(t *testing.T) {
 		t.Error("kinds")
 	}
 }
+
+func BenchmarkSpanOff(b *testing.B) {
+	ctx := context.Background()
+	price(b, func(n int) {
+		for i := 0; i < n; i++ {
+			_, sp := spWork.Start(ctx, Int("n", i), String("s", text16))
+			sp.End(Int("n", i))
+		}
+	})
+}

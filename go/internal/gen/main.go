@@ -20,6 +20,7 @@ package gander
 
 import (
 	"context"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -104,14 +105,14 @@ func (ev *%[1]s%[2]s) Enabled() bool { return on(ev.on) }
 
 // Emit records an event, if a recording wants it; else it costs a load and a branch. Arguments are copied before it returns.
 func (ev *%[1]s%[2]s) Emit(%[3]s) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(nil%[4]s%[5]s)
 	}
 }
 
 // EmitContext is Emit with the span and the key that ctx carries, for recordings that ask for them.
 func (ev *%[1]s%[2]s) EmitContext(ctx context.Context%[4]s%[3]s) {
-	if on(ev.on) {
+	if atomic.LoadUint32(ev.on) != 0 {
 		ev.emit(ctx%[4]s%[5]s)
 	}
 }

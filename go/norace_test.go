@@ -1,0 +1,5 @@
+//go:build !race
+
+package gander
+
+const raceEnabled = false
