@@ -1,6 +1,7 @@
 /* The collector's half of the protocols in docs/region.md: switching on, granting, reading, giving back. Every value that
  * comes out of the mapping is loaded once and bounded before it leads anywhere; chains are walked at most npackets steps. */
 #include "collect/collect_channel.h"
+#include "collect/collect_clock.h"
 #include "region/glob.h"
 #include "region/vm.h"
 
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FILTER_LINKED_CAP GD_FILTER_LINKED_MAX
@@ -268,18 +268,10 @@ static void switch_off(struct region *r, unsigned c)
 	store_release(&region_channel(r, c)->state, GD_CHANNEL_OFF);
 }
 
-static uint64_t now_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 /* A region that was born recorded waits for its collector. */
 static bool is_expected(const struct region *r, const struct gd_channel *g)
 {
-	return (r->head.flags & (GD_FLAG_BORN | GD_FLAG_FORKED)) && now_ns(CLOCK_MONOTONIC) - r->head.start.mono_ns < BORN_GRACE_NS;
+	return (r->head.flags & (GD_FLAG_BORN | GD_FLAG_FORKED)) && clock_ns(CLOCK_MONOTONIC) - r->head.start.mono_ns < BORN_GRACE_NS;
 }
 
 void channel_clean_stale(struct region *r)

@@ -2,7 +2,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #define SAMPLE_NS      1000 /* a sample that took longer was interrupted, and says nothing */
 #define LONG_ENOUGH_NS 10000000000ull /* from here on the recording's own span gives the better slope */
@@ -24,14 +23,6 @@ static uint64_t counter(void)
 #endif
 }
 
-static uint64_t read_ns(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 void clock_now(struct gd_clock_sample *s, bool counter_is_mono)
 {
 	struct gd_clock_sample t;
@@ -41,16 +32,16 @@ void clock_now(struct gd_clock_sample *s, bool counter_is_mono)
 	/* the narrowest of a few: one may have been interrupted */
 	for (i = 0, s->width = UINT64_MAX; i < 5; i++) {
 		if (counter_is_mono) {
-			t.mono_ns = t.counter = read_ns(CLOCK_MONOTONIC);
+			t.mono_ns = t.counter = clock_ns(CLOCK_MONOTONIC);
 			t.width = 0;
 		} else {
 			before = counter();
-			t.mono_ns = read_ns(CLOCK_MONOTONIC);
+			t.mono_ns = clock_ns(CLOCK_MONOTONIC);
 			after = counter();
 			t.width = after - before;
 			t.counter = before + t.width / 2;
 		}
-		t.boot_ns = read_ns(CLOCK_BOOTTIME);
+		t.boot_ns = clock_ns(CLOCK_BOOTTIME);
 		if (t.width < s->width)
 			*s = t;
 	}
@@ -67,9 +58,9 @@ void clock_start(struct clock_line *l, bool counter_is_mono)
 	clock_now(&l->first, counter_is_mono);
 	l->oldest = l->last = l->first;
 	for (i = 0; i < 10; i++) {
-		a = read_ns(CLOCK_MONOTONIC);
-		r = read_ns(CLOCK_REALTIME);
-		b = read_ns(CLOCK_MONOTONIC);
+		a = clock_ns(CLOCK_MONOTONIC);
+		r = clock_ns(CLOCK_REALTIME);
+		b = clock_ns(CLOCK_MONOTONIC);
 		if (b - a < best) {
 			best = b - a;
 			l->real_minus_mono = r - (a + (b - a) / 2);

@@ -5,6 +5,7 @@
 #include "region/region.h"
 
 #include <stdbool.h>
+#include <time.h>
 
 #define CLOCK_KEPT 256
 
@@ -19,6 +20,14 @@ struct clock_line {
 	uint64_t freq_hz, at_counter, at_epoch_ns;
 	double error_ns; /* largest distance of a sample from the line */
 };
+
+static inline uint64_t clock_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
 
 void clock_now(struct gd_clock_sample *s, bool counter_is_mono);
 void clock_start(struct clock_line *l, bool counter_is_mono);

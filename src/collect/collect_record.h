@@ -9,6 +9,7 @@
 #define PROGRAMS_MAX 4096
 #define PROBLEMS_MAX 1000
 #define KEPT_MAX     16
+#define DEFAULT_PACKETS 512u /* of a program, at most */
 
 struct totals {
 	uint64_t events, bytes, cut;
@@ -66,6 +67,7 @@ struct record {
 	char why[480];
 };
 
+/* program.c */
 struct clock_line *clock_of(struct record *rec, const struct region *r);
 void program_totals(const struct program *p, struct totals *t);
 void totals_add(struct totals *to, const struct totals *from);
@@ -76,7 +78,36 @@ void program_free(struct program *p);
 /* Removes what a recording that did not begin has made. */
 void recording_remove(const char *dir);
 
-/* One program as an object. */
+void record_clocks_fit(struct record *rec);
+void record_note(struct record *rec, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Something that was asked for and is not so. Told once, and written down. */
+void record_problem(struct record *rec, pid_t pid, const char *program, const char *class_name, const char *text);
+void record_fail(struct record *rec, const char *why); /* ends the recording */
+uint32_t record_context(const struct record_opts *o, unsigned language);
+void record_scan(struct record *rec, enum find_where where);
+int record_attach(struct record *rec, pid_t pid, struct err *err);
+void program_look(struct record *rec, struct program *p, uint32_t from); /* at classes from this one on */
+unsigned program_drain(struct record *rec, struct program *p, uint64_t now, bool all); /* returns the whole packets */
+void program_grow(struct record *rec, struct program *p);
+bool program_how_ended(struct record *rec, struct program *p); /* false: not known yet */
+void program_end(struct record *rec, unsigned index, bool dead);
+void drop_kept(struct record *rec, unsigned i);
+
+/* command.c */
+int command_start(struct record *rec, struct err *err);
+void command_ended(struct record *rec, bool wait); /* looks whether it has */
+
+/* chunk.c */
+int chunk_begin(struct record *rec, struct err *err);
+int chunk_rotate(struct record *rec, struct err *err);
+unsigned chunk_first(struct record *rec); /* of those that are kept */
+int reserve_make(const struct record *rec, struct err *err);
+void reserve_drop(const struct record *rec);
+
+/* record.c */
+uint64_t record_trace_bytes(const struct record *rec);
+
+/* manifest.c: one program as an object. */
 void manifest_program(struct buf *out, struct record *rec, const struct program *p, bool first);
 /* gander.json of the recording or its running chunk, replaced by rename. */
 int manifest_write(struct record *rec, bool final, struct err *err);

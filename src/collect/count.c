@@ -1,11 +1,11 @@
 /* Hit counters: the programs count, in memory that is theirs; this side adds up what they have counted, storing nothing. */
 #include "collect/collect.h"
+#include "collect/collect_clock.h"
 
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define COUNT_PROGRAMS 256
@@ -27,14 +27,6 @@ struct counter {
 	struct count_table table, gone; /* gone: of programs that have ended */
 	uint8_t session[16];
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static void tell(struct counter *k, const char *text)
 {
@@ -264,7 +256,7 @@ static void round_of(struct counter *k, uint64_t elapsed, bool last)
 int count_run(const struct count_opts *o, struct err *err)
 {
 	struct counter *k = calloc(1, sizeof(*k));
-	uint64_t start = now_ns(), now, next, until;
+	uint64_t start = clock_ns(CLOCK_MONOTONIC), now, next, until;
 	struct timespec ts;
 	char text[33];
 	int i, res = 0;
@@ -289,7 +281,7 @@ int count_run(const struct count_opts *o, struct err *err)
 	if (res == 0 && !k->nprog && !o->all)
 		res = err_set(err, -ENOENT, "nothing can be counted");
 	for (next = start + o->interval_ns; res == 0;) {
-		now = now_ns();
+		now = clock_ns(CLOCK_MONOTONIC);
 		if ((o->stop && *o->stop) || (o->for_ns && now - start >= o->for_ns) || (!k->nprog && !o->all))
 			break;
 		if (now >= next) {
@@ -309,7 +301,7 @@ int count_run(const struct count_opts *o, struct err *err)
 		for (u = 0; u < k->nprog; u++)
 			channel_stop(&k->prog[u]->ch);
 		usleep(2000);
-		round_of(k, now_ns() - start, true);
+		round_of(k, clock_ns(CLOCK_MONOTONIC) - start, true);
 		res = (int)k->problems;
 	}
 	while (k->nprog)
