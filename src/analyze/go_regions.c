@@ -75,9 +75,6 @@ static void report(struct goan_ctx *c, struct result *r)
 		{ "blocked_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, { "syscall_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
 		{ "syscall_without_p_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, WHERE_COLS,
 	};
-	static const struct result_col hist_cols[] = {
-		{ "from_ns", "FROM", CELL_DURATION, 0 }, { "to_ns", "TO", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 }, { "bar", "", CELL_TEXT, 0 },
-	};
 	struct result_table *t = result_table(r, "regions", "Regions by type", cols, sizeof(cols) / sizeof(*cols));
 	uint32_t n, i, k, *order = stacktab_sorted(&c->tab, &n);
 	struct hist_lean all = { 0 };
@@ -118,23 +115,8 @@ static void report(struct goan_ctx *c, struct result *r)
 	result_after(t, "OPEN: their begin or end is not in the trace. RUN, BLOCK: shares of the regions' time.");
 	if (!n)
 		result_note(r, "no region matches (the program marks them with runtime/trace.StartRegion)");
-	if (all.count && (c->o.name || n == 1)) {
-		t = result_table(r, "histogram", "Latency of these regions", hist_cols, sizeof(hist_cols) / sizeof(*hist_cols));
-		for (i = all.low; i < all.high; i++) { /* an octave a row: a factor of two */
-			uint64_t sum = 0;
-			char bar[41];
-
-			for (k = 0; k < HIST_SUB; k++)
-				sum += all.octave[i - all.low][k];
-			cell_u64(t, hist_low(i * HIST_SUB));
-			cell_u64(t, hist_high(i * HIST_SUB + HIST_SUB - 1));
-			cell_u64(t, sum);
-			k = (unsigned)(sum * 40 / all.count);
-			memset(bar, '#', k);
-			bar[k] = 0;
-			cell_text(t, bar);
-		}
-	}
+	if (c->o.name || n == 1)
+		goan_histogram(r, "Latency of these regions", &all);
 	hist_lean_done(&all);
 }
 

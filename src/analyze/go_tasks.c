@@ -344,6 +344,7 @@ static void report(struct goan_ctx *c, struct result *r)
 	};
 	static const char *const what[] = { "task", "region", "log" };
 	const struct gosyms *syms = c->s->syms;
+	struct hist_lean all = { 0 };
 	struct result_table *t = result_table(r, "types", "Tasks by type", type_cols, sizeof(type_cols) / sizeof(*type_cols));
 	uint32_t i, k;
 
@@ -382,6 +383,12 @@ static void report(struct goan_ctx *c, struct result *r)
 	result_after(t, "COUNT: begun and ended in the trace. OPEN: not. RUN: share of their regions' time.");
 	if (!c->ntype)
 		result_note(r, "no task matches (the program marks them with runtime/trace.NewTask)");
+	if (c->o.name || c->ntype == 1) {
+		for (i = 0; i < c->ntype; i++)
+			hist_lean_merge(&all, &c->type[i].hist);
+		goan_histogram(r, "Latency of these tasks", &all);
+		hist_lean_done(&all);
+	}
 	if (c->o.has_task) {
 		goan_sort(c->line, c->nline, sizeof(*c->line), by_start);
 		t = result_table(r, "task", "The task, in the order of time", line_cols, sizeof(line_cols) / sizeof(*line_cols));

@@ -1,4 +1,5 @@
 #include "analyze/goanalysis.h"
+#include "base/hist.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,6 +46,33 @@ void goan_find(struct goan_findings *f, double severity, const char *see, const 
 const char *goan_func_text(const struct gosyms *s, uint32_t func)
 {
 	return func ? gosyms_short(gosyms_text(s, func)) : "(no stack seen)";
+}
+
+void goan_histogram(struct result *r, const char *title, const struct hist_lean *h)
+{
+	static const struct result_col cols[] = {
+		{ "from_ns", "FROM", CELL_DURATION, 0 }, { "to_ns", "TO", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 }, { "bar", "", CELL_TEXT, 0 },
+	};
+	struct result_table *t;
+	unsigned i, k;
+
+	if (!h->count)
+		return;
+	t = result_table(r, "histogram", title, cols, sizeof(cols) / sizeof(*cols));
+	for (i = h->low; i < h->high; i++) {
+		uint64_t sum = 0;
+		char bar[41];
+
+		for (k = 0; k < HIST_SUB; k++)
+			sum += h->octave[i - h->low][k];
+		cell_u64(t, hist_low(i * HIST_SUB));
+		cell_u64(t, hist_high(i * HIST_SUB + HIST_SUB - 1));
+		cell_u64(t, sum);
+		k = (unsigned)(sum * 40 / h->count);
+		memset(bar, '#', k);
+		bar[k] = 0;
+		cell_text(t, bar);
+	}
 }
 
 int gorun_init(struct gorun *r)

@@ -98,6 +98,8 @@ static inline bool goan_wants_goro(const struct gostate *s, const struct goan_op
 		return o->system || !g->system;
 	return goan_wants_goro_slow(s, o, g);
 }
+/* A table "histogram": a row an octave (a factor of two). Nothing for an empty one. */
+void goan_histogram(struct result *r, const char *title, const struct hist_lean *h);
 const char *goan_func_text(const struct gosyms *s, uint32_t func); /* short; "(no stack seen)" without one */
 
 #endif

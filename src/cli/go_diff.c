@@ -2,8 +2,6 @@
 #include "cli/go_out.h"
 #include "cli/go_run.h"
 
-#include <stdio.h>
-
 static int run(int argc, char **argv);
 
 const struct verb go_diff = {
@@ -50,19 +48,7 @@ static int run(int argc, char **argv)
 	} else {
 		result_init(&result, &g[1].syms);
 		godiff_report(d[0], d[1], a.o.top, all, &result);
-		if (a.json) {
-			struct buf out = BUF_INIT;
-			struct json j;
-
-			json_init(&j, &out);
-			json_obj(&j);
-			go_out_json(&result, &j);
-			json_obj_end(&j);
-			printf("%s\n", out.data ? out.data : "");
-			buf_done(&out);
-		} else {
-			go_out_text(&result, false, stdout);
-		}
+		go_out_print(&result, a.json, false);
 		result_done(&result);
 	}
 	for (i = 0; i < 2; i++) {

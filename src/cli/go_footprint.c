@@ -37,21 +37,10 @@ static int run(int argc, char **argv)
 			r = gofootprint_run(go_input_read, in, &result, &err);
 		if (r < 0)
 			err_prefix(&err, "%s", argv[i]);
-		if (a.json && in) {
-			struct buf out = BUF_INIT;
-			struct json j;
-
-			json_init(&j, &out);
-			json_obj(&j);
-			go_out_json(&result, &j);
-			json_obj_end(&j);
-			printf("%s\n", out.data ? out.data : "");
-			buf_done(&out);
-		} else if (in) {
-			if (n > 1)
-				printf("%s%s\n", i > 1 ? "\n" : "", argv[i]);
-			go_out_text(&result, false, stdout);
-		}
+		if (in && n > 1 && !a.json)
+			printf("%s%s\n", i > 1 ? "\n" : "", argv[i]);
+		if (in)
+			go_out_print(&result, a.json, false);
 		if (r < 0)
 			status = cli_fail(&err);
 		result_done(&result);

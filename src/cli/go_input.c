@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ struct go_input {
 	/* progress */
 	bool tty, shown;
 	struct timespec begun, last;
+	uint64_t read_bytes, size_bytes; /* size: of a file, else 0 */
 };
 
 bool go_input_is_url(const char *spec)
@@ -127,6 +129,15 @@ static int url_fill(struct go_input *in, size_t want, struct err *err)
 	return 0;
 }
 
+/* Who reads the bytes raw has no events to count: the progress is that of the bytes. */
+static void note_read(struct go_input *in, uint64_t n)
+{
+	struct gander_gotrace_info info = { .read_bytes = in->read_bytes += n, .size_bytes = in->size_bytes };
+
+	if (!in->reader && in->tty)
+		go_input_progress(in, &info);
+}
+
 int64_t go_input_read(void *arg, void *to, size_t size)
 {
 	struct go_input *in = arg;
@@ -139,6 +150,8 @@ int64_t go_input_read(void *arg, void *to, size_t size)
 		do
 			got = read(in->fd, to, size);
 		while (got < 0 && errno == EINTR);
+		if (got > 0)
+			note_read(in, (uint64_t)got);
 		return got < 0 ? -errno : got;
 	}
 	if (in->taken == in->got.len) {
@@ -154,6 +167,7 @@ int64_t go_input_read(void *arg, void *to, size_t size)
 	if (n)
 		memcpy(to, in->got.data + in->taken, n);
 	in->taken += n;
+	note_read(in, n);
 	return (int64_t)n;
 }
 
@@ -327,6 +341,7 @@ static int open_url(struct go_input *in, const char *spec, struct err *err)
 int go_input_open_raw(struct go_input **ret, const char *spec, struct err *err)
 {
 	struct go_input *in = calloc(1, sizeof(*in));
+	struct stat st;
 	int r = 0;
 
 	if (!in)
@@ -346,6 +361,8 @@ int go_input_open_raw(struct go_input **ret, const char *spec, struct err *err)
 		in->fd = open(spec, O_RDONLY | O_CLOEXEC);
 		if (in->fd < 0)
 			r = err_set(err, -errno, "cannot open '%s': %m", spec);
+		else if (!fstat(in->fd, &st) && S_ISREG(st.st_mode))
+			in->size_bytes = (uint64_t)st.st_size;
 	}
 	if (r < 0) {
 		go_input_close(in);
@@ -426,7 +443,10 @@ void go_input_progress(void *arg, const struct gander_gotrace_info *info)
 	fprintf(stderr, "\r%s: ", go_input_name(in));
 	if (info->size_bytes)
 		fprintf(stderr, "%.0f%%, ", 100. * (double)info->read_bytes / (double)info->size_bytes);
-	fprintf(stderr, "%s, %s events, %.0f s ", bytes_text(got, info->read_bytes), count_text(ev, (double)info->events), s);
+	fprintf(stderr, "%s, ", bytes_text(got, info->read_bytes));
+	if (info->events)
+		fprintf(stderr, "%s events, ", count_text(ev, (double)info->events));
+	fprintf(stderr, "%.0f s ", s);
 	if (info->size_bytes && info->read_bytes > info->size_bytes / 50)
 		fprintf(stderr, "(%.0f s left) ", s * ((double)info->size_bytes / (double)info->read_bytes - 1));
 	fputs("\033[K", stderr);

@@ -246,3 +246,22 @@ void go_out_json(const struct result *r, struct json *j)
 		json_str(j, r->note[i]);
 	json_arr_end(j);
 }
+
+void go_out_print(const struct result *r, bool as_json, bool stacks)
+{
+	struct buf out = BUF_INIT;
+	struct json j;
+
+	if (!as_json) {
+		go_out_text(r, stacks, stdout);
+		return;
+	}
+	json_init(&j, &out);
+	json_obj(&j);
+	go_out_json(r, &j);
+	json_obj_end(&j);
+	buf_putc(&out, '\n');
+	if (out.data)
+		fwrite(out.data, 1, out.len, stdout);
+	buf_done(&out);
+}

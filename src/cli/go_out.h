@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+/* To standard output, as one JSON object or as text. */
+void go_out_print(const struct result *r, bool as_json, bool stacks);
 /* stacks: under each row its whole stack. Titles are left out when there is one table. */
 void go_out_text(const struct result *r, bool stacks, FILE *out);
 /* Every table as a member of the open object: "blocked": [{...}, ...]; notes as "notes". */

@@ -80,21 +80,7 @@ int go_analyse_parsed(const struct verb *verb, const struct goan_type *const *ty
 		a->report(&run, argv[1], &result);
 	else
 		gorun_report(&run, &result);
-	if (a->json) {
-		struct buf out = BUF_INIT;
-		struct json j;
-
-		json_init(&j, &out);
-		json_obj(&j);
-		go_out_json(&result, &j);
-		json_obj_end(&j);
-		buf_putc(&out, '\n');
-		if (out.data)
-			fwrite(out.data, 1, out.len, stdout);
-		buf_done(&out);
-	} else {
-		go_out_text(&result, a->stacks, stdout);
-	}
+	go_out_print(&result, a->json, a->stacks);
 	result_done(&result);
 	gorun_done(&run);
 	return status;
