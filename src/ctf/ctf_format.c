@@ -182,6 +182,8 @@ int ctf_json_line(struct gander_ctf *r, const struct gander_ctf_event *ev, struc
 	int n = gander_ctf_values(r, ev, &v), end, i;
 	bool first = true;
 
+	if (n == -ENOMEM)
+		return n;
 	put_number_key(o, "{\"time_ns\":", ev->time_ns);
 	if (ev->kind != GANDER_CTF_EVENT) {
 		put_number_key(o, ev->kind == GANDER_CTF_LOST ? ",\"lost\":" : ",\"lost_packets\":", (int64_t)ev->lost);
