@@ -218,11 +218,104 @@ static void go_scope(struct buf *b, uint8_t kind, int64_t id)
 /* wire types whose stack the Go tool prints even when it is none */
 enum { WIRE_CPU_SAMPLE = 7, WIRE_GO_CREATE = 14, WIRE_GO_CREATE_BLOCKED = 47 };
 
+/* Decimal digits, two at a time. */
+static char *digits(char *w, int64_t v)
+{
+	static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960"
+				    "61626364656667686970717273747576777879808182838485868788899091929394959697989900";
+	char text[20], *at = text + sizeof(text);
+	uint64_t u = (uint64_t)v;
+	size_t n;
+
+	if (v >= 0 && v < 10) {
+		*w = (char)('0' + v);
+		return w + 1;
+	}
+	if (v < 0) {
+		*w++ = '-';
+		u = 0 - u;
+	}
+	for (; u >= 10; u /= 100)
+		memcpy(at -= 2, pairs + 2 * (u % 100), 2);
+	if (u)
+		*--at = (char)('0' + u);
+	n = (size_t)(text + sizeof(text) - at);
+	memcpy(w, at, n);
+	return w + n;
+}
+
+#define STATE_TEXT 16 /* names are copied whole with their padding */
+#define LIT(w, s) (memcpy(w, s, sizeof(s) - 1), (w) + sizeof(s) - 1)
+#define LINE_ROOM 512 /* more than a transition's line without its reason and stacks */
+
+/* A text of a cache behind *w; the buffer may move. */
+static bool put_cached(struct printer *p, char **w, struct text_cache **cache, uint32_t *n, uint32_t id,
+		       void (*make)(struct printer *, struct buf *, uint32_t))
+{
+	struct buf *b = &p->out;
+
+	b->len = (size_t)(*w - b->data);
+	cached(p, cache, n, id, make);
+	if (buf_reserve(b, LINE_ROOM) < 0)
+		return false;
+	*w = b->data + b->len;
+	return true;
+}
+
+/* A state transition, which nearly all events are: go_event() without a call for each piece. */
+static void go_transition(struct printer *p, const struct gander_gotrace_event *e)
+{
+	static const char go[][STATE_TEXT] = { "Undetermined", "NotExist", "Runnable", "Running", "Waiting", "Syscall" };
+	static const char proc[][STATE_TEXT] = { "Undetermined", "NotExist", "Running", "Idle" };
+	static const uint8_t go_len[] = { 12, 8, 8, 7, 7, 7 }, proc_len[] = { 12, 8, 7, 4 };
+	bool of_go = e->transition.resource == GANDER_GOTRACE_RES_GOROUTINE;
+	uint8_t from = e->transition.from, to = e->transition.to;
+	struct buf *b = &p->out;
+	char *w;
+
+	if (buf_reserve(b, LINE_ROOM) < 0)
+		return;
+	w = b->data + b->len;
+	w = digits(LIT(w, "M="), e->thread);
+	w = digits(LIT(w, " P="), e->proc);
+	w = digits(LIT(w, " G="), e->goroutine);
+	w = digits(LIT(w, " StateTransition Time="), e->time_ns);
+	w = of_go ? LIT(w, " GoID=") : LIT(w, " ProcID=");
+	w = digits(w, e->transition.id);
+	*w++ = ' ';
+	memcpy(w, of_go ? go[from] : proc[from], STATE_TEXT);
+	w += of_go ? go_len[from] : proc_len[from];
+	w = LIT(w, "->");
+	memcpy(w, of_go ? go[to] : proc[to], STATE_TEXT);
+	w += of_go ? go_len[to] : proc_len[to];
+	w = LIT(w, " Reason=");
+	if (!e->transition.reason)
+		w = LIT(w, "\"\"");
+	else if (!put_cached(p, &w, &p->quoted, &p->nquoted, e->transition.reason, make_quoted))
+		return;
+	if (e->transition.stack || e->wire == WIRE_GO_CREATE || e->wire == WIRE_GO_CREATE_BLOCKED) {
+		w = LIT(w, "\nTransitionStack=\n");
+		if (e->transition.stack && !put_cached(p, &w, &p->stack, &p->nstack, e->transition.stack, make_stack))
+			return;
+	}
+	if (e->stack) {
+		w = LIT(w, "\nStack=\n");
+		if (!put_cached(p, &w, &p->stack, &p->nstack, e->stack, make_stack))
+			return;
+	}
+	*w++ = '\n';
+	b->len = (size_t)(w - b->data);
+}
+
 static void go_event(struct printer *p, const struct gander_gotrace_event *e)
 {
 	struct buf *b = &p->out;
 	unsigned i;
 
+	if (e->kind == GANDER_GOTRACE_STATE_TRANSITION) {
+		go_transition(p, e);
+		return;
+	}
 	PUTS(b, "M=");
 	buf_put_i64(b, e->thread);
 	PUTS(b, " P=");
@@ -234,29 +327,6 @@ static void go_event(struct printer *p, const struct gander_gotrace_event *e)
 	PUTS(b, " Time=");
 	buf_put_i64(b, e->time_ns);
 	switch (e->kind) {
-	case GANDER_GOTRACE_STATE_TRANSITION:
-		if (e->transition.resource == GANDER_GOTRACE_RES_GOROUTINE) {
-			PUTS(b, " GoID=");
-			buf_put_i64(b, e->transition.id);
-			buf_putc(b, ' ');
-			put_name(b, gander_gotrace_go_state_name(e->transition.from));
-			PUTS(b, "->");
-			put_name(b, gander_gotrace_go_state_name(e->transition.to));
-		} else {
-			PUTS(b, " ProcID=");
-			buf_put_i64(b, e->transition.id);
-			buf_putc(b, ' ');
-			put_name(b, gander_gotrace_proc_state_name(e->transition.from));
-			PUTS(b, "->");
-			put_name(b, gander_gotrace_proc_state_name(e->transition.to));
-		}
-		PUTS(b, " Reason=");
-		quoted(p, e->transition.reason);
-		if (e->transition.stack || e->wire == WIRE_GO_CREATE || e->wire == WIRE_GO_CREATE_BLOCKED) {
-			PUTS(b, "\nTransitionStack=\n");
-			stack_text(p, e->transition.stack);
-		}
-		break;
 	case GANDER_GOTRACE_METRIC:
 		PUTS(b, " Name=");
 		quoted(p, e->metric.name);
