@@ -15,6 +15,7 @@ GANDER, EMITTER = (os.path.abspath(p) for p in sys.argv[1:3])
 ONLY = sys.argv[3] if len(sys.argv) > 3 else ""
 TOP = tempfile.mkdtemp(prefix="gander-collect-")
 os.chmod(TOP, 0o755)
+TAG = str(os.getpid())  # other runs of this may be going on
 CASES = []
 checks = 0
 
@@ -167,9 +168,9 @@ def attach_count_and_detach():
 
 @case
 def attach_again_and_again():
-    p = Program(1, 0, 1000, env={"STEADY": "1"}, name="again")
+    p = Program(1, 0, 1000, env={"STEADY": "1"}, name="again" + TAG)
     for i in range(5):
-        r = gander("record", "-p", "again", "--for", "0.2s", "-q", "--json", "-o", new("again%d" % i), status=None)
+        r = gander("record", "-p", "again" + TAG, "--for", "0.2s", "-q", "--json", "-o", new("again%d" % i), status=None)
         check("status", r.returncode in (0, 3), r.stderr)
         agree(new("again%d" % i), json.loads(r.stdout))
     p.kill()
@@ -227,7 +228,7 @@ def command_and_its_children():
 
 @case
 def forked_children():
-    p = Program(1, 1000, env={"HOLD": "1", "FORK": "5"}, name="forker")
+    p = Program(1, 1000, env={"HOLD": "1", "FORK": "5"}, name="forker" + TAG)
     one = Recording("fork1", "-p", p.pid).wait_ready()
     two = Recording("fork2", "-p", p.pid, "-e", "test.text").wait_ready()
     n = p.go()
@@ -237,7 +238,7 @@ def forked_children():
     same("programs", len(m["programs"]), 6)
     same("parents", {q["parent_pid"] for q in m["programs"] if q["pid_inside"] != p.pid}, {p.pid})
     agree(two.dir, two.stop(), 600)
-    left = [x for x in json.loads(gander("list", "--json").stdout) if x.get("comm") == "forker" and x.get("state") == "dead"]
+    left = [x for x in json.loads(gander("list", "--json").stdout) if x.get("comm") == "forker" + TAG and x.get("state") == "dead"]
     same("their regions are gone", left, [])
     p.end()
 
@@ -281,10 +282,10 @@ def killed_collector():
 
 @case
 def flight_recorder():
-    p = Program(2, 0, 1000, env={"STEADY": "1"}, name="flight")
+    p = Program(2, 0, 1000, env={"STEADY": "1"}, name="flight" + TAG)
     r = Recording("fr", "-p", p.pid, "--overwrite", "--buffer", "2M").wait_ready()
     time.sleep(1.5)
-    res = json.loads(gander("snapshot", "-p", "flight", "-o", new("snap1"), "--json").stdout)
+    res = json.loads(gander("snapshot", "-p", "flight" + TAG, "-o", new("snap1"), "--json").stdout)
     same("events of the snapshot", babeltrace(new("snap1"))[0], res["events"])
     check("older events were overwritten", res["overwritten"] > 0, res)
     last = json.loads(gander("snapshot", "-p", p.pid, "--last", "10ms", "-o", new("snap2"), "--json").stdout)
@@ -304,7 +305,7 @@ def flight_recorder():
 
 @case
 def flight_recorder_of_many():
-    p = Program(1, 20000, env={"HOLD": "1"}, name="crashing")
+    p = Program(1, 20000, env={"HOLD": "1"}, name="crashin" + TAG)
     r = Recording("frm", "--all", "--overwrite", "-e", "test.*").wait_ready()
     n = p.go()
     p.kill()
@@ -312,8 +313,8 @@ def flight_recorder_of_many():
     d = json.loads(gander("snapshot", "-p", p.pid, "-o", new("frm2"), "--json").stdout)
     same("a dead program's events are still there", (d["events"], babeltrace(new("frm2"))[0]), (n, n))
     r.stop(None)
-    same("and in the recording", [q["events"] for q in manifest(r.dir)["programs"] if q["comm"] == "crashing"], [n])
-    left = [x for x in json.loads(gander("list", "--json").stdout) if x.get("comm") == "crashing"]
+    same("and in the recording", [q["events"] for q in manifest(r.dir)["programs"] if q["comm"] == "crashin" + TAG], [n])
+    left = [x for x in json.loads(gander("list", "--json").stdout) if x.get("comm") == "crashin" + TAG]
     same("its region is gone with the recording", left, [])
 
 
@@ -406,22 +407,22 @@ def limits_and_chunks():
 
 @case
 def all_programs_and_later_ones():
-    first = Program(1, 1000, name="first")
+    first = Program(1, 1000, name="first" + TAG)
     r = Recording("all", "--all", "-e", "test.*").wait_ready()
-    second = Program(1, 2000, name="second")
+    second = Program(1, 2000, name="second" + TAG)
     n = first.done() + second.done()
     time.sleep(0.3)
     first.end()
     second.end()
-    third = Program(1, 3000, name="third")
+    third = Program(1, 3000, name="third" + TAG)
     n += third.done()
     third.end()
     time.sleep(0.3)
     res = r.stop(None)
     agree(r.dir, res)
     m = manifest(r.dir)
-    mine = [q for q in m["programs"] if q["comm"] in ("first", "second", "third")]
-    same("programs", sorted(q["comm"] for q in mine), ["first", "second", "third"])
+    mine = [q for q in m["programs"] if q["comm"] in ("first" + TAG, "second" + TAG, "third" + TAG)]
+    same("programs", sorted(q["comm"] for q in mine), ["first" + TAG, "second" + TAG, "third" + TAG])
     same("all of theirs", sum(q["events"] + q["lost"]["total"] for q in mine), n)
 
 
@@ -477,8 +478,8 @@ def container():
         raise Skip("needs root to make a container")
     wrap = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c",
             'mount -t tmpfs -o size=64M none /dev/shm && exec "$@"', "sh"]
-    p = Program(1, 20000, wrap=wrap, name="contained")
-    seen = [x for x in json.loads(gander("list", "--json").stdout) if x.get("comm") == "contained"]
+    p = Program(1, 20000, wrap=wrap, name="contain" + TAG)
+    seen = [x for x in json.loads(gander("list", "--json").stdout) if x.get("comm") == "contain" + TAG]
     same("it is seen", len(seen), 1)
     pid = seen[0]["pid"]
     check("by its pid here", pid != seen[0]["pid_inside"], seen)
@@ -487,14 +488,14 @@ def container():
     r = Recording("cont2", "--all").wait_ready()
     time.sleep(0.2)
     r.stop(None)
-    check("--all has it", any(q["comm"] == "contained" for q in manifest(r.dir)["programs"]))
+    check("--all has it", any(q["comm"] == "contain" + TAG for q in manifest(r.dir)["programs"]))
     p.end()
 
 
 @case
 def squatters():
     base = "/dev/shm/gander.%d." % os.geteuid()
-    made = [base + "%016x" % (0xabcdef00 + i) for i in range(6)]
+    made = [base + "%08x%08x" % (os.getpid(), i) for i in range(6)]
     victim = new("victim")
     with open(victim, "w") as f:
         f.write("mine")
@@ -514,12 +515,12 @@ def squatters():
         refused = {x["path"]: x["why"] for x in json.loads(gander("list", "--json").stdout) if x["kind"] == "refused"}
         for path, why in zip(made, ["no regular file", "symbolic link", "no regular file", "too small", "bad magic", "version 2.0"]):
             check(path, why in refused.get(path, ""), refused.get(path))
-        p = Program(1, 1000, name="squatted")
+        p = Program(1, 1000, name="squatte" + TAG)
         r = Recording("squat", "--all", "-e", "test.*").wait_ready()
         p.done()
         time.sleep(0.1)
         r.stop(3)  # what was refused is told
-        same("others are recorded", [q["events"] for q in manifest(r.dir)["programs"] if q["comm"] == "squatted"], [1100])
+        same("others are recorded", [q["events"] for q in manifest(r.dir)["programs"] if q["comm"] == "squatte" + TAG], [1100])
         p.end()
         same("nothing was followed", open(victim).read(), "mine")
         check("nothing was removed", all(os.path.lexists(x) for x in made))
