@@ -83,6 +83,12 @@ static void find_thread_fields(struct tracer *t)
 
 static uint32_t choose_clock(void)
 {
+	const char *want = getenv("GANDER_CLOCK");
+
+	if (want && !strcmp(want, "coarse")) {
+		tracer_coarse_clock();
+		return GD_CLOCK_MONO;
+	}
 #if defined(__x86_64__)
 	char name[16] = "";
 	long fd = sys(SYS_openat, AT_FDCWD, "/sys/devices/system/clocksource/clocksource0/current_clocksource", O_RDONLY | O_CLOEXEC), n;

@@ -30,6 +30,8 @@ struct tracer {
 	long tid_off;           /* the kernel's thread id, from the thread pointer; 0: unknown */
 	uint32_t clock;         /* GD_CLOCK_ */
 	uint32_t nslots;        /* pool: how many are used */
+	bool coarse;            /* GANDER_CLOCK=coarse */
+	uint64_t boot_ahead;    /* coarse: CLOCK_BOOTTIME - CLOCK_MONOTONIC at start */
 
 	const char *ro;         /* the first GD_META_SIZE bytes, read-only; a forked child inherits this */
 	uint32_t *guard;        /* what `alive` points to */
@@ -85,6 +87,7 @@ static inline uint32_t tracer_tid(void)
 uint64_t tracer_mono_ns(void) HIDDEN;
 void tracer_sample(struct gd_clock_sample *s) HIDDEN;
 uint64_t tracer_ticks_to_ns(uint64_t ticks) HIDDEN;
+void tracer_coarse_clock(void) HIDDEN;
 
 static inline uint64_t tracer_counter(void)
 {

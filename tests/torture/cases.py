@@ -136,6 +136,8 @@ CASES = [
          "TORTURE_PLUG2": "TOP/libplug-embed2.so"}, same=False),
     Case("setuid", "gives root up, forks, goes on"),
     Case("seccomp-filter", "only exit and write are left", writers=ALL, session={"packets": 128}),
+    Case("seccomp-strict", "strict seccomp forbids the CPU's counter too: GANDER_CLOCK=coarse", writers=ALL, session={"packets": 128},
+         env={"GANDER_CLOCK": "coarse"}),
     Case("namespaces", "leaves its pid and mount namespaces"),
     Case("shm-missing", "/dev/shm is not a tmpfs, and there is no other", "plain", shm="missing", off=True),
     Case("shm-read-only", "/dev/shm is read-only", "plain", shm="ro", off=True),
