@@ -104,7 +104,9 @@ func note(text string) {
 func (c *class) applyRules() {
 	ctl := control()
 	var linkedFrom [region.Channels]uint32
-	for try := 0; try < 100; try++ {
+	// Changed meanwhile: it is all to do again, or what is stored below undoes the collector's walk. Unchanged and odd: whoever is at it
+	// will walk the classes, and is given a hundred looks. (The outer bound is for a region that somebody damages.)
+	for try, looks := 0, 0; try < 100000; try++ {
 		gen := atomic.LoadUint32(&ctl.Gen) // [RULE]
 		last := [region.Channels]*region.Rule{}
 		excluded := [region.Channels]bool{}
@@ -142,9 +144,11 @@ func (c *class) applyRules() {
 				want |= region.Counting(ch)
 			}
 		}
-		atomic.StoreUint32(&c.slot.Enabled, want)             // [ENABLE]
-		if gen&1 == 0 && atomic.LoadUint32(&ctl.Gen) == gen { // [RULE]
-			return
+		atomic.StoreUint32(&c.slot.Enabled, want) // [ENABLE]
+		if atomic.LoadUint32(&ctl.Gen) == gen {   // [RULE]
+			if looks++; gen&1 == 0 || looks == 100 {
+				return
+			}
 		}
 	}
 }

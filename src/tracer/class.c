@@ -201,6 +201,19 @@ static uint32_t find(const void *desc, uint32_t len, uint32_t hash, uint32_t lim
 	return UINT32_MAX;
 }
 
+/* The rules are applied once, by whoever is first: one that finds a class which its declarer has only just published must not emit before. */
+static uint32_t *use_class(uint32_t i, const void *desc, uint32_t len, uint32_t *id)
+{
+	static uint32_t applied[GD_CLASSES / 32];
+
+	if (!(__atomic_load_n(&applied[i / 32], __ATOMIC_ACQUIRE) >> (i % 32) & 1)) { /* [RULE] */
+		tracer_apply_rules(i, desc, len);
+		__atomic_fetch_or(&applied[i / 32], 1u << (i % 32), __ATOMIC_RELEASE); /* [RULE] */
+	}
+	*id = i;
+	return &class_slot(i)->enabled;
+}
+
 uint32_t *tracer_declare(const void *desc, uint32_t len, uint32_t *id)
 {
 	uint32_t hash = gd_desc_hash(desc, len), i, same, off;
@@ -210,10 +223,8 @@ uint32_t *tracer_declare(const void *desc, uint32_t len, uint32_t *id)
 	if (!gander__t.map)
 		return NULL;
 	same = find(desc, len, hash, __atomic_load_n(&header()->class_count, __ATOMIC_SEQ_CST));
-	if (same != UINT32_MAX) {
-		*id = same;
-		return &class_slot(same)->enabled;
-	}
+	if (same != UINT32_MAX)
+		return use_class(same, desc, len, id);
 	off = tracer_heap_take(len, &at);
 	if (!off) {
 		tracer_refuse_class();
@@ -233,17 +244,15 @@ uint32_t *tracer_declare(const void *desc, uint32_t len, uint32_t *id)
 	c->desc_off = off;
 	c->desc_len = len;
 	c->hash = hash;
-	__atomic_store_n(&c->state, GD_CLASS_PUBLISHED, __ATOMIC_SEQ_CST); /* [CLASS] */
-	/* two threads may have declared the same: the higher slot yields */
+	/* Another thread may have declared the same meanwhile. Looked at before ours is published: nobody can have found it, and it may be taken
+	 * back. Two that look at the same instant both stay: two ids for one class. */
 	same = find(desc, len, hash, i);
 	if (same != UINT32_MAX) {
 		__atomic_store_n(&c->state, GD_CLASS_ALIAS, __ATOMIC_SEQ_CST); /* [CLASS] */
-		*id = same;
-		return &class_slot(same)->enabled;
+		return use_class(same, desc, len, id);
 	}
-	tracer_apply_rules(i, desc, len);
-	*id = i;
-	return &c->enabled;
+	__atomic_store_n(&c->state, GD_CLASS_PUBLISHED, __ATOMIC_SEQ_CST); /* [CLASS] */
+	return use_class(i, desc, len, id);
 }
 
 /* ------------------------------------------------------------------ rules */
@@ -295,13 +304,15 @@ void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len)
 {
 	struct gd_control *control = (struct gd_control *)(gander__t.map + GD_OFF_CONTROL);
 	struct gd_class *cls = class_slot(id);
-	uint32_t gen, want, used, n, tries, c, i;
+	uint32_t gen, want, used, n, tries, looks, c, i;
 	uint32_t linked_from[GD_CHANNELS] = { 0 };
 	struct gd_desc d;
 
 	if (gd_desc_parse(&d, desc, len) < 0)
 		return;
-	for (tries = 0; tries < 100; tries++) {
+	/* Changed meanwhile: it is all to do again, or what is stored below undoes the collector's walk. Unchanged and odd: whoever is at it will walk
+	 * the classes, and is given a hundred looks. (The outer bound is for a region that somebody damages.) */
+	for (tries = 0, looks = 0; tries < 100000; tries++) {
 		gen = __atomic_load_n(&control->gen, __ATOMIC_SEQ_CST); /* [RULE] */
 		n = control->nrules < GD_RULES ? control->nrules : GD_RULES;
 		want = 0;
@@ -342,7 +353,7 @@ void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len)
 				want |= GD_COUNTING(c);
 		}
 		__atomic_store_n(&cls->enabled, want, __ATOMIC_SEQ_CST); /* [ENABLE] */
-		if (!(gen & 1) && __atomic_load_n(&control->gen, __ATOMIC_SEQ_CST) == gen) /* [RULE] */
+		if (__atomic_load_n(&control->gen, __ATOMIC_SEQ_CST) == gen && (!(gen & 1) || ++looks == 100)) /* [RULE] */
 			return;
 	}
 }
