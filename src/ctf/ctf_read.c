@@ -465,7 +465,7 @@ static void begin_run(struct ctf_run *run, struct stream *s)
 {
 	uint64_t have;
 
-	memset(run, 0, offsetof(struct ctf_run, role));
+	run->pos = 0;
 	run->roles = 0;
 	run->uuid = NULL;
 	run->out = NULL;
@@ -965,11 +965,12 @@ static int add_trace(struct gander_ctf *r, const char *path, struct trace **ret,
 	}
 	more = grow(r->trace, r->ntraces, &r->trace_cap, sizeof(*more));
 	t = calloc(1, sizeof(*t));
+	if (more)
+		r->trace = more;
 	if (!more || !t) {
 		free(t);
 		return err_set(err, -ENOMEM, "out of memory");
 	}
-	r->trace = more;
 	t->path = strdup(path);
 	t->pub.path = t->path;
 	t->pub.number = r->ntraces;
