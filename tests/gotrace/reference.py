@@ -59,6 +59,18 @@ def local(t, gander, tool, tmp):
     check_count(t, gander, 'v2', path)
 
 
+def netblock(t, gander, tmp):
+    """The example prints what its twin on golang.org/x/exp/trace prints."""
+    example = os.path.join(os.path.dirname(gander), '../../examples/example-netblock')
+    twin, prog, path = os.path.join(tmp, 'xexp'), os.path.join(tmp, 'prog'), os.path.join(tmp, 'trace')
+    r = util.run(['go', 'build', '-o', twin, '.'], cwd=HERE + '/xexp')
+    if r.returncode or not os.path.exists(example) or not make(prog, 'net', 0.2, path)[0]:
+        t.skip('examples/netblock', 'no golang.org/x/exp/trace, or the example is not built')
+        return
+    ours, theirs = util.run([example, path]).stdout, util.run([twin, 'netblock', path]).stdout
+    t.check(ours == theirs and '%' in ours, 'examples/netblock: ' + ours.strip(), theirs)
+
+
 def of_version(t, gander, tool, tmp, version):
     root = util.goroot(version)
     if not root or (version not in root):
@@ -99,6 +111,7 @@ def main():
                 of_version(t, gander, tool, tmp, v)
         else:
             local(t, gander, tool, tmp)
+            netblock(t, gander, tmp)
     return t.done()
 
 
