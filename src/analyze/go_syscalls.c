@@ -56,7 +56,7 @@ static int open_ctx(struct goan_ctx **ret, struct gostate *s, const struct goan_
 	return gostate_add(s, &sink);
 }
 
-/* What was called: for cgo the C function behind its Go wrapper, else the innermost function that is more than the gate itself. */
+/* What was called: for cgo the C function (its Go wrapper is p._Cfunc_name), else the innermost function that is more than the gate itself. */
 static const char *call_name(const struct gosyms *s, uint32_t stack, bool *cgo)
 {
 	unsigned i, n = gosyms_depth(s, stack);
@@ -64,16 +64,15 @@ static const char *call_name(const struct gosyms *s, uint32_t stack, bool *cgo)
 
 	*cgo = false;
 	for (i = 0; i < n; i++) {
-		const char *f = gosyms_text(s, gosyms_frame(s, stack, i).func);
+		const char *f = gosyms_text(s, gosyms_frame(s, stack, i).func), *c = strstr(f, "._Cfunc_");
 
+		if (c) {
+			*cgo = true;
+			return c + strlen("._Cfunc_");
+		}
 		if (!strcmp(f, "runtime.cgocall") || !strcmp(f, "runtime.asmcgocall")) {
 			*cgo = true;
 			continue;
-		}
-		if (*cgo) {
-			const char *c = strstr(f, "_Cfunc_");
-
-			return c ? c + 7 : gosyms_short(f);
 		}
 		if (strstr(f, "yscall.Syscall") || strstr(f, "yscall.RawSyscall") || strstr(f, "yscall.syscall") || strstr(f, "/syscall.") ||
 		    !strncmp(f, "runtime.", 8) || strstr(f, "entersyscall")) {

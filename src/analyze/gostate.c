@@ -217,7 +217,7 @@ void gostate_begin(struct gostate *s, const struct gander_gotrace *reader)
 	s->nsync = 0;
 	s->any_idle_ns = 0;
 	s->gomaxprocs = 0;
-	s->alive = 0;
+	s->alive = s->there_at_start = 0;
 	s->wall_ns = 0;
 	s->mark_since = GO_NEVER;
 	memset(s->level, 0, sizeof(s->level));
@@ -435,6 +435,9 @@ static void go_transition(struct gostate *s, const struct gander_gotrace_event *
 			return;
 		g->there_at_start = g->open_start = from != GANDER_GOTRACE_GO_NOT_EXIST;
 		g->born_ns = g->since_ns = g->there_at_start ? s->sync_ns : s->now;
+		s->there_at_start += g->there_at_start;
+		if (s->there_at_start > s->peak) /* idle ones are first mentioned at the end of the first generation */
+			s->peak = s->there_at_start;
 		g->seen_ns = s->now;
 		name_it(s, g, own);
 		if (from == GANDER_GOTRACE_GO_NOT_EXIST) {

@@ -170,7 +170,7 @@ struct gostate {
 	int32_t level[GO_LEVELS];
 	uint64_t level_ns[GO_LEVELS];	 /* up to level_at; exact in `tick` and after gostate_end() */
 	int64_t level_at[GO_LEVELS];
-	uint32_t alive, peak;	 /* goroutines */
+	uint32_t alive, peak, there_at_start; /* goroutines */
 	uint64_t created, ended;
 	int64_t wall_ns;	 /* Unix time of the trace's begin; 0: not known */
 	int64_t mark_since;	 /* the open GC mark phase, or GO_NEVER */

@@ -70,7 +70,7 @@ static bool is_plumbing(const char *f)
 	for (i = 0; i < sizeof(prefix) / sizeof(*prefix); i++)
 		if (!strncmp(f, prefix[i], strlen(prefix[i])))
 			return true;
-	return !*f;
+	return !*f || strstr(f, "._Cfunc_"); /* cgo's wrapper of a C function */
 }
 
 struct gosym_frame gosyms_where(const struct gosyms *s, uint32_t stack)
