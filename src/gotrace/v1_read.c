@@ -307,7 +307,7 @@ static int index_all(struct v1 *v, struct err *err)
 	uint64_t args[STACK_ARGS_MAX], at, len = 0;
 	const uint8_t *p, *end;
 	uint8_t type, n;
-	uint32_t proc = 0, i = 0;
+	uint32_t proc = 0, i;
 	int64_t ts = 0;
 	int r, got;
 
@@ -329,6 +329,17 @@ static int index_all(struct v1 *v, struct err *err)
 			r = corrupt(at, err, "unknown event type %u", type);
 			goto out;
 		}
+		if (likely(n < 3 && v1_args[type] == n + 1u && v->nbatch && varint(&p, end, &args[0]) == 0)) {
+			/* What most events are: only their time matters here. */
+			for (i = 0; i < n && varint(&p, end, &args[1]) == 0; i++)
+				;
+			if (likely(i == n)) {
+				ts = (int64_t)((uint64_t)ts + args[0]);
+				s.pos = (size_t)(p - s.buf);
+				continue;
+			}
+		}
+		p = s.buf + s.pos + 1;
 		if (type == V1_STRING) {
 			s.pos++;
 			r = add_string(v, &s, at, err);
@@ -406,7 +417,7 @@ static int index_all(struct v1 *v, struct err *err)
 	}
 	if (!v->ticks_per_s)
 		r = corrupt(v->size, err, "no frequency event: the trace was cut off before its end");
-	for (v->nstack_at = 4096 + 4 * v->nstack, v->stack_at = calloc(v->nstack_at, sizeof(*v->stack_at)); v->stack_at && i < v->nstack_at; i++)
+	for (i = 0, v->nstack_at = 4096 + 4 * v->nstack, v->stack_at = calloc(v->nstack_at, sizeof(*v->stack_at)); v->stack_at && i < v->nstack_at; i++)
 		v->stack_at[i] = (uint32_t)(uintptr_t)idmap_get(&v->stacks, i);
 	if (!v->stack_at && !r)
 		r = no_memory(err);
