@@ -475,6 +475,7 @@ int ctf_layout_trace(struct ctf_trace_class *t, struct ctf_trace_layout *ret, st
 	struct ctf_stream_layout *l;
 	struct ctf_stream_class *s;
 	struct ctf_event_class *e;
+	uint32_t i;
 	int phase;
 
 	if (compile_prog(a, &ret->packet_header, true, t->packet_header, GANDER_CTF_PACKET, false) < 0)
@@ -490,6 +491,8 @@ int ctf_layout_trace(struct ctf_trace_class *t, struct ctf_trace_layout *ret, st
 		if (compile_prog(a, &l->packet_context, true, s->packet_context, GANDER_CTF_CONTEXT, false) < 0 ||
 		    compile_prog(a, &l->packet_full, false, s->packet_context, GANDER_CTF_PACKET, true) < 0)
 			goto fail;
+		for (i = 0; i < l->packet_full.n; i++)
+			l->packet_shown |= l->packet_full.op[i].lit_len != 0;
 		l->fast_header = is_fast_header(s->event_header);
 		for (e = s->event; e; e = e->next)
 			if (e->id < DENSE && e->id >= l->dense)

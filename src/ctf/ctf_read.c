@@ -1242,9 +1242,11 @@ static int packet_run(struct gander_ctf *r, struct stream *s, struct ctf_out *ou
 	const struct ctf_stream_layout *l = s->sc->layout;
 	struct ctf_run run;
 
-	if (!l->packet_full.n)
+	if (!l->packet_shown)
 		return 0;
-	memset(&run, 0, sizeof(run));
+	run.roles = 0;
+	run.clock = 0;
+	run.uuid = NULL;
 	run.data = s->head;
 	run.pos = s->context_pos;
 	run.limit = s->head_bits;

@@ -8,13 +8,11 @@
 
 enum mode { SKIP, VALUES, TEXT };
 
-int ctf_out_more(struct ctf_out *o, size_t more)
+int ctf_out_grow(struct ctf_out *o, size_t more)
 {
 	size_t used = (size_t)(o->at - o->base), cap = o->base ? (size_t)(o->end - o->base) : 0;
 	char *base;
 
-	if (o->base && o->end - o->at >= (ptrdiff_t)more)
-		return 0;
 	cap = cap * 2 > used + more ? cap * 2 : used + more + 4096;
 	base = realloc(o->base, cap + 2 * OUT_SLACK);
 	if (!base) {

@@ -12,7 +12,14 @@ struct ctf_out {
 	bool failed;
 };
 
-int ctf_out_more(struct ctf_out *o, size_t more); /* room for more + OUT_SLACK; 0 or -ENOMEM */
+int ctf_out_grow(struct ctf_out *o, size_t more);
+
+/* Room for more + OUT_SLACK; 0 or -ENOMEM. */
+static inline int ctf_out_more(struct ctf_out *o, size_t more)
+{
+	return __builtin_expect(o->base && o->end - o->at >= (ptrdiff_t)more, 1) ? 0 : ctf_out_grow(o, more);
+}
+
 void ctf_out_done(struct ctf_out *o);
 
 struct ctf_values {
