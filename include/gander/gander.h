@@ -169,15 +169,15 @@ struct gander_span {
 	{ \
 		if (__builtin_expect(span->id != 0, 0)) { \
 			uint64_t span_id = span->id; \
-			int64_t duration = gander__span_close(span); \
+			uint64_t duration = gander__span_close(span); \
 			if (*gander__ev_##name##_end.enabled) { \
 				GANDER__PACK_LIST(GANDER__END_FIELDS end_fields) \
 				GANDER__EMIT(gander__ev_##name##_end) \
 			} \
 		} \
 	}
-#define GANDER__BEGIN_FIELDS(...) ((u64, span_id), (u64, parent_id) __VA_OPT__(, ) __VA_ARGS__)
-#define GANDER__END_FIELDS(...)   ((u64, span_id), (duration, duration) __VA_OPT__(, ) __VA_ARGS__)
+#define GANDER__BEGIN_FIELDS(...) ((hex64, span_id), (hex64, parent_id) __VA_OPT__(, ) __VA_ARGS__)
+#define GANDER__END_FIELDS(...)   ((hex64, span_id), (span_duration, duration) __VA_OPT__(, ) __VA_ARGS__)
 #define GANDER__SPAN_ARGS(...)    struct gander_span *span __VA_OPT__(, GANDER__ARGS(__VA_ARGS__))
 #define GANDER__PACK_LIST(list)   GANDER__PACK_LIST_(list)
 #define GANDER__PACK_LIST_(list)  GANDER__PACK list
@@ -273,7 +273,7 @@ void gander__register(struct gander_event *const *first, struct gander_event *co
 void gander__emit_words(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3);
 void gander__emit_pieces(const struct gander_event *ev, const struct gander__piece *piece, uint32_t npieces);
 void gander__span_open(struct gander_span *span);
-int64_t gander__span_close(struct gander_span *span);
+uint64_t gander__span_close(struct gander_span *span);
 const uint32_t *gander__log_word(unsigned level);
 void gander__logf(unsigned level, const char *file, unsigned line, const char *fmt, ...) __attribute__((format(printf, 4, 5), cold));
 
@@ -484,6 +484,12 @@ static __attribute__((constructor(200), unused)) void gander__register_object(vo
 #define GANDER__N_duration 0
 #define GANDER__K_duration(name) gander__fix(&gander__b, (uint64_t)name, 8)
 #define GANDER__A_duration(name) int64_t name
+#define GANDER__C_span_duration uint64_t
+#define GANDER__F_span_duration(name) { #name, GANDER_T_U64, GANDER_DURATION, 0, 0, 0, 0, 0 }
+#define GANDER__S_span_duration(name) 8
+#define GANDER__N_span_duration 0
+#define GANDER__K_span_duration(name) gander__fix(&gander__b, name, 8)
+#define GANDER__A_span_duration(name) uint64_t name
 #define GANDER__F_enumeration(name, table) { #name, GANDER_T_ENUM, 0, GANDER_T_I32, 0, sizeof(table) / sizeof((table)[0]), 0, table }
 #define GANDER__S_enumeration(name, table) 4
 #define GANDER__N_enumeration 0

@@ -475,11 +475,11 @@ void gander__span_open(struct gander_span *span)
 	gander_set_current_span(span->id);
 }
 
-int64_t gander__span_close(struct gander_span *span)
+uint64_t gander__span_close(struct gander_span *span)
 {
 	uint64_t now = tracer_counter();
 
 	if (gander_current_span() == span->id)
 		gander_set_current_span(span->outer);
-	return now > span->start ? (int64_t)tracer_ticks_to_ns(now - span->start) : 0;
+	return now > span->start ? tracer_ticks_to_ns(now - span->start) : 0;
 }

@@ -20,7 +20,7 @@ void gander__span_open(struct gander_span *span)
 {
 }
 
-int64_t gander__span_close(struct gander_span *span)
+uint64_t gander__span_close(struct gander_span *span)
 {
 	return 0;
 }
