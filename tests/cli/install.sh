@@ -42,5 +42,10 @@ for cc in gcc clang; do
 	check "$cxx, C++17, shared" "$cxx" -std=gnu++17 -O2 -Wall -Wextra -Werror -o "$tmp/cxx" "$tmp/hello.cpp" "${flags[@]}"
 	check "$cc's programs run" bash -c "export LD_LIBRARY_PATH=$lib; $tmp/shared 1000 3 && $tmp/static 1000 3 && $tmp/cxx 1000 3"
 done
+read -ra reader < <(pkg-config --define-variable=prefix="$root" --cflags --libs gander-reader)
+for example in netblock read-events; do
+	check "$example with libgander-reader" gcc -std=gnu11 -O2 -Wall -Wextra -Werror -o "$tmp/$example" "$source/examples/$example/$example.c" "${reader[@]}"
+done
+check "libgander-reader shows gander_* alone" bash -c "nm -D --defined-only $lib/libgander-reader.so | grep -v ' [TDR] gander_' || true"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]
