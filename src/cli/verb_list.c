@@ -56,7 +56,7 @@ static bool is_dead(const struct found *f)
 	return f->dead || (!f->pid && kill((pid_t)f->region->head.pid, 0) < 0 && errno == ESRCH);
 }
 
-/* "off", or how many recordings there are, and whether one of them has lost its collector. */
+/* How many recordings there are, and how many of them have lost their collectors. */
 static unsigned recordings(struct region *r, uint32_t mask, unsigned *orphans)
 {
 	unsigned c, n = 0;
@@ -78,7 +78,7 @@ static const char *state_text(const struct found *f, char buf[64])
 		return "dead";
 	n = recordings(f->region, 0xff, &orphans);
 	if (!n)
-		return "off";
+		return "idle";
 	if (orphans)
 		snprintf(buf, 64, "recorded by %u, %u of them gone", n, orphans);
 	else
