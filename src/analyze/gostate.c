@@ -687,7 +687,7 @@ void gostate_event(struct gostate *s, const struct gander_gotrace_event *ev)
 	case GANDER_GOTRACE_SYNC:
 		s->sync_ns = s->now;
 		s->nsync++;
-		if (ev->sync.has_clock && !s->wall_ns)
+		if (ev->sync.has_clock && !s->wall_ns && ev->sync.wall_sec >= 0 && ev->sync.wall_sec < INT64_MAX / 2000000000)
 			s->wall_ns = ev->sync.wall_sec * 1000000000 + ev->sync.wall_nsec + (s->start_ns - ev->sync.trace_ns);
 		break;
 	case GANDER_GOTRACE_METRIC:
