@@ -677,7 +677,7 @@ void gostate_event(struct gostate *s, const struct gander_gotrace_event *ev)
 	s->events++;
 	if (ev->kind < GANDER_GOTRACE_KINDS)
 		s->kind_events[ev->kind]++;
-	switch (ev->kind) {
+	switch (s->light && ev->kind != GANDER_GOTRACE_SYNC ? GANDER_GOTRACE_BAD : ev->kind) {
 	case GANDER_GOTRACE_STATE_TRANSITION:
 		if (ev->transition.resource == GANDER_GOTRACE_RES_GOROUTINE)
 			go_transition(s, ev);
@@ -717,7 +717,7 @@ void gostate_event(struct gostate *s, const struct gander_gotrace_event *ev)
 		break;
 	}
 	if (ev->kind < GANDER_GOTRACE_KINDS && s->kind_sinks[ev->kind]) {
-		g = ev->goroutine >= 0 ? goro_find(s, ev->goroutine) : NULL;
+		g = ev->goroutine >= 0 && !s->light ? goro_find(s, ev->goroutine) : NULL;
 		EACH_SINK(s, s->kind_sinks[ev->kind], k)
 			s->sink[k].event(s->sink[k].ctx, ev, g);
 	}

@@ -162,6 +162,7 @@ enum go_level { GO_LEVEL_RUN, GO_LEVEL_SCHED, GO_LEVEL_WAIT, GO_LEVEL_SYSCALL, G
 struct gostate {
 	struct gosyms *syms;	 /* borrowed */
 	struct gosym_map map;
+	bool light;		 /* set before the first event: states are not tracked, sinks get raw events only */
 	bool running;		 /* between begin and end */
 	int64_t start_ns, sync_ns, now;
 	uint32_t nsync;

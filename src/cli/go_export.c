@@ -87,6 +87,7 @@ static int run(int argc, char **argv)
 		status = cli_fail(&err);
 		goto out;
 	}
+	g.state.light = pprof && !all;
 	status = go_read_all(&g, n, argv, &err);
 	if (status == CLI_FAILED) {
 		cli_fail(&err);

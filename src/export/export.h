@@ -13,7 +13,8 @@ struct gander_gotrace;
 enum gopprof_kind { GOPPROF_BLOCKED, GOPPROF_SCHED, GOPPROF_SYSCALL, GOPPROF_NET, GOPPROF_CPU };
 
 struct gopprof;
-/* As `go tool trace -pprof=` counts: waits before a goroutine first ran are left out unless `all`, and what was not over at the trace's end. */
+/* As `go tool trace -pprof=` counts: waits before a goroutine first ran are left out unless `all`, and what was not over at the trace's end.
+ * Without `all` it needs no tracked states: set s->light when nothing else is asked of the pass. */
 int gopprof_new(struct gopprof **ret, struct gostate *s, enum gopprof_kind kind, bool all);
 int gopprof_write(struct gopprof *p, FILE *out, struct err *err); /* after the trace's end */
 void gopprof_free(struct gopprof *p);

@@ -17,6 +17,15 @@ struct pending {
 	uint64_t ns;
 };
 
+/* What the tool's way of counting needs to know of a goroutine, without all that gostate tracks: half of the time of the export. */
+struct light {
+	int64_t id, since_ns; /* since: GO_NEVER: not in the state */
+	uint32_t stack;	      /* of the reader */
+	bool ran;
+};
+
+#define RECENT 256
+
 struct gopprof {
 	struct gostate *s;
 	enum gopprof_kind kind;
@@ -25,6 +34,11 @@ struct gopprof {
 	struct map pending_of; /* goroutine -> index + 1 */
 	struct pending *pending;
 	uint32_t npending, cap;
+	uint8_t *wanted;      /* by the reader's string id: 0 not yet asked, 1 no, 2 yes */
+	uint32_t nwanted;
+	struct map goros;     /* id -> struct light * */
+	struct light *recent[RECENT];
+	unsigned state;
 	bool failed;
 };
 
@@ -38,10 +52,10 @@ static void count(struct gopprof *p, uint32_t stack, uint64_t ns)
 	e->extra_ns += ns;
 }
 
-static void hold(struct gopprof *p, const struct gospan *sp, uint64_t ns)
+static void hold(struct gopprof *p, int64_t g, uint32_t stack, uint64_t ns)
 {
 	bool added;
-	uint64_t *v = map_put(&p->pending_of, (uint64_t)sp->g->id, &added);
+	uint64_t *v = map_put(&p->pending_of, (uint64_t)g, &added);
 
 	if (!v) {
 		p->failed = true;
@@ -58,47 +72,138 @@ static void hold(struct gopprof *p, const struct gospan *sp, uint64_t ns)
 		p->pending = n;
 		p->cap = cap;
 	}
-	p->pending[p->npending] = (struct pending){ sp->stack, (uint32_t)*v, ns };
+	p->pending[p->npending] = (struct pending){ stack, (uint32_t)*v, ns };
 	*v = ++p->npending;
 }
 
+static bool is_reason(const struct gopprof *p, const char *reason)
+{
+	if (p->kind == GOPPROF_NET)
+		return !strcmp(reason, "network");
+	return p->kind != GOPPROF_BLOCKED || strstr(reason, "chan") || strstr(reason, "sync") || strstr(reason, "select");
+}
+
+/* With `all`: every stay, from the tracked states. */
 static void span(void *ctx, const struct gospan *sp)
 {
 	struct gopprof *p = ctx;
-	int64_t start = sp->start_ns;
-	const char *reason;
 
-	if (sp->state == GANDER_GOTRACE_GO_WAITING) {
-		reason = gosyms_text(p->s->syms, sp->reason);
-		if (p->kind == GOPPROF_NET ? strcmp(reason, "network") != 0 :
-					     !strstr(reason, "chan") && !strstr(reason, "sync") && !strstr(reason, "select"))
-			return;
-	}
-	if (p->all) {
-		count(p, sp->stack, (uint64_t)(sp->end_ns - start));
-		return;
-	}
-	if (sp->open_start && start < sp->g->seen_ns)
-		start = sp->g->seen_ns;
-	if (sp->open_end || sp->end_ns <= start)
-		return;
-	if (sp->g->first_run_ns != GO_NEVER)
-		count(p, sp->stack, (uint64_t)(sp->end_ns - start));
-	else
-		hold(p, sp, (uint64_t)(sp->end_ns - start));
+	if (is_reason(p, gosyms_text(p->s->syms, sp->state == GANDER_GOTRACE_GO_WAITING ? sp->reason : 0)))
+		count(p, sp->stack, (uint64_t)(sp->end_ns - sp->start_ns));
 }
 
-static void gone(void *ctx, struct goro *g, bool at_end)
+static void settle(struct gopprof *p, int64_t id, bool ran)
 {
-	struct gopprof *p = ctx;
-	uint64_t i = map_get(&p->pending_of, (uint64_t)g->id, 0);
+	uint64_t i = map_get(&p->pending_of, (uint64_t)id, 0);
 
 	if (!i)
 		return;
-	map_del(&p->pending_of, (uint64_t)g->id);
-	if (g->first_run_ns == GO_NEVER)
-		for (; i; i = p->pending[i - 1].next)
-			count(p, p->pending[i - 1].stack, p->pending[i - 1].ns);
+	map_del(&p->pending_of, (uint64_t)id);
+	for (; i && !ran; i = p->pending[i - 1].next)
+		count(p, p->pending[i - 1].stack, p->pending[i - 1].ns);
+}
+
+static bool wants(struct gopprof *p, uint32_t reason)
+{
+	if (p->kind != GOPPROF_BLOCKED && p->kind != GOPPROF_NET)
+		return true;
+	if (reason >= p->nwanted) {
+		uint32_t n = (reason + 64) * 2;
+		uint8_t *w = realloc(p->wanted, n);
+
+		if (!w) {
+			p->failed = true;
+			return false;
+		}
+		memset(w + p->nwanted, 0, n - p->nwanted);
+		p->wanted = w;
+		p->nwanted = n;
+	}
+	if (!p->wanted[reason])
+		p->wanted[reason] = 1 + is_reason(p, gander_gotrace_string(p->s->map.reader, reason));
+	return p->wanted[reason] == 2;
+}
+
+static struct light *light_of(struct gopprof *p, int64_t id)
+{
+	struct light **recent = &p->recent[(uint64_t)id % RECENT];
+	uint64_t *v;
+	bool added;
+
+	if (*recent && (*recent)->id == id)
+		return *recent;
+	v = map_put(&p->goros, (uint64_t)id, &added);
+	if (v && added) {
+		struct light *g = malloc(sizeof(*g));
+
+		if (!g) {
+			map_del(&p->goros, (uint64_t)id);
+			v = NULL;
+		} else {
+			*g = (struct light){ id, GO_NEVER, 0, false };
+			*v = (uint64_t)(uintptr_t)g;
+		}
+	}
+	if (!v) {
+		p->failed = true;
+		return NULL;
+	}
+	*recent = (struct light *)(uintptr_t)*v;
+	return *recent;
+}
+
+static void transition(void *ctx, const struct gander_gotrace_event *ev, struct goro *none)
+{
+	struct gopprof *p = ctx;
+	unsigned to = ev->transition.to;
+	struct light *g;
+
+	if (ev->transition.resource != GANDER_GOTRACE_RES_GOROUTINE)
+		return;
+	g = light_of(p, ev->transition.id);
+	if (!g)
+		return;
+	if (g->since_ns == GO_NEVER) {
+		if (to == p->state && wants(p, ev->transition.reason)) {
+			g->since_ns = ev->time_ns;
+			g->stack = ev->stack;
+		}
+	} else if (to != p->state) {
+		uint64_t ns = (uint64_t)(ev->time_ns - g->since_ns);
+		uint32_t stack = gosym_map_stack(&p->s->map, p->s->syms, g->stack);
+
+		g->since_ns = GO_NEVER;
+		if (ns && g->ran)
+			count(p, stack, ns);
+		else if (ns && to != GANDER_GOTRACE_GO_RUNNING)
+			hold(p, g->id, stack, ns);
+	}
+	if (to == GANDER_GOTRACE_GO_RUNNING && !g->ran) {
+		g->ran = true;
+		settle(p, g->id, true);
+	} else if (to == GANDER_GOTRACE_GO_NOT_EXIST) {
+		settle(p, g->id, g->ran);
+		map_del(&p->goros, (uint64_t)g->id);
+		p->recent[(uint64_t)g->id % RECENT] = NULL;
+		free(g);
+	}
+}
+
+static void end(void *ctx)
+{
+	struct gopprof *p = ctx;
+	uint64_t at = 0, id, v;
+
+	while (map_next(&p->goros, &at, &id, &v)) {
+		settle(p, (int64_t)id, ((struct light *)(uintptr_t)v)->ran);
+		free((void *)(uintptr_t)v);
+	}
+	map_done(&p->goros);
+	memset(p->recent, 0, sizeof(p->recent));
+	/* string ids are the reader's: the next trace has its own */
+	free(p->wanted);
+	p->wanted = NULL;
+	p->nwanted = 0;
 }
 
 static void event(void *ctx, const struct gander_gotrace_event *ev, struct goro *g)
@@ -118,13 +223,17 @@ int gopprof_new(struct gopprof **ret, struct gostate *s, enum gopprof_kind kind,
 	p->s = s;
 	p->kind = kind;
 	p->all = all;
+	p->state = kind == GOPPROF_SCHED ? GANDER_GOTRACE_GO_RUNNABLE : kind == GOPPROF_SYSCALL ? GANDER_GOTRACE_GO_SYSCALL : GANDER_GOTRACE_GO_WAITING;
 	if (kind == GOPPROF_CPU) {
 		sink.kinds = 1u << GANDER_GOTRACE_STACK_SAMPLE;
 		sink.event = event;
-	} else {
-		sink.spans = 1u << (kind == GOPPROF_SCHED ? GANDER_GOTRACE_GO_RUNNABLE : kind == GOPPROF_SYSCALL ? GANDER_GOTRACE_GO_SYSCALL : GANDER_GOTRACE_GO_WAITING);
+	} else if (all) {
+		sink.spans = 1u << p->state;
 		sink.span = span;
-		sink.gone = gone;
+	} else {
+		sink.kinds = 1u << GANDER_GOTRACE_STATE_TRANSITION;
+		sink.event = transition;
+		sink.end = end;
 	}
 	*ret = p;
 	return gostate_add(s, &sink);
@@ -182,6 +291,7 @@ void gopprof_free(struct gopprof *p)
 	if (!p)
 		return;
 	stacktab_done(&p->tab);
+	end(p);
 	map_done(&p->pending_of);
 	free(p->pending);
 	free(p);
