@@ -12,7 +12,7 @@ NINJA  = ninja -j $(JOBS)
 export PATH := $(CURDIR)/build/go/bin:$(PATH)
 export GOTOOLCHAIN ?= local
 
-.PHONY: all help deps demo check check-versions check-asan check-tsan check-real bench fuzz fmt lint install clean
+.PHONY: torture mutants all help deps demo check check-versions check-asan check-tsan check-real bench fuzz fmt lint install clean
 
 all: $(BUILD)/build.ninja
 	@$(NINJA) -C $(BUILD)
@@ -30,6 +30,8 @@ help:
 	@echo 'make check-asan      all tests with address and undefined-behaviour sanitizers'
 	@echo 'make check-tsan      the unit tests with the thread sanitizer'
 	@echo 'make check-real      real programs under load for ten minutes each'
+	@echo 'make torture         programs that try to break it, the models and the kills, the long way (hours)'
+	@echo 'make mutants         the source with one thing left out: each must be noticed'
 	@echo 'make bench           measure, and rewrite the table in docs/performance.md'
 	@echo 'make fuzz            libFuzzer on every parser, FUZZ_SECONDS each (default 60)'
 	@echo 'make fmt, make lint  clang-format and gofmt; shellcheck, codespell, banned functions'
@@ -59,6 +61,14 @@ check-tsan: deps
 
 check-real: deps all
 	@REAL_SECONDS=$${REAL_SECONDS:-600} tools/run-tests --build $(BUILD) --suite real
+
+torture: deps all
+	@tests/torture/run $(BUILD) --long
+	@tests/torture/deaths $(BUILD) --long
+	@tests/model/run --long
+
+mutants: deps all
+	@tools/mutants $(BUILD)
 
 bench: deps all
 	@bench/run $(BUILD)

@@ -188,9 +188,15 @@ static void wait_stage(uint32_t n)
 
 /* ------------------------------------------------------------------ cases */
 
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
+
 static void plain(void)
 {
 	emit(new_writer(), 20000);
+	/* it would dangle once the code is unloaded, and the kernel would kill the thread */
+	if (&__rseq_size && __rseq_size && *(volatile uint64_t *)((char *)__builtin_thread_pointer() + __rseq_offset + 8))
+		fail("rseq_cs is left");
 	errno = 4711;
 	emit(0, 1);
 	if (errno != 4711)
