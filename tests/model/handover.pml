@@ -4,8 +4,8 @@
  * Property: an event is read exactly once if its head was stored, and no byte is ever written to a packet that somebody else
  * holds.
  *
- * Mutants: FREE_EARLY frees a packet that is still current; NO_ABORT lets a pre-empted sequence go on; HEAD_FIRST publishes before the
- * data; SWAP_UNCHECKED installs whatever is there by now. */
+ * Mutants: FREE_EARLY frees a packet that is still current; PREEMPTIONS=2,NO_ABORT lets a pre-empted sequence go on; HEAD_FIRST publishes before the
+ * data; PREEMPTIONS=2,SWAP_UNCHECKED installs whatever is there by now. */
 #define T 2       /* threads, and slots */
 #define NP 3      /* packets */
 #define CAP 1     /* events a packet */

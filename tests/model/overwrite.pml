@@ -6,7 +6,7 @@
  *
  * Two searches: two threads and their count, and with READER one thread and a reader.
  *
- * Mutants: PREEMPTIONS=4,STALE_CUR compares the tail with a `cur` read before it; READER,READER,LAP_ONCE reads the lap only before the
+ * Mutants: PREEMPTIONS=4,STALE_CUR compares the tail with a `cur` read before it; READER,LAP_ONCE reads the lap only before the
  * copy. */
 #define NP 3
 #define CAP 1
