@@ -20,8 +20,8 @@ uint32_t tracer_slot_now(void)
 {
 	if (gander__t.sequences)
 		return *(volatile uint32_t *)((char *)__builtin_thread_pointer() + gander__t.slot_off);
-	/* threads' control blocks lie a stack apart; the product's upper bits spread them */
-	return (uint32_t)(((uint64_t)(uintptr_t)__builtin_thread_pointer() >> 6) * 0x9e3779b97f4a7c15ull >> 40) % gander__t.nslots;
+	/* threads' control blocks lie a stack apart, and the product's upper bits spread them */
+	return (uint32_t)(((uint64_t)(uintptr_t)__builtin_thread_pointer() >> 6) * 0x9e3779b97f4a7c15ull >> (64 - TRACER_POOL_SHIFT));
 }
 
 /* 1, from the free ones. The search begins at another word for each slot, so that slots rarely meet. */

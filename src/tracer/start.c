@@ -48,7 +48,7 @@ static void choose_writer(struct tracer *t)
 	if (want && !strcmp(want, "cpu"))
 		cid = false;
 	t->sequences = have;
-	t->nslots = 64;
+	t->nslots = 1u << TRACER_POOL_SHIFT;
 	if (have) {
 		t->rseq_off = __rseq_offset;
 		t->slot_off = __rseq_offset + (cid ? 24 : 4);

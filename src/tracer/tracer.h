@@ -17,6 +17,8 @@
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+#define TRACER_POOL_SHIFT 6 /* slots without sequences: 64 */
+
 struct tracer {
 	/* read by every event */
 	const uint32_t *alive;  /* in a page that fork wipes: 0 in a child, and before there is a region */
