@@ -396,6 +396,14 @@ static inline bool is_plain(uint32_t on)
 	       __atomic_load_n(&tracer_channel((unsigned)__builtin_ctz(on))->context, __ATOMIC_RELAXED) == GD_CTX_TID;
 }
 
+/* One recording, which counts without a filter. */
+static inline bool only_counts(uint32_t on)
+{
+	uint32_t channel = on & GD_ENABLED_MASK;
+
+	return channel && !(channel & (channel - 1)) && on == (channel * (GD_ENABLED(0) | GD_COUNTING(0)));
+}
+
 /* What gander__emit_words() leaves over, in a function of its own so that the fast one saves no registers. */
 static __attribute__((noinline)) void emit_words_slow(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
 {
@@ -407,6 +415,8 @@ static __attribute__((noinline)) void emit_words_slow(const struct gander_event 
 		return; /* a forked child that has no region */
 	if (!gander__t.sequences && is_plain(on))
 		pool_words((unsigned)__builtin_ctz(on), ev->id, GD_HEAD(1, 12 + size), w, size > 16);
+	else if (only_counts(on))
+		count_plain((unsigned)__builtin_ctz(on), ev->id);
 	else
 		tracer_emit_all(ev, on, &piece, 1, 0);
 }
