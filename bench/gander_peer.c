@@ -41,11 +41,16 @@ static void emit(const char *event, long count)
 #if defined(__x86_64__)
 	else if (!strcmp(event, "counter"))
 		for (i = 0; i < count; i++)
-			__asm__ volatile("rdtsc" : : : "rax", "rdx");
+			__asm__ volatile("rdtsc"
+					 :
+					 :
+					 : "rax", "rdx");
 #endif
 	else
 		for (i = 0; i < count; i++)
-			__asm__ volatile("" : : "r"(i));
+			__asm__ volatile(""
+					 :
+					 : "r"(i));
 }
 
 static const char *which;

@@ -41,7 +41,9 @@ static void emit(const char *event, long count)
 			lttng_ust_tracepoint(peer, mixed, (int)i, 2, 3, 4, text);
 	else
 		for (i = 0; i < count; i++)
-			__asm__ volatile("" : : "r"(i));
+			__asm__ volatile(""
+					 :
+					 : "r"(i));
 }
 
 static const char *which;

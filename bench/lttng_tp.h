@@ -11,17 +11,17 @@
 #include <lttng/tracepoint.h>
 
 LTTNG_UST_TRACEPOINT_EVENT(peer, intlong,
-	LTTNG_UST_TP_ARGS(int, a, long, b),
-	LTTNG_UST_TP_FIELDS(lttng_ust_field_integer(int, a, a) lttng_ust_field_integer(long, b, b)))
+			   LTTNG_UST_TP_ARGS(int, a, long, b),
+			   LTTNG_UST_TP_FIELDS(lttng_ust_field_integer(int, a, a) lttng_ust_field_integer(long, b, b)))
 
 LTTNG_UST_TRACEPOINT_EVENT(peer, string,
-	LTTNG_UST_TP_ARGS(const char *, s),
-	LTTNG_UST_TP_FIELDS(lttng_ust_field_string(s, s)))
+			   LTTNG_UST_TP_ARGS(const char *, s),
+			   LTTNG_UST_TP_FIELDS(lttng_ust_field_string(s, s)))
 
 LTTNG_UST_TRACEPOINT_EVENT(peer, mixed,
-	LTTNG_UST_TP_ARGS(int, a, int, b, int, c, int, d, const char *, s),
-	LTTNG_UST_TP_FIELDS(lttng_ust_field_integer(int, a, a) lttng_ust_field_integer(int, b, b)
-		lttng_ust_field_integer(int, c, c) lttng_ust_field_integer(int, d, d) lttng_ust_field_string(s, s)))
+			   LTTNG_UST_TP_ARGS(int, a, int, b, int, c, int, d, const char *, s),
+			   LTTNG_UST_TP_FIELDS(lttng_ust_field_integer(int, a, a) lttng_ust_field_integer(int, b, b)
+						       lttng_ust_field_integer(int, c, c) lttng_ust_field_integer(int, d, d) lttng_ust_field_string(s, s)))
 
 #endif
 

@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	f = open_memstream(&out, &len);
 	if (!f)
 		return 0;
-	m = (struct memory){ data, size };
+	m = (struct memory) { data, size };
 	err = (struct err)ERR_INIT;
 	e = goanon_run(read_memory, &m, f, &o, &err);
 	if (e < 0 && !*err.text)

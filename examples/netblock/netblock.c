@@ -4,7 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct { int64_t since; int state; uint32_t reason; } g[1 << 22]; /* by goroutine id */
+static struct {
+	int64_t since;
+	int state;
+	uint32_t reason;
+} g[1 << 22]; /* by goroutine id */
 
 int main(int argc, char **argv)
 {

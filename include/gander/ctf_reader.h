@@ -55,8 +55,8 @@ enum gander_ctf_span {
 struct gander_ctf_trace {
 	const char *path;
 	const char *procname, *hostname, *exe, *tracer; /* from the environment; "" */
-	int64_t pid;					 /* -1: not said */
-	uint32_t number;				 /* from 0 */
+	int64_t pid;                                    /* -1: not said */
+	uint32_t number;                                /* from 0 */
 };
 
 /* Stays until the reader is freed; the same class of the same trace has the same address. */
@@ -64,20 +64,20 @@ struct gander_ctf_class {
 	const char *name;
 	const struct gander_ctf_trace *trace;
 	uint64_t id;
-	int level;	 /* syslog's, 0 emergency to 7 debug; -1: not said */
-	uint8_t span;	 /* enum gander_ctf_span */
+	int level;       /* syslog's, 0 emergency to 7 debug; -1: not said */
+	uint8_t span;    /* enum gander_ctf_span */
 	uint32_t number; /* from 0, over all traces of the reader */
 };
 
 enum gander_ctf_kind {
 	GANDER_CTF_EVENT,
-	GANDER_CTF_LOST,	 /* `lost` events were lost between time_ns and end_ns */
+	GANDER_CTF_LOST,         /* `lost` events were lost between time_ns and end_ns */
 	GANDER_CTF_LOST_PACKETS, /* `lost` packets are missing between time_ns and end_ns */
 };
 
 struct gander_ctf_event {
-	int64_t time_ns; /* since 1970 */
-	uint64_t ticks;	 /* of the trace's clock */
+	int64_t time_ns;                       /* since 1970 */
+	uint64_t ticks;                        /* of the trace's clock */
 	const struct gander_ctf_class *class_; /* NULL unless an event */
 	const struct gander_ctf_trace *trace;
 	uint32_t stream; /* for gander_ctf_stream_path() */
@@ -85,7 +85,7 @@ struct gander_ctf_event {
 	bool cut; /* the program had to cut the payload */
 	uint64_t lost;
 	int64_t end_ns; /* of a loss */
-	uint32_t size; /* bytes that it takes in the stream */
+	uint32_t size;  /* bytes that it takes in the stream */
 };
 
 enum gander_ctf_type {
@@ -100,18 +100,21 @@ enum gander_ctf_type {
 	GANDER_CTF_SCOPE, /* first of all: the packet's context, then the event's contexts, then its fields */
 };
 
-enum gander_ctf_scope { GANDER_CTF_PACKET, GANDER_CTF_CONTEXT, GANDER_CTF_SPECIFIC, GANDER_CTF_FIELDS };
+enum gander_ctf_scope { GANDER_CTF_PACKET,
+			GANDER_CTF_CONTEXT,
+			GANDER_CTF_SPECIFIC,
+			GANDER_CTF_FIELDS };
 
-#define GANDER_CTF_HEX	    1u
+#define GANDER_CTF_HEX      1u
 #define GANDER_CTF_DURATION 2u /* nanoseconds */
-#define GANDER_CTF_TIME	    4u /* nanoseconds since 1970 */
+#define GANDER_CTF_TIME     4u /* nanoseconds since 1970 */
 #define GANDER_CTF_ATTRS    8u /* ARRAY of STRUCTs { key, value } as one takes them for attributes */
 
 /* Values of one event, flat: a container is followed by what it holds, then comes the one at index `next`. Lengths and tags that only
  * say how their neighbours are laid out are left out; so are structs that stand only around an array's element. */
 struct gander_ctf_value {
 	uint8_t type, flags;
-	uint32_t next; /* index of the next value on the same level */
+	uint32_t next;     /* index of the next value on the same level */
 	const char *name;  /* "" for elements of an array */
 	const char *label; /* of an enumeration's value, the first that fits; NULL: none */
 	union {
@@ -137,7 +140,10 @@ struct gander_ctf_opts {
 	int64_t begin_ns, end_ns; /* only events of this time; whole packets outside are skipped. 0: no bound */
 };
 
-#define GANDER_CTF_OPTS_INIT { sizeof(struct gander_ctf_opts), 0, 0, 0 }
+#define GANDER_CTF_OPTS_INIT \
+	{ \
+		sizeof(struct gander_ctf_opts), 0, 0, 0 \
+	}
 
 /* 0 or -Exxx. A trace whose metadata is broken is an error; a directory without any trace too (-ENOENT), unless it is followed. */
 int gander_ctf_open(struct gander_ctf **ret, const char *path, const struct gander_ctf_opts *opts, struct gander_err *err);

@@ -8,6 +8,9 @@ struct gander_err {
 	char text[480]; /* NUL-terminated, one sentence in lower case; cut when too long */
 };
 
-#define GANDER_ERR_INIT { 0, "" }
+#define GANDER_ERR_INIT \
+	{ \
+		0, "" \
+	}
 
 #endif

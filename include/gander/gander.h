@@ -85,9 +85,9 @@ struct gander_field {
 	const char *name; /* 1 to 127 bytes */
 	uint8_t type;     /* GANDER_T_ */
 	uint8_t flags;
-	uint8_t element;  /* array, sequence: type of the elements; enum: the integer type that carries it */
-	uint8_t nsub;     /* struct, or array or sequence of structs: number of fields in `sub` */
-	uint32_t count;   /* array: elements; enum: labels */
+	uint8_t element; /* array, sequence: type of the elements; enum: the integer type that carries it */
+	uint8_t nsub;    /* struct, or array or sequence of structs: number of fields in `sub` */
+	uint32_t count;  /* array: elements; enum: labels */
 	const struct gander_field *sub;
 	const struct gander_label *labels;
 };
@@ -132,7 +132,7 @@ struct gander_event; /* a class, as the program holds it */
 		GANDER__EACH(GANDER__MEMBER, __VA_ARGS__) \
 	} __attribute__((packed)); \
 	static const struct gander_field gander__fields_struct_##S[] __attribute__((unused)) = { GANDER__EACH(GANDER__FIELD, \
-														      __VA_ARGS__) };
+													      __VA_ARGS__) };
 
 /* ------------------------------------------------------------------ spans */
 
@@ -176,13 +176,14 @@ struct gander_span {
 			} \
 		} \
 	}
-#define GANDER__BEGIN_FIELDS(...) ((hex64, span_id), (hex64, parent_id) __VA_OPT__(, ) __VA_ARGS__)
-#define GANDER__END_FIELDS(...)   ((hex64, span_id), (span_duration, duration) __VA_OPT__(, ) __VA_ARGS__)
+#define GANDER__BEGIN_FIELDS(...) ((hex64, span_id), (hex64, parent_id)__VA_OPT__(, ) __VA_ARGS__)
+#define GANDER__END_FIELDS(...)   ((hex64, span_id), (span_duration, duration)__VA_OPT__(, ) __VA_ARGS__)
 #define GANDER__SPAN_ARGS(...)    struct gander_span *span __VA_OPT__(, GANDER__ARGS(__VA_ARGS__))
 #define GANDER__PACK_LIST(list)   GANDER__PACK_LIST_(list)
 #define GANDER__PACK_LIST_(list)  GANDER__PACK list
 #define GANDER__SPAN_CLASSES(name, event_name, level, begin, end) \
-	GANDER__CLASS_LIST(name##_begin, event_name ".begin", level, 1, begin) GANDER__CLASS_LIST(name##_end, event_name ".end", level, 2, end)
+	GANDER__CLASS_LIST(name##_begin, event_name ".begin", level, 1, begin) \
+	GANDER__CLASS_LIST(name##_end, event_name ".end", level, 2, end)
 #define GANDER__CLASS_LIST(function, event_name, level, kind, list) \
 	GANDER__CLASS_LIST_(function, event_name, level, kind, GANDER__UNPAREN list)
 #define GANDER__CLASS_LIST_(...) GANDER__CLASS(__VA_ARGS__)
@@ -228,7 +229,7 @@ void gander_put_f32(struct gander_builder *b, float v);
 void gander_put_f64(struct gander_builder *b, double v);
 void gander_put_string(struct gander_builder *b, const char *s, size_t len);
 void gander_put_bytes(struct gander_builder *b, const void *p, size_t len);
-void gander_put_count(struct gander_builder *b, uint16_t elements); /* then so many elements */
+void gander_put_count(struct gander_builder *b, uint16_t elements);       /* then so many elements */
 void gander_put_raw(struct gander_builder *b, const void *p, size_t len); /* bytes as they are on the wire */
 void gander_commit(struct gander_builder *b);
 
@@ -286,9 +287,9 @@ void gander__logf(unsigned level, const char *file, unsigned line, const char *f
 /* A build of one event. `words` and all sizes are constants where it is used, so the compiler keeps small events in registers. */
 struct gander__build {
 	uint64_t w[5];
-	uint32_t off;   /* bytes of fixed parts so far */
-	uint32_t mark;  /* where the current fixed piece began */
-	uint32_t n;     /* finished pieces */
+	uint32_t off;  /* bytes of fixed parts so far */
+	uint32_t mark; /* where the current fixed piece began */
+	uint32_t n;    /* finished pieces */
 	bool words;
 	unsigned char *fixed;
 	struct gander__piece *piece;
@@ -364,14 +365,15 @@ static __attribute__((constructor(200), unused)) void gander__register_object(vo
 }
 
 #define GANDER__CLASS(function, event_name, level, kind, ...) \
-	static const struct gander_field gander__fields_##function[] = { GANDER__EACH(GANDER__FIELD, __VA_ARGS__){ 0, 0, 0, 0, 0, 0, 0, 0 } }; \
+	static const struct gander_field gander__fields_##function[] = { GANDER__EACH(GANDER__FIELD, __VA_ARGS__) { 0, 0, 0, 0, 0, 0, 0, 0 } }; \
 	static const struct gander__spec gander__spec_##function = { event_name, level, kind, GANDER__COUNT(__VA_ARGS__), \
-								      gander__fields_##function }; \
+								     gander__fields_##function }; \
 	static struct gander_event gander__ev_##function = { &gander__never, 0, 0, &gander__spec_##function }; \
 	static struct gander_event *const gander__in_##function __attribute__((section("gander_events"), used)) = &gander__ev_##function;
 
 #define GANDER__PACK(...) \
-	enum { gander__size = 0 GANDER__EACH(GANDER__SIZE, __VA_ARGS__), gander__pieces = 1 GANDER__EACH(GANDER__PIECES, __VA_ARGS__) }; \
+	enum { gander__size = 0 GANDER__EACH(GANDER__SIZE, __VA_ARGS__), \
+	       gander__pieces = 1 GANDER__EACH(GANDER__PIECES, __VA_ARGS__) }; \
 	unsigned char gander__fixed[gander__size + 1]; \
 	struct gander__piece gander__piece[gander__pieces]; \
 	struct gander__build gander__b = { { 0, 0, 0, 0, 0 }, 0, 0, 0, gander__pieces == 1 && gander__size <= 32, gander__fixed, gander__piece }; \
@@ -386,259 +388,382 @@ static __attribute__((constructor(200), unused)) void gander__register_object(vo
 	}
 
 /* Fields: (type, name[, more]). Each kind of use is one macro a type. */
-#define GANDER__MEMBER(t) GANDER__M t
+#define GANDER__MEMBER(t)     GANDER__M t
 #define GANDER__M(type, name) GANDER__C_##type name;
-#define GANDER__FIELD(t) GANDER__F t,
-#define GANDER__F(type, ...) GANDER__F_##type(__VA_ARGS__)
-#define GANDER__SIZE(t) +GANDER__S t
-#define GANDER__S(type, ...) GANDER__S_##type(__VA_ARGS__)
-#define GANDER__PIECES(t) +GANDER__N t
-#define GANDER__N(type, ...) GANDER__N_##type
-#define GANDER__PUT(t) GANDER__K t;
-#define GANDER__K(type, ...) GANDER__K_##type(__VA_ARGS__)
-#define GANDER__ARG(t) GANDER__A t
-#define GANDER__A(type, ...) GANDER__A_##type(__VA_ARGS__)
+#define GANDER__FIELD(t)      GANDER__F t,
+#define GANDER__F(type, ...)  GANDER__F_##type(__VA_ARGS__)
+#define GANDER__SIZE(t)       +GANDER__S t
+#define GANDER__S(type, ...)  GANDER__S_##type(__VA_ARGS__)
+#define GANDER__PIECES(t)     +GANDER__N t
+#define GANDER__N(type, ...)  GANDER__N_##type
+#define GANDER__PUT(t)        GANDER__K t;
+#define GANDER__K(type, ...)  GANDER__K_##type(__VA_ARGS__)
+#define GANDER__ARG(t)        GANDER__A t
+#define GANDER__A(type, ...)  GANDER__A_##type(__VA_ARGS__)
 
 /* numbers */
 #define GANDER__C_u8 uint8_t
-#define GANDER__F_u8(name) { #name, GANDER_T_U8, 0, 0, 0, 0, 0, 0 }
+#define GANDER__F_u8(name) \
+	{ \
+#name, GANDER_T_U8, 0, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_u8(name) 1
-#define GANDER__N_u8 0
+#define GANDER__N_u8       0
 #define GANDER__K_u8(name) gander__fix(&gander__b, (uint8_t)name, 1)
 #define GANDER__A_u8(name) uint8_t name
-#define GANDER__C_u16 uint16_t
-#define GANDER__F_u16(name) { #name, GANDER_T_U16, 0, 0, 0, 0, 0, 0 }
+#define GANDER__C_u16      uint16_t
+#define GANDER__F_u16(name) \
+	{ \
+#name, GANDER_T_U16, 0, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_u16(name) 2
-#define GANDER__N_u16 0
+#define GANDER__N_u16       0
 #define GANDER__K_u16(name) gander__fix(&gander__b, (uint16_t)name, 2)
 #define GANDER__A_u16(name) uint16_t name
-#define GANDER__C_u32 uint32_t
-#define GANDER__F_u32(name) { #name, GANDER_T_U32, 0, 0, 0, 0, 0, 0 }
+#define GANDER__C_u32       uint32_t
+#define GANDER__F_u32(name) \
+	{ \
+#name, GANDER_T_U32, 0, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_u32(name) 4
-#define GANDER__N_u32 0
+#define GANDER__N_u32       0
 #define GANDER__K_u32(name) gander__fix(&gander__b, (uint32_t)name, 4)
 #define GANDER__A_u32(name) uint32_t name
-#define GANDER__C_u64 uint64_t
-#define GANDER__F_u64(name) { #name, GANDER_T_U64, 0, 0, 0, 0, 0, 0 }
+#define GANDER__C_u64       uint64_t
+#define GANDER__F_u64(name) \
+	{ \
+#name, GANDER_T_U64, 0, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_u64(name) 8
-#define GANDER__N_u64 0
+#define GANDER__N_u64       0
 #define GANDER__K_u64(name) gander__fix(&gander__b, (uint64_t)name, 8)
 #define GANDER__A_u64(name) uint64_t name
-#define GANDER__C_i8 int8_t
-#define GANDER__F_i8(name) { #name, GANDER_T_I8, 0, 0, 0, 0, 0, 0 }
+#define GANDER__C_i8        int8_t
+#define GANDER__F_i8(name) \
+	{ \
+#name, GANDER_T_I8, 0, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_i8(name) 1
-#define GANDER__N_i8 0
+#define GANDER__N_i8       0
 #define GANDER__K_i8(name) gander__fix(&gander__b, (uint8_t)name, 1)
 #define GANDER__A_i8(name) int8_t name
-#define GANDER__C_i16 int16_t
-#define GANDER__F_i16(name) { #name, GANDER_T_I16, 0, 0, 0, 0, 0, 0 }
+#define GANDER__C_i16      int16_t
+#define GANDER__F_i16(name) \
+	{ \
+#name, GANDER_T_I16, 0, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_i16(name) 2
-#define GANDER__N_i16 0
+#define GANDER__N_i16       0
 #define GANDER__K_i16(name) gander__fix(&gander__b, (uint16_t)name, 2)
 #define GANDER__A_i16(name) int16_t name
-#define GANDER__C_i32 int32_t
-#define GANDER__F_i32(name) { #name, GANDER_T_I32, 0, 0, 0, 0, 0, 0 }
+#define GANDER__C_i32       int32_t
+#define GANDER__F_i32(name) \
+	{ \
+#name, GANDER_T_I32, 0, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_i32(name) 4
-#define GANDER__N_i32 0
+#define GANDER__N_i32       0
 #define GANDER__K_i32(name) gander__fix(&gander__b, (uint32_t)name, 4)
 #define GANDER__A_i32(name) int32_t name
-#define GANDER__C_i64 int64_t
-#define GANDER__F_i64(name) { #name, GANDER_T_I64, 0, 0, 0, 0, 0, 0 }
+#define GANDER__C_i64       int64_t
+#define GANDER__F_i64(name) \
+	{ \
+#name, GANDER_T_I64, 0, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_i64(name) 8
-#define GANDER__N_i64 0
+#define GANDER__N_i64       0
 #define GANDER__K_i64(name) gander__fix(&gander__b, (uint64_t)name, 8)
 #define GANDER__A_i64(name) int64_t name
-#define GANDER__C_f32 float
-#define GANDER__F_f32(name) { #name, GANDER_T_F32, 0, 0, 0, 0, 0, 0 }
+#define GANDER__C_f32       float
+#define GANDER__F_f32(name) \
+	{ \
+#name, GANDER_T_F32, 0, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_f32(name) 4
-#define GANDER__N_f32 0
+#define GANDER__N_f32       0
 #define GANDER__K_f32(name) gander__fix(&gander__b, gander__bits32(name), 4)
 #define GANDER__A_f32(name) float name
-#define GANDER__C_f64 double
-#define GANDER__F_f64(name) { #name, GANDER_T_F64, 0, 0, 0, 0, 0, 0 }
+#define GANDER__C_f64       double
+#define GANDER__F_f64(name) \
+	{ \
+#name, GANDER_T_F64, 0, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_f64(name) 8
-#define GANDER__N_f64 0
+#define GANDER__N_f64       0
 #define GANDER__K_f64(name) gander__fix(&gander__b, gander__bits64(name), 8)
 #define GANDER__A_f64(name) double name
-#define GANDER__C_boolean bool
-#define GANDER__F_boolean(name) { #name, GANDER_T_BOOL, 0, 0, 0, 0, 0, 0 }
+#define GANDER__C_boolean   bool
+#define GANDER__F_boolean(name) \
+	{ \
+#name, GANDER_T_BOOL, 0, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_boolean(name) 1
-#define GANDER__N_boolean 0
+#define GANDER__N_boolean       0
 #define GANDER__K_boolean(name) gander__fix(&gander__b, (name) ? 1 : 0, 1)
 #define GANDER__A_boolean(name) bool name
-#define GANDER__C_hex32 uint32_t
-#define GANDER__F_hex32(name) { #name, GANDER_T_U32, GANDER_HEX, 0, 0, 0, 0, 0 }
+#define GANDER__C_hex32         uint32_t
+#define GANDER__F_hex32(name) \
+	{ \
+#name, GANDER_T_U32, GANDER_HEX, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_hex32(name) 4
-#define GANDER__N_hex32 0
+#define GANDER__N_hex32       0
 #define GANDER__K_hex32(name) gander__fix(&gander__b, name, 4)
 #define GANDER__A_hex32(name) uint32_t name
-#define GANDER__C_hex64 uint64_t
-#define GANDER__F_hex64(name) { #name, GANDER_T_U64, GANDER_HEX, 0, 0, 0, 0, 0 }
+#define GANDER__C_hex64       uint64_t
+#define GANDER__F_hex64(name) \
+	{ \
+#name, GANDER_T_U64, GANDER_HEX, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_hex64(name) 8
-#define GANDER__N_hex64 0
+#define GANDER__N_hex64       0
 #define GANDER__K_hex64(name) gander__fix(&gander__b, name, 8)
 #define GANDER__A_hex64(name) uint64_t name
-#define GANDER__C_duration int64_t
-#define GANDER__F_duration(name) { #name, GANDER_T_I64, GANDER_DURATION, 0, 0, 0, 0, 0 }
+#define GANDER__C_duration    int64_t
+#define GANDER__F_duration(name) \
+	{ \
+#name, GANDER_T_I64, GANDER_DURATION, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_duration(name) 8
-#define GANDER__N_duration 0
+#define GANDER__N_duration       0
 #define GANDER__K_duration(name) gander__fix(&gander__b, (uint64_t)name, 8)
 #define GANDER__A_duration(name) int64_t name
-#define GANDER__C_span_duration uint64_t
-#define GANDER__F_span_duration(name) { #name, GANDER_T_U64, GANDER_DURATION, 0, 0, 0, 0, 0 }
+#define GANDER__C_span_duration  uint64_t
+#define GANDER__F_span_duration(name) \
+	{ \
+#name, GANDER_T_U64, GANDER_DURATION, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_span_duration(name) 8
-#define GANDER__N_span_duration 0
+#define GANDER__N_span_duration       0
 #define GANDER__K_span_duration(name) gander__fix(&gander__b, name, 8)
 #define GANDER__A_span_duration(name) uint64_t name
-#define GANDER__F_enumeration(name, table) { #name, GANDER_T_ENUM, 0, GANDER_T_I32, 0, sizeof(table) / sizeof((table)[0]), 0, table }
+#define GANDER__F_enumeration(name, table) \
+	{ \
+#name, GANDER_T_ENUM, 0, GANDER_T_I32, 0, sizeof(table) / sizeof((table)[0]), 0, table \
+	}
 #define GANDER__S_enumeration(name, table) 4
-#define GANDER__N_enumeration 0
+#define GANDER__N_enumeration              0
 #define GANDER__K_enumeration(name, table) gander__fix(&gander__b, (uint32_t)name, 4)
 #define GANDER__A_enumeration(name, table) int name
 
 /* variable fields: a u16 count in the fixed part, then the caller's memory */
-#define GANDER__F_str(name) { #name, GANDER_T_STRING, 0, 0, 0, 0, 0, 0 }
+#define GANDER__F_str(name) \
+	{ \
+#name, GANDER_T_STRING, 0, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_str(name) 2
-#define GANDER__N_str 2
+#define GANDER__N_str       2
 #define GANDER__K_str(name) gander__var(&gander__b, (name) ? (name) : "", (name) ? strlen(name) : 0, 1)
 #define GANDER__A_str(name) const char *name
-#define GANDER__F_text(name) { #name, GANDER_T_STRING, 0, 0, 0, 0, 0, 0 }
+#define GANDER__F_text(name) \
+	{ \
+#name, GANDER_T_STRING, 0, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_text(name) 2
-#define GANDER__N_text 2
+#define GANDER__N_text       2
 #define GANDER__K_text(name) gander__var(&gander__b, name, name##_len, 1)
 #define GANDER__A_text(name) const char *name, size_t name##_len
-#define GANDER__F_bytes(name) { #name, GANDER_T_BYTES, 0, 0, 0, 0, 0, 0 }
+#define GANDER__F_bytes(name) \
+	{ \
+#name, GANDER_T_BYTES, 0, 0, 0, 0, 0, 0 \
+	}
 #define GANDER__S_bytes(name) 2
-#define GANDER__N_bytes 2
+#define GANDER__N_bytes       2
 #define GANDER__K_bytes(name) gander__var(&gander__b, name, name##_len, 1)
 #define GANDER__A_bytes(name) const void *name, size_t name##_len
-#define GANDER__F_seq_u8(name) { #name, GANDER_T_SEQUENCE, 0, GANDER_T_U8, 0, 0, 0, 0 }
+#define GANDER__F_seq_u8(name) \
+	{ \
+#name, GANDER_T_SEQUENCE, 0, GANDER_T_U8, 0, 0, 0, 0 \
+	}
 #define GANDER__S_seq_u8(name) 2
-#define GANDER__N_seq_u8 2
+#define GANDER__N_seq_u8       2
 #define GANDER__K_seq_u8(name) gander__var(&gander__b, name, name##_count, 1)
 #define GANDER__A_seq_u8(name) const uint8_t *name, size_t name##_count
-#define GANDER__F_arr_u8(name, n) { #name, GANDER_T_ARRAY, 0, GANDER_T_U8, 0, n, 0, 0 }
+#define GANDER__F_arr_u8(name, n) \
+	{ \
+#name, GANDER_T_ARRAY, 0, GANDER_T_U8, 0, n, 0, 0 \
+	}
 #define GANDER__S_arr_u8(name, n) 0
-#define GANDER__N_arr_u8 2
+#define GANDER__N_arr_u8          2
 #define GANDER__K_arr_u8(name, n) gander__ext(&gander__b, name, (n) * sizeof(uint8_t))
 #define GANDER__A_arr_u8(name, n) const uint8_t *name
-#define GANDER__F_seq_u16(name) { #name, GANDER_T_SEQUENCE, 0, GANDER_T_U16, 0, 0, 0, 0 }
+#define GANDER__F_seq_u16(name) \
+	{ \
+#name, GANDER_T_SEQUENCE, 0, GANDER_T_U16, 0, 0, 0, 0 \
+	}
 #define GANDER__S_seq_u16(name) 2
-#define GANDER__N_seq_u16 2
+#define GANDER__N_seq_u16       2
 #define GANDER__K_seq_u16(name) gander__var(&gander__b, name, name##_count, 2)
 #define GANDER__A_seq_u16(name) const uint16_t *name, size_t name##_count
-#define GANDER__F_arr_u16(name, n) { #name, GANDER_T_ARRAY, 0, GANDER_T_U16, 0, n, 0, 0 }
+#define GANDER__F_arr_u16(name, n) \
+	{ \
+#name, GANDER_T_ARRAY, 0, GANDER_T_U16, 0, n, 0, 0 \
+	}
 #define GANDER__S_arr_u16(name, n) 0
-#define GANDER__N_arr_u16 2
+#define GANDER__N_arr_u16          2
 #define GANDER__K_arr_u16(name, n) gander__ext(&gander__b, name, (n) * sizeof(uint16_t))
 #define GANDER__A_arr_u16(name, n) const uint16_t *name
-#define GANDER__F_seq_u32(name) { #name, GANDER_T_SEQUENCE, 0, GANDER_T_U32, 0, 0, 0, 0 }
+#define GANDER__F_seq_u32(name) \
+	{ \
+#name, GANDER_T_SEQUENCE, 0, GANDER_T_U32, 0, 0, 0, 0 \
+	}
 #define GANDER__S_seq_u32(name) 2
-#define GANDER__N_seq_u32 2
+#define GANDER__N_seq_u32       2
 #define GANDER__K_seq_u32(name) gander__var(&gander__b, name, name##_count, 4)
 #define GANDER__A_seq_u32(name) const uint32_t *name, size_t name##_count
-#define GANDER__F_arr_u32(name, n) { #name, GANDER_T_ARRAY, 0, GANDER_T_U32, 0, n, 0, 0 }
+#define GANDER__F_arr_u32(name, n) \
+	{ \
+#name, GANDER_T_ARRAY, 0, GANDER_T_U32, 0, n, 0, 0 \
+	}
 #define GANDER__S_arr_u32(name, n) 0
-#define GANDER__N_arr_u32 2
+#define GANDER__N_arr_u32          2
 #define GANDER__K_arr_u32(name, n) gander__ext(&gander__b, name, (n) * sizeof(uint32_t))
 #define GANDER__A_arr_u32(name, n) const uint32_t *name
-#define GANDER__F_seq_u64(name) { #name, GANDER_T_SEQUENCE, 0, GANDER_T_U64, 0, 0, 0, 0 }
+#define GANDER__F_seq_u64(name) \
+	{ \
+#name, GANDER_T_SEQUENCE, 0, GANDER_T_U64, 0, 0, 0, 0 \
+	}
 #define GANDER__S_seq_u64(name) 2
-#define GANDER__N_seq_u64 2
+#define GANDER__N_seq_u64       2
 #define GANDER__K_seq_u64(name) gander__var(&gander__b, name, name##_count, 8)
 #define GANDER__A_seq_u64(name) const uint64_t *name, size_t name##_count
-#define GANDER__F_arr_u64(name, n) { #name, GANDER_T_ARRAY, 0, GANDER_T_U64, 0, n, 0, 0 }
+#define GANDER__F_arr_u64(name, n) \
+	{ \
+#name, GANDER_T_ARRAY, 0, GANDER_T_U64, 0, n, 0, 0 \
+	}
 #define GANDER__S_arr_u64(name, n) 0
-#define GANDER__N_arr_u64 2
+#define GANDER__N_arr_u64          2
 #define GANDER__K_arr_u64(name, n) gander__ext(&gander__b, name, (n) * sizeof(uint64_t))
 #define GANDER__A_arr_u64(name, n) const uint64_t *name
-#define GANDER__F_seq_i8(name) { #name, GANDER_T_SEQUENCE, 0, GANDER_T_I8, 0, 0, 0, 0 }
+#define GANDER__F_seq_i8(name) \
+	{ \
+#name, GANDER_T_SEQUENCE, 0, GANDER_T_I8, 0, 0, 0, 0 \
+	}
 #define GANDER__S_seq_i8(name) 2
-#define GANDER__N_seq_i8 2
+#define GANDER__N_seq_i8       2
 #define GANDER__K_seq_i8(name) gander__var(&gander__b, name, name##_count, 1)
 #define GANDER__A_seq_i8(name) const int8_t *name, size_t name##_count
-#define GANDER__F_arr_i8(name, n) { #name, GANDER_T_ARRAY, 0, GANDER_T_I8, 0, n, 0, 0 }
+#define GANDER__F_arr_i8(name, n) \
+	{ \
+#name, GANDER_T_ARRAY, 0, GANDER_T_I8, 0, n, 0, 0 \
+	}
 #define GANDER__S_arr_i8(name, n) 0
-#define GANDER__N_arr_i8 2
+#define GANDER__N_arr_i8          2
 #define GANDER__K_arr_i8(name, n) gander__ext(&gander__b, name, (n) * sizeof(int8_t))
 #define GANDER__A_arr_i8(name, n) const int8_t *name
-#define GANDER__F_seq_i16(name) { #name, GANDER_T_SEQUENCE, 0, GANDER_T_I16, 0, 0, 0, 0 }
+#define GANDER__F_seq_i16(name) \
+	{ \
+#name, GANDER_T_SEQUENCE, 0, GANDER_T_I16, 0, 0, 0, 0 \
+	}
 #define GANDER__S_seq_i16(name) 2
-#define GANDER__N_seq_i16 2
+#define GANDER__N_seq_i16       2
 #define GANDER__K_seq_i16(name) gander__var(&gander__b, name, name##_count, 2)
 #define GANDER__A_seq_i16(name) const int16_t *name, size_t name##_count
-#define GANDER__F_arr_i16(name, n) { #name, GANDER_T_ARRAY, 0, GANDER_T_I16, 0, n, 0, 0 }
+#define GANDER__F_arr_i16(name, n) \
+	{ \
+#name, GANDER_T_ARRAY, 0, GANDER_T_I16, 0, n, 0, 0 \
+	}
 #define GANDER__S_arr_i16(name, n) 0
-#define GANDER__N_arr_i16 2
+#define GANDER__N_arr_i16          2
 #define GANDER__K_arr_i16(name, n) gander__ext(&gander__b, name, (n) * sizeof(int16_t))
 #define GANDER__A_arr_i16(name, n) const int16_t *name
-#define GANDER__F_seq_i32(name) { #name, GANDER_T_SEQUENCE, 0, GANDER_T_I32, 0, 0, 0, 0 }
+#define GANDER__F_seq_i32(name) \
+	{ \
+#name, GANDER_T_SEQUENCE, 0, GANDER_T_I32, 0, 0, 0, 0 \
+	}
 #define GANDER__S_seq_i32(name) 2
-#define GANDER__N_seq_i32 2
+#define GANDER__N_seq_i32       2
 #define GANDER__K_seq_i32(name) gander__var(&gander__b, name, name##_count, 4)
 #define GANDER__A_seq_i32(name) const int32_t *name, size_t name##_count
-#define GANDER__F_arr_i32(name, n) { #name, GANDER_T_ARRAY, 0, GANDER_T_I32, 0, n, 0, 0 }
+#define GANDER__F_arr_i32(name, n) \
+	{ \
+#name, GANDER_T_ARRAY, 0, GANDER_T_I32, 0, n, 0, 0 \
+	}
 #define GANDER__S_arr_i32(name, n) 0
-#define GANDER__N_arr_i32 2
+#define GANDER__N_arr_i32          2
 #define GANDER__K_arr_i32(name, n) gander__ext(&gander__b, name, (n) * sizeof(int32_t))
 #define GANDER__A_arr_i32(name, n) const int32_t *name
-#define GANDER__F_seq_i64(name) { #name, GANDER_T_SEQUENCE, 0, GANDER_T_I64, 0, 0, 0, 0 }
+#define GANDER__F_seq_i64(name) \
+	{ \
+#name, GANDER_T_SEQUENCE, 0, GANDER_T_I64, 0, 0, 0, 0 \
+	}
 #define GANDER__S_seq_i64(name) 2
-#define GANDER__N_seq_i64 2
+#define GANDER__N_seq_i64       2
 #define GANDER__K_seq_i64(name) gander__var(&gander__b, name, name##_count, 8)
 #define GANDER__A_seq_i64(name) const int64_t *name, size_t name##_count
-#define GANDER__F_arr_i64(name, n) { #name, GANDER_T_ARRAY, 0, GANDER_T_I64, 0, n, 0, 0 }
+#define GANDER__F_arr_i64(name, n) \
+	{ \
+#name, GANDER_T_ARRAY, 0, GANDER_T_I64, 0, n, 0, 0 \
+	}
 #define GANDER__S_arr_i64(name, n) 0
-#define GANDER__N_arr_i64 2
+#define GANDER__N_arr_i64          2
 #define GANDER__K_arr_i64(name, n) gander__ext(&gander__b, name, (n) * sizeof(int64_t))
 #define GANDER__A_arr_i64(name, n) const int64_t *name
-#define GANDER__F_seq_f32(name) { #name, GANDER_T_SEQUENCE, 0, GANDER_T_F32, 0, 0, 0, 0 }
+#define GANDER__F_seq_f32(name) \
+	{ \
+#name, GANDER_T_SEQUENCE, 0, GANDER_T_F32, 0, 0, 0, 0 \
+	}
 #define GANDER__S_seq_f32(name) 2
-#define GANDER__N_seq_f32 2
+#define GANDER__N_seq_f32       2
 #define GANDER__K_seq_f32(name) gander__var(&gander__b, name, name##_count, 4)
 #define GANDER__A_seq_f32(name) const float *name, size_t name##_count
-#define GANDER__F_arr_f32(name, n) { #name, GANDER_T_ARRAY, 0, GANDER_T_F32, 0, n, 0, 0 }
+#define GANDER__F_arr_f32(name, n) \
+	{ \
+#name, GANDER_T_ARRAY, 0, GANDER_T_F32, 0, n, 0, 0 \
+	}
 #define GANDER__S_arr_f32(name, n) 0
-#define GANDER__N_arr_f32 2
+#define GANDER__N_arr_f32          2
 #define GANDER__K_arr_f32(name, n) gander__ext(&gander__b, name, (n) * sizeof(float))
 #define GANDER__A_arr_f32(name, n) const float *name
-#define GANDER__F_seq_f64(name) { #name, GANDER_T_SEQUENCE, 0, GANDER_T_F64, 0, 0, 0, 0 }
+#define GANDER__F_seq_f64(name) \
+	{ \
+#name, GANDER_T_SEQUENCE, 0, GANDER_T_F64, 0, 0, 0, 0 \
+	}
 #define GANDER__S_seq_f64(name) 2
-#define GANDER__N_seq_f64 2
+#define GANDER__N_seq_f64       2
 #define GANDER__K_seq_f64(name) gander__var(&gander__b, name, name##_count, 8)
 #define GANDER__A_seq_f64(name) const double *name, size_t name##_count
-#define GANDER__F_arr_f64(name, n) { #name, GANDER_T_ARRAY, 0, GANDER_T_F64, 0, n, 0, 0 }
+#define GANDER__F_arr_f64(name, n) \
+	{ \
+#name, GANDER_T_ARRAY, 0, GANDER_T_F64, 0, n, 0, 0 \
+	}
 #define GANDER__S_arr_f64(name, n) 0
-#define GANDER__N_arr_f64 2
+#define GANDER__N_arr_f64          2
 #define GANDER__K_arr_f64(name, n) gander__ext(&gander__b, name, (n) * sizeof(double))
 #define GANDER__A_arr_f64(name, n) const double *name
-#define GANDER__F_record(name, S) { #name, GANDER_T_STRUCT, 0, 0, sizeof(gander__fields_struct_##S) / sizeof(gander__fields_struct_##S[0]), 0, gander__fields_struct_##S, 0 }
+#define GANDER__F_record(name, S) \
+	{ \
+#name, GANDER_T_STRUCT, 0, 0, sizeof(gander__fields_struct_##S) / sizeof(gander__fields_struct_##S[0]), 0, gander__fields_struct_##S, 0 \
+	}
 #define GANDER__S_record(name, S) 0
-#define GANDER__N_record 2
+#define GANDER__N_record          2
 #define GANDER__K_record(name, S) gander__ext(&gander__b, name, sizeof(struct S))
 #define GANDER__A_record(name, S) const struct S *name
-#define GANDER__F_seq_record(name, S) { #name, GANDER_T_SEQUENCE, 0, GANDER_T_STRUCT, sizeof(gander__fields_struct_##S) / sizeof(gander__fields_struct_##S[0]), 0, gander__fields_struct_##S, 0 }
+#define GANDER__F_seq_record(name, S) \
+	{ \
+#name, GANDER_T_SEQUENCE, 0, GANDER_T_STRUCT, sizeof(gander__fields_struct_##S) / sizeof(gander__fields_struct_##S[0]), 0, gander__fields_struct_##S, 0 \
+	}
 #define GANDER__S_seq_record(name, S) 2
-#define GANDER__N_seq_record 2
+#define GANDER__N_seq_record          2
 #define GANDER__K_seq_record(name, S) gander__var(&gander__b, name, name##_count, sizeof(struct S))
 #define GANDER__A_seq_record(name, S) const struct S *name, size_t name##_count
 
 /* Loops over at most 18 tuples. */
-#define GANDER__CAT(a, b)  GANDER__CAT_(a, b)
-#define GANDER__CAT_(a, b) a##b
-#define GANDER__COUNT(...) GANDER__COUNT_(x __VA_OPT__(, ) __VA_ARGS__, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define GANDER__CAT(a, b)                                                                   GANDER__CAT_(a, b)
+#define GANDER__CAT_(a, b)                                                                  a##b
+#define GANDER__COUNT(...)                                                                  GANDER__COUNT_(x __VA_OPT__(, ) __VA_ARGS__, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
 #define GANDER__COUNT_(x, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, count, ...) count
-#define GANDER__EACH(m, ...) GANDER__CAT(GANDER__EACH_, GANDER__COUNT(__VA_ARGS__))(m __VA_OPT__(, ) __VA_ARGS__)
+#define GANDER__EACH(m, ...)                                                                GANDER__CAT(GANDER__EACH_, GANDER__COUNT(__VA_ARGS__))(m __VA_OPT__(, ) __VA_ARGS__)
 #define GANDER__EACH_0(m)
-#define GANDER__EACH_1(m, a) m(a)
-#define GANDER__EACH_2(m, a, ...) m(a) GANDER__EACH_1(m, __VA_ARGS__)
-#define GANDER__EACH_3(m, a, ...) m(a) GANDER__EACH_2(m, __VA_ARGS__)
-#define GANDER__EACH_4(m, a, ...) m(a) GANDER__EACH_3(m, __VA_ARGS__)
-#define GANDER__EACH_5(m, a, ...) m(a) GANDER__EACH_4(m, __VA_ARGS__)
-#define GANDER__EACH_6(m, a, ...) m(a) GANDER__EACH_5(m, __VA_ARGS__)
-#define GANDER__EACH_7(m, a, ...) m(a) GANDER__EACH_6(m, __VA_ARGS__)
-#define GANDER__EACH_8(m, a, ...) m(a) GANDER__EACH_7(m, __VA_ARGS__)
-#define GANDER__EACH_9(m, a, ...) m(a) GANDER__EACH_8(m, __VA_ARGS__)
+#define GANDER__EACH_1(m, a)       m(a)
+#define GANDER__EACH_2(m, a, ...)  m(a) GANDER__EACH_1(m, __VA_ARGS__)
+#define GANDER__EACH_3(m, a, ...)  m(a) GANDER__EACH_2(m, __VA_ARGS__)
+#define GANDER__EACH_4(m, a, ...)  m(a) GANDER__EACH_3(m, __VA_ARGS__)
+#define GANDER__EACH_5(m, a, ...)  m(a) GANDER__EACH_4(m, __VA_ARGS__)
+#define GANDER__EACH_6(m, a, ...)  m(a) GANDER__EACH_5(m, __VA_ARGS__)
+#define GANDER__EACH_7(m, a, ...)  m(a) GANDER__EACH_6(m, __VA_ARGS__)
+#define GANDER__EACH_8(m, a, ...)  m(a) GANDER__EACH_7(m, __VA_ARGS__)
+#define GANDER__EACH_9(m, a, ...)  m(a) GANDER__EACH_8(m, __VA_ARGS__)
 #define GANDER__EACH_10(m, a, ...) m(a) GANDER__EACH_9(m, __VA_ARGS__)
 #define GANDER__EACH_11(m, a, ...) m(a) GANDER__EACH_10(m, __VA_ARGS__)
 #define GANDER__EACH_12(m, a, ...) m(a) GANDER__EACH_11(m, __VA_ARGS__)
@@ -648,25 +773,25 @@ static __attribute__((constructor(200), unused)) void gander__register_object(vo
 #define GANDER__EACH_16(m, a, ...) m(a) GANDER__EACH_15(m, __VA_ARGS__)
 #define GANDER__EACH_17(m, a, ...) m(a) GANDER__EACH_16(m, __VA_ARGS__)
 #define GANDER__EACH_18(m, a, ...) m(a) GANDER__EACH_17(m, __VA_ARGS__)
-#define GANDER__ARGS(...) GANDER__CAT(GANDER__ARGS_, GANDER__COUNT(__VA_ARGS__))(__VA_ARGS__)
-#define GANDER__ARGS_0() void
-#define GANDER__ARGS_1(a) GANDER__ARG(a)
-#define GANDER__ARGS_2(a, ...) GANDER__ARG(a), GANDER__ARGS_1(__VA_ARGS__)
-#define GANDER__ARGS_3(a, ...) GANDER__ARG(a), GANDER__ARGS_2(__VA_ARGS__)
-#define GANDER__ARGS_4(a, ...) GANDER__ARG(a), GANDER__ARGS_3(__VA_ARGS__)
-#define GANDER__ARGS_5(a, ...) GANDER__ARG(a), GANDER__ARGS_4(__VA_ARGS__)
-#define GANDER__ARGS_6(a, ...) GANDER__ARG(a), GANDER__ARGS_5(__VA_ARGS__)
-#define GANDER__ARGS_7(a, ...) GANDER__ARG(a), GANDER__ARGS_6(__VA_ARGS__)
-#define GANDER__ARGS_8(a, ...) GANDER__ARG(a), GANDER__ARGS_7(__VA_ARGS__)
-#define GANDER__ARGS_9(a, ...) GANDER__ARG(a), GANDER__ARGS_8(__VA_ARGS__)
-#define GANDER__ARGS_10(a, ...) GANDER__ARG(a), GANDER__ARGS_9(__VA_ARGS__)
-#define GANDER__ARGS_11(a, ...) GANDER__ARG(a), GANDER__ARGS_10(__VA_ARGS__)
-#define GANDER__ARGS_12(a, ...) GANDER__ARG(a), GANDER__ARGS_11(__VA_ARGS__)
-#define GANDER__ARGS_13(a, ...) GANDER__ARG(a), GANDER__ARGS_12(__VA_ARGS__)
-#define GANDER__ARGS_14(a, ...) GANDER__ARG(a), GANDER__ARGS_13(__VA_ARGS__)
-#define GANDER__ARGS_15(a, ...) GANDER__ARG(a), GANDER__ARGS_14(__VA_ARGS__)
-#define GANDER__ARGS_16(a, ...) GANDER__ARG(a), GANDER__ARGS_15(__VA_ARGS__)
-#define GANDER__ARGS_17(a, ...) GANDER__ARG(a), GANDER__ARGS_16(__VA_ARGS__)
-#define GANDER__ARGS_18(a, ...) GANDER__ARG(a), GANDER__ARGS_17(__VA_ARGS__)
+#define GANDER__ARGS(...)          GANDER__CAT(GANDER__ARGS_, GANDER__COUNT(__VA_ARGS__))(__VA_ARGS__)
+#define GANDER__ARGS_0()           void
+#define GANDER__ARGS_1(a)          GANDER__ARG(a)
+#define GANDER__ARGS_2(a, ...)     GANDER__ARG(a), GANDER__ARGS_1(__VA_ARGS__)
+#define GANDER__ARGS_3(a, ...)     GANDER__ARG(a), GANDER__ARGS_2(__VA_ARGS__)
+#define GANDER__ARGS_4(a, ...)     GANDER__ARG(a), GANDER__ARGS_3(__VA_ARGS__)
+#define GANDER__ARGS_5(a, ...)     GANDER__ARG(a), GANDER__ARGS_4(__VA_ARGS__)
+#define GANDER__ARGS_6(a, ...)     GANDER__ARG(a), GANDER__ARGS_5(__VA_ARGS__)
+#define GANDER__ARGS_7(a, ...)     GANDER__ARG(a), GANDER__ARGS_6(__VA_ARGS__)
+#define GANDER__ARGS_8(a, ...)     GANDER__ARG(a), GANDER__ARGS_7(__VA_ARGS__)
+#define GANDER__ARGS_9(a, ...)     GANDER__ARG(a), GANDER__ARGS_8(__VA_ARGS__)
+#define GANDER__ARGS_10(a, ...)    GANDER__ARG(a), GANDER__ARGS_9(__VA_ARGS__)
+#define GANDER__ARGS_11(a, ...)    GANDER__ARG(a), GANDER__ARGS_10(__VA_ARGS__)
+#define GANDER__ARGS_12(a, ...)    GANDER__ARG(a), GANDER__ARGS_11(__VA_ARGS__)
+#define GANDER__ARGS_13(a, ...)    GANDER__ARG(a), GANDER__ARGS_12(__VA_ARGS__)
+#define GANDER__ARGS_14(a, ...)    GANDER__ARG(a), GANDER__ARGS_13(__VA_ARGS__)
+#define GANDER__ARGS_15(a, ...)    GANDER__ARG(a), GANDER__ARGS_14(__VA_ARGS__)
+#define GANDER__ARGS_16(a, ...)    GANDER__ARG(a), GANDER__ARGS_15(__VA_ARGS__)
+#define GANDER__ARGS_17(a, ...)    GANDER__ARG(a), GANDER__ARGS_16(__VA_ARGS__)
+#define GANDER__ARGS_18(a, ...)    GANDER__ARG(a), GANDER__ARGS_17(__VA_ARGS__)
 
 #endif

@@ -94,64 +94,64 @@ enum gander_gotrace_proc_state {
 
 /* The ranges there are; the name of a stop-the-world range also says its cause ("stop-the-world (GC mark termination)"). */
 enum gander_gotrace_range_id {
-	GANDER_GOTRACE_RANGE_STW,	  /* on a goroutine */
-	GANDER_GOTRACE_RANGE_GC_MARK,	  /* global: "GC concurrent mark phase" */
-	GANDER_GOTRACE_RANGE_SWEEP,	  /* on a proc: "GC incremental sweep" */
-	GANDER_GOTRACE_RANGE_MARK_ASSIST  /* on a goroutine: "GC mark assist" */
+	GANDER_GOTRACE_RANGE_STW,        /* on a goroutine */
+	GANDER_GOTRACE_RANGE_GC_MARK,    /* global: "GC concurrent mark phase" */
+	GANDER_GOTRACE_RANGE_SWEEP,      /* on a proc: "GC incremental sweep" */
+	GANDER_GOTRACE_RANGE_MARK_ASSIST /* on a goroutine: "GC mark assist" */
 };
 
 enum gander_gotrace_metric_id {
 	GANDER_GOTRACE_METRIC_GOMAXPROCS, /* "/sched/gomaxprocs:threads" */
 	GANDER_GOTRACE_METRIC_HEAP_ALLOC, /* "/memory/classes/heap/objects:bytes" */
-	GANDER_GOTRACE_METRIC_HEAP_GOAL	  /* "/gc/heap/goal:bytes" */
+	GANDER_GOTRACE_METRIC_HEAP_GOAL   /* "/gc/heap/goal:bytes" */
 };
 
-#define GANDER_GOTRACE_NONE (-1)	       /* no goroutine, proc, thread */
-#define GANDER_GOTRACE_NO_TASK (~(uint64_t)0)  /* no parent task; task 0 is the background task */
+#define GANDER_GOTRACE_NONE     (-1)           /* no goroutine, proc, thread */
+#define GANDER_GOTRACE_NO_TASK  (~(uint64_t)0) /* no parent task; task 0 is the background task */
 #define GANDER_GOTRACE_EXP_ARGS 3
 
 /* One event. thread, proc and goroutine are the context it happened in, as it was *before* the event. */
 struct gander_gotrace_event {
 	int64_t time_ns;
-	int64_t thread;	   /* v2: the kernel's TID; v1: a number of the runtime's; GANDER_GOTRACE_NONE */
-	int64_t proc;	   /* GANDER_GOTRACE_NONE: no P. v1: 1000001 and up are the runtime's timers, poller, system calls, GC */
+	int64_t thread;    /* v2: the kernel's TID; v1: a number of the runtime's; GANDER_GOTRACE_NONE */
+	int64_t proc;      /* GANDER_GOTRACE_NONE: no P. v1: 1000001 and up are the runtime's timers, poller, system calls, GC */
 	int64_t goroutine; /* GANDER_GOTRACE_NONE: none */
-	uint32_t stack;	   /* stack id of the context, 0: none */
-	uint8_t kind;	   /* enum gander_gotrace_kind */
-	uint8_t wire;	   /* the v2 wire type that it stands for (Go's internal/trace/tracev2), 255 for a sync */
+	uint32_t stack;    /* stack id of the context, 0: none */
+	uint8_t kind;      /* enum gander_gotrace_kind */
+	uint8_t wire;      /* the v2 wire type that it stands for (Go's internal/trace/tracev2), 255 for a sync */
 	union {
-		struct { /* STATE_TRANSITION */
-			int64_t id;	   /* of the goroutine or proc */
-			uint8_t resource;  /* RES_GOROUTINE or RES_PROC */
-			uint8_t from, to;  /* enum gander_gotrace_go_state or _proc_state */
-			uint32_t reason;   /* string id; "" but for a stop (Running to Runnable) and a block (Running to Waiting) */
-			uint32_t stack;	   /* of the resource: a new goroutine's entry, where the goroutine stopped or blocked; 0: not known.
+		struct {                  /* STATE_TRANSITION */
+			int64_t id;       /* of the goroutine or proc */
+			uint8_t resource; /* RES_GOROUTINE or RES_PROC */
+			uint8_t from, to; /* enum gander_gotrace_go_state or _proc_state */
+			uint32_t reason;  /* string id; "" but for a stop (Running to Runnable) and a block (Running to Waiting) */
+			uint32_t stack;   /* of the resource: a new goroutine's entry, where the goroutine stopped or blocked; 0: not known.
 					    * Who woke or made it: event.goroutine and event.stack. */
 		} transition;
-		struct { /* METRIC */
-			uint8_t id;	   /* enum gander_gotrace_metric_id */
-			uint32_t name;	   /* string id */
+		struct {               /* METRIC */
+			uint8_t id;    /* enum gander_gotrace_metric_id */
+			uint32_t name; /* string id */
 			uint64_t value;
 		} metric;
 		struct { /* LABEL, of goroutine `goroutine` (the same as event.goroutine) */
 			int64_t goroutine;
-			uint32_t label;	   /* string id */
+			uint32_t label; /* string id */
 		} label;
-		struct { /* RANGE_BEGIN, RANGE_ACTIVE, RANGE_END */
-			int64_t scope_id;  /* 0 for a global one */
-			uint8_t scope;	   /* RES_GOROUTINE, RES_PROC, RES_NONE */
-			uint8_t id;	   /* enum gander_gotrace_range_id */
-			uint32_t name;	   /* string id */
+		struct {                                       /* RANGE_BEGIN, RANGE_ACTIVE, RANGE_END */
+			int64_t scope_id;                      /* 0 for a global one */
+			uint8_t scope;                         /* RES_GOROUTINE, RES_PROC, RES_NONE */
+			uint8_t id;                            /* enum gander_gotrace_range_id */
+			uint32_t name;                         /* string id */
 			uint64_t swept_bytes, reclaimed_bytes; /* at the end of a sweep, else 0 */
 		} range;
 		struct { /* TASK_BEGIN, TASK_END */
 			uint64_t id;
-			uint64_t parent;   /* or GANDER_GOTRACE_NO_TASK */
-			uint32_t type;	   /* string id; "" at the end of a task whose begin is not in the trace */
+			uint64_t parent; /* or GANDER_GOTRACE_NO_TASK */
+			uint32_t type;   /* string id; "" at the end of a task whose begin is not in the trace */
 		} task;
-		struct { /* REGION_BEGIN, REGION_END; they nest in a goroutine */
-			uint64_t task;	   /* 0: the background task */
-			uint32_t type;	   /* string id */
+		struct {               /* REGION_BEGIN, REGION_END; they nest in a goroutine */
+			uint64_t task; /* 0: the background task */
+			uint32_t type; /* string id */
 		} region;
 		struct { /* LOG */
 			uint64_t task;
@@ -159,13 +159,13 @@ struct gander_gotrace_event {
 			uint32_t message_len;
 			uint32_t category; /* string id */
 		} log;
-		struct { /* SYNC: first of each generation, and the last event of all */
-			uint32_t n;	   /* 1, 2, ... */
-			bool has_clock;	   /* format 1.25 and later: one moment on three clocks follows */
+		struct {                /* SYNC: first of each generation, and the last event of all */
+			uint32_t n;     /* 1, 2, ... */
+			bool has_clock; /* format 1.25 and later: one moment on three clocks follows */
 			uint32_t wall_nsec;
-			int64_t wall_sec;  /* Unix time */
-			uint64_t mono_ns;  /* CLOCK_MONOTONIC */
-			int64_t trace_ns;  /* the trace's clock */
+			int64_t wall_sec;     /* Unix time */
+			uint64_t mono_ns;     /* CLOCK_MONOTONIC */
+			int64_t trace_ns;     /* the trace's clock */
 			uint32_t exp_batches; /* how many gander_gotrace_exp_batch() gives */
 		} sync;
 		struct { /* EXPERIMENTAL: the arguments as they were written; names by gander_gotrace_exp_name() and _exp_arg() */
@@ -197,13 +197,16 @@ enum {
 
 /* Fill with GANDER_GOTRACE_OPTS_INIT; a member that is 0 means its default. */
 struct gander_gotrace_opts {
-	size_t size;			/* of this struct, for growth */
+	size_t size; /* of this struct, for growth */
 	unsigned flags;
-	uint64_t max_generation_bytes;	/* a v2 generation larger than this is refused: default 1 GiB */
-	const char *tmpdir;		/* where v1 input that cannot seek is spooled: default $TMPDIR, then /var/tmp, then /tmp */
+	uint64_t max_generation_bytes; /* a v2 generation larger than this is refused: default 1 GiB */
+	const char *tmpdir;            /* where v1 input that cannot seek is spooled: default $TMPDIR, then /var/tmp, then /tmp */
 };
 
-#define GANDER_GOTRACE_OPTS_INIT { sizeof(struct gander_gotrace_opts), 0, 0, 0 }
+#define GANDER_GOTRACE_OPTS_INIT \
+	{ \
+		sizeof(struct gander_gotrace_opts), 0, 0, 0 \
+	}
 
 /* Opening reads the header and, for v1, indexes the whole input. `opts` may be NULL. 0 or -Exxx.
  * By path: "-" is standard input. By descriptor: borrowed, stays open, read from where it stands. From memory: borrowed.
@@ -234,13 +237,13 @@ uint32_t gander_gotrace_find_string(const struct gander_gotrace *t, const char *
 
 /* Stacks: the number of frames, leaf first, and the frames' ids. Unknown id and 0: none. */
 unsigned gander_gotrace_stack(const struct gander_gotrace *t, uint32_t id, const uint32_t **ret_frames);
-uint32_t gander_gotrace_stacks(const struct gander_gotrace *t); /* ids are below this */
+uint32_t gander_gotrace_stacks(const struct gander_gotrace *t);                                          /* ids are below this */
 const struct gander_gotrace_frame *gander_gotrace_frame(const struct gander_gotrace *t, uint32_t frame); /* an unknown id: a frame of zeros */
-uint32_t gander_gotrace_frames(const struct gander_gotrace *t); /* ids are below this */
+uint32_t gander_gotrace_frames(const struct gander_gotrace *t);                                          /* ids are below this */
 
 /* Experimental events and batches. Batches belong to the sync event that was delivered last. */
-const char *gander_gotrace_exp_name(uint8_t wire);	    /* "SpanAlloc"; NULL: not experimental */
-const char *gander_gotrace_exp_arg(uint8_t wire, unsigned i); /* "npages_value"; NULL: no such argument */
+const char *gander_gotrace_exp_name(uint8_t wire);                                                              /* "SpanAlloc"; NULL: not experimental */
+const char *gander_gotrace_exp_arg(uint8_t wire, unsigned i);                                                   /* "npages_value"; NULL: no such argument */
 int gander_gotrace_exp_batch(const struct gander_gotrace *t, uint32_t i, struct gander_gotrace_exp_batch *ret); /* 0 or -ENOENT */
 
 /* Names as the Go tools print them; static. */
@@ -250,12 +253,12 @@ const char *gander_gotrace_proc_state_name(unsigned state);
 const char *gander_gotrace_wire_name(uint8_t wire); /* "GoBlock"; NULL: unknown */
 
 struct gander_gotrace_info {
-	unsigned version;	  /* 11, 19, 21, 22, 23, 25, 26 */
-	uint64_t generation;	  /* the one that is being delivered; 0 before the first, 1 in v1 */
-	uint64_t generations;	  /* begun so far */
-	uint64_t events;	  /* delivered so far */
-	uint64_t read_bytes;	  /* of the input, taken in so far */
-	uint64_t size_bytes;	  /* of the input; 0: not known */
+	unsigned version;     /* 11, 19, 21, 22, 23, 25, 26 */
+	uint64_t generation;  /* the one that is being delivered; 0 before the first, 1 in v1 */
+	uint64_t generations; /* begun so far */
+	uint64_t events;      /* delivered so far */
+	uint64_t read_bytes;  /* of the input, taken in so far */
+	uint64_t size_bytes;  /* of the input; 0: not known */
 };
 void gander_gotrace_info(const struct gander_gotrace *t, struct gander_gotrace_info *ret);
 

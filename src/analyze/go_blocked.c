@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum by { BY_STACK, BY_FUNCTION, BY_REASON, BY_WAKER };
+enum by { BY_STACK,
+	  BY_FUNCTION,
+	  BY_REASON,
+	  BY_WAKER };
 
 struct goan_ctx {
 	struct gostate *s;
@@ -16,7 +19,7 @@ struct goan_ctx {
 	bool network;
 	struct stacktab tab;
 	struct stacktab reasons; /* of `tab`, stack 0, once the trace is over */
-	uint8_t *wanted;	 /* by reason: 0 not yet asked, 1 no, 2 yes */
+	uint8_t *wanted;         /* by reason: 0 not yet asked, 1 no, 2 yes */
 	uint32_t nwanted;
 };
 
@@ -95,7 +98,9 @@ static int open_any(struct goan_ctx **ret, struct gostate *s, const struct goan_
 	c->o = *o;
 	c->network = network;
 	if (o->by)
-		c->by = !strcmp(o->by, "function") ? BY_FUNCTION : !strcmp(o->by, "reason") ? BY_REASON : !strcmp(o->by, "waker") ? BY_WAKER : BY_STACK;
+		c->by = !strcmp(o->by, "function") ? BY_FUNCTION : !strcmp(o->by, "reason") ? BY_REASON
+							   : !strcmp(o->by, "waker")        ? BY_WAKER
+											    : BY_STACK;
 	*ret = c;
 	return gostate_add(s, &sink);
 }
@@ -134,10 +139,12 @@ static void put_rows(struct goan_ctx *c, struct result_table *t, const struct st
 	free(order);
 }
 
-#define HEAD                                                                                                        \
-	{ "total_ns", "TOTAL", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 }, HIST_COLS,                  \
-		{ "open", NULL, CELL_COUNT, COL_JSON_ONLY }, { "open_ns", NULL, CELL_DURATION, COL_JSON_ONLY },     \
-		{ "reason", "REASON", CELL_TEXT, 0 }
+#define HEAD \
+	{ "total_ns", "TOTAL", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 }, HIST_COLS, \
+		{ "open", NULL, CELL_COUNT, COL_JSON_ONLY }, { "open_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, \
+	{ \
+		"reason", "REASON", CELL_TEXT, 0 \
+	}
 
 static void report(struct goan_ctx *c, struct result *r)
 {
@@ -157,7 +164,8 @@ static void report(struct goan_ctx *c, struct result *r)
 		t = result_table(r, c->network ? "network" : "blocked", "Waits by reason", by_reason, sizeof(by_reason) / sizeof(*by_reason));
 	else
 		t = result_table(r, c->network ? "network" : "blocked",
-				 c->by == BY_WAKER ? "Waits by the stack that ended them" : c->network ? "Network waits by stack" : "Waits by stack",
+				 c->by == BY_WAKER ? "Waits by the stack that ended them" : c->network ? "Network waits by stack"
+												       : "Waits by stack",
 				 by_stack, sizeof(by_stack) / sizeof(*by_stack));
 	put_rows(c, t, &c->tab, c->by);
 	if (c->network && !c->tab.n)

@@ -71,7 +71,8 @@ static int by_count(const void *a, const void *b, void *arg)
 	const struct st_ent *x = &t->ent[*(const uint32_t *)a], *y = &t->ent[*(const uint32_t *)b];
 	uint64_t p = x->hist.count + x->extra, q = y->hist.count + y->extra;
 
-	return p != q ? (p < q ? 1 : -1) : x->stack < y->stack ? -1 : x->stack > y->stack;
+	return p != q ? (p < q ? 1 : -1) : x->stack < y->stack ? -1
+							       : x->stack > y->stack;
 }
 
 static bool grows(const struct goan_ctx *c, uint32_t made_stack, uint64_t *made, uint64_t *ended)
@@ -90,15 +91,28 @@ static bool grows(const struct goan_ctx *c, uint32_t made_stack, uint64_t *made,
 static void report(struct goan_ctx *c, struct result *r)
 {
 	static const struct result_col made_cols[] = {
-		{ "made", "MADE", CELL_COUNT, 0 }, { "per_second", "PER S", CELL_NUMBER, 0 }, { "alive", "ALIVE", CELL_COUNT, 0 },
-		{ "life_p50_ns", "LIFE P50", CELL_DURATION, 0 }, { "life_p99_ns", "P99", CELL_DURATION, 0 }, { "life_max_ns", "MAX", CELL_DURATION, 0 },
-		{ "run_mean_ns", "RUN MEAN", CELL_DURATION, 0 }, { "goroutine", "GOROUTINE", CELL_TEXT, 0 }, { "where", NULL, CELL_TEXT, COL_JSON_ONLY },
-		{ "function", NULL, CELL_TEXT, COL_JSON_ONLY }, { "file", NULL, CELL_TEXT, COL_JSON_ONLY }, { "line", NULL, CELL_COUNT, COL_JSON_ONLY },
+		{ "made", "MADE", CELL_COUNT, 0 },
+		{ "per_second", "PER S", CELL_NUMBER, 0 },
+		{ "alive", "ALIVE", CELL_COUNT, 0 },
+		{ "life_p50_ns", "LIFE P50", CELL_DURATION, 0 },
+		{ "life_p99_ns", "P99", CELL_DURATION, 0 },
+		{ "life_max_ns", "MAX", CELL_DURATION, 0 },
+		{ "run_mean_ns", "RUN MEAN", CELL_DURATION, 0 },
+		{ "goroutine", "GOROUTINE", CELL_TEXT, 0 },
+		{ "where", NULL, CELL_TEXT, COL_JSON_ONLY },
+		{ "function", NULL, CELL_TEXT, COL_JSON_ONLY },
+		{ "file", NULL, CELL_TEXT, COL_JSON_ONLY },
+		{ "line", NULL, CELL_COUNT, COL_JSON_ONLY },
 		{ "stack", NULL, CELL_STACK, COL_JSON_ONLY },
 	};
 	static const struct result_col leak_cols[] = {
-		{ "stuck", "STUCK", CELL_COUNT, 0 }, { "made", "MADE", CELL_COUNT, 0 }, { "ended", "ENDED", CELL_COUNT, 0 },
-		{ "older", "OLDER", CELL_COUNT, 0 }, { "stuck_max_ns", "LONGEST", CELL_DURATION, 0 }, { "made_by", "MADE AT", CELL_TEXT, 0 }, WHERE_COLS,
+		{ "stuck", "STUCK", CELL_COUNT, 0 },
+		{ "made", "MADE", CELL_COUNT, 0 },
+		{ "ended", "ENDED", CELL_COUNT, 0 },
+		{ "older", "OLDER", CELL_COUNT, 0 },
+		{ "stuck_max_ns", "LONGEST", CELL_DURATION, 0 },
+		{ "made_by", "MADE AT", CELL_TEXT, 0 },
+		WHERE_COLS,
 	};
 	const struct gosyms *syms = c->s->syms;
 	struct result_table *t = result_table(r, "made", "Goroutines made, by where", made_cols, sizeof(made_cols) / sizeof(*made_cols));

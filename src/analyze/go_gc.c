@@ -22,15 +22,21 @@ struct step {
 	double util; /* from t on */
 };
 
-enum worker { WORKER_DEDICATED, WORKER_FRACTIONAL, WORKER_IDLE, WORKERS };
+enum worker { WORKER_DEDICATED,
+	      WORKER_FRACTIONAL,
+	      WORKER_IDLE,
+	      WORKERS };
 
 /* What a goroutine does to the mutator, kept in goro.user as bits. */
-enum { G_WORKER = 1, G_ASSIST = 2, G_COUNTED = 4 /* is in ctx.gc_ps now */, G_IDLE_WORKER = 8 };
+enum { G_WORKER = 1,
+       G_ASSIST = 2,
+       G_COUNTED = 4 /* is in ctx.gc_ps now */,
+       G_IDLE_WORKER = 8 };
 
 struct goan_ctx {
 	struct gostate *s;
 	struct goan_opts o;
-	struct stacktab stw;	/* sub: range name */
+	struct stacktab stw; /* sub: range name */
 	struct hist_lean stw_all, stw_gc, mark;
 	struct stacktab assists; /* by goroutine function, and by stack */
 	struct stacktab assist_stacks;
@@ -43,7 +49,7 @@ struct goan_ctx {
 	int stw_now, gc_ps;
 	struct step *ring;
 	uint32_t nring, ring_cap;
-	uint32_t left[WINDOWS];		 /* per window: the next step whose window's right edge has not been reached */
+	uint32_t left[WINDOWS]; /* per window: the next step whose window's right edge has not been reached */
 	double mmu[WINDOWS];
 	bool mmu_on;
 };
@@ -138,7 +144,7 @@ static void mmu_step(struct goan_ctx *c)
 		c->ring = ring;
 		c->ring_cap = cap;
 	}
-	c->ring[c->nring++] = (struct step){ t, sum, util };
+	c->ring[c->nring++] = (struct step) { t, sum, util };
 	mmu_trim(c);
 }
 
@@ -207,7 +213,8 @@ static void span(void *ctx, const struct gospan *sp)
 	label = gosyms_text(c->s->syms, sp->g->label);
 	if (strncmp(label, "GC (", 4))
 		return;
-	c->worker_ns[label[4] == 'd' ? WORKER_DEDICATED : label[4] == 'f' ? WORKER_FRACTIONAL : WORKER_IDLE] += ns;
+	c->worker_ns[label[4] == 'd' ? WORKER_DEDICATED : label[4] == 'f' ? WORKER_FRACTIONAL
+									  : WORKER_IDLE] += ns;
 }
 
 static bool is_gc_stw(const struct goan_ctx *c, const struct gorange *r)
@@ -304,8 +311,17 @@ static int open_ctx(struct goan_ctx **ret, struct gostate *s, const struct goan_
 {
 	struct goan_ctx *c = calloc(1, sizeof(*c));
 	struct gosink sink = {
-		.ctx = c, .watched_spans = 1u << GANDER_GOTRACE_GO_RUNNING, .kinds = 1u << GANDER_GOTRACE_LABEL | 1u << GANDER_GOTRACE_METRIC, .span = span,
-		.event = event, .moved = moved, .range = range, .range_begin = range_begin, .begin = begin, .gone = gone, .end = end,
+		.ctx = c,
+		.watched_spans = 1u << GANDER_GOTRACE_GO_RUNNING,
+		.kinds = 1u << GANDER_GOTRACE_LABEL | 1u << GANDER_GOTRACE_METRIC,
+		.span = span,
+		.event = event,
+		.moved = moved,
+		.range = range,
+		.range_begin = range_begin,
+		.begin = begin,
+		.gone = gone,
+		.end = end,
 	};
 	unsigned w;
 
@@ -339,11 +355,19 @@ static void report(struct goan_ctx *c, struct result *r)
 {
 	static const struct result_col sum_cols[] = { { "value", "", CELL_TEXT, 0 }, { "what", "", CELL_TEXT, COL_SENTENCE } };
 	static const struct result_col stw_cols[] = {
-		{ "max_ns", "MAX", CELL_DURATION, 0 }, { "p50_ns", "P50", CELL_DURATION, 0 }, { "p99_ns", "P99", CELL_DURATION, 0 },
-		{ "total_ns", "TOTAL", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 }, { "cause", "CAUSE", CELL_TEXT, 0 }, WHERE_COLS,
+		{ "max_ns", "MAX", CELL_DURATION, 0 },
+		{ "p50_ns", "P50", CELL_DURATION, 0 },
+		{ "p99_ns", "P99", CELL_DURATION, 0 },
+		{ "total_ns", "TOTAL", CELL_DURATION, 0 },
+		{ "count", "COUNT", CELL_COUNT, 0 },
+		{ "cause", "CAUSE", CELL_TEXT, 0 },
+		WHERE_COLS,
 	};
 	static const struct result_col fn_cols[] = {
-		{ "total_ns", "TOTAL", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 }, HIST_COLS, { "function", "GOROUTINE", CELL_TEXT, 0 },
+		{ "total_ns", "TOTAL", CELL_DURATION, 0 },
+		{ "count", "COUNT", CELL_COUNT, 0 },
+		HIST_COLS,
+		{ "function", "GOROUTINE", CELL_TEXT, 0 },
 	};
 	static const struct result_col st_cols[] = { { "total_ns", "TOTAL", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 }, HIST_COLS, WHERE_COLS };
 	static const struct result_col mmu_cols[] = { { "mmu", "MMU", CELL_SHARE, 0 }, { "window_ns", "WINDOW", CELL_DURATION, 0 } };
@@ -446,8 +470,10 @@ static void metrics(struct goan_ctx *c, void (*put)(void *, const char *, double
 
 		if (c->mmu[i] > 1)
 			continue;
-		snprintf(w, sizeof(w), window_ns[i] < 1000000 ? "%lldus" : window_ns[i] < 1000000000 ? "%lldms" : "%llds",
-			 (long long)(window_ns[i] / (window_ns[i] < 1000000 ? 1000 : window_ns[i] < 1000000000 ? 1000000 : 1000000000)));
+		snprintf(w, sizeof(w), window_ns[i] < 1000000 ? "%lldus" : window_ns[i] < 1000000000 ? "%lldms"
+												     : "%llds",
+			 (long long)(window_ns[i] / (window_ns[i] < 1000000 ? 1000 : window_ns[i] < 1000000000 ? 1000000
+													       : 1000000000)));
 		snprintf(name, sizeof(name), "mmu.%s", w);
 		put(arg, name, c->mmu[i] < 0 ? 0 : c->mmu[i], CELL_SHARE);
 	}

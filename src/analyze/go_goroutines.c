@@ -85,7 +85,7 @@ static void add_waits(struct func *f, const struct goro *g)
 			if (!w)
 				continue;
 			f->wait = w;
-			f->wait[f->nwait++] = (struct goro_wait){ g->wait[i].reason, 0, 0 };
+			f->wait[f->nwait++] = (struct goro_wait) { g->wait[i].reason, 0, 0 };
 		}
 		f->wait[k].count += g->wait[i].count;
 		f->wait[k].ns += g->wait[i].ns;
@@ -129,11 +129,22 @@ static void keep_one(struct goan_ctx *c, const struct goro *g, bool at_end)
 			c->one_cap = cap;
 		}
 	}
-	c->one[c->none++] = (struct one){
-		.id = g->id, .made_by = g->made_by, .born_ns = g->born_ns - c->s->start_ns, .func = g->func, .made_stack = g->made_stack, .runs = g->runs,
-		.life_ns = (uint64_t)(c->s->now - g->born_ns), .assist_ns = g->range_ns[GANDER_GOTRACE_RANGE_MARK_ASSIST],
-		.stw_ns = g->range_ns[GANDER_GOTRACE_RANGE_STW], .parts = g->parts, .ended = !at_end, .never_ran = g->first_run_ns == GO_NEVER,
-		.state = g->state, .reason = g->reason, .own_stack = g->own_stack,
+	c->one[c->none++] = (struct one) {
+		.id = g->id,
+		.made_by = g->made_by,
+		.born_ns = g->born_ns - c->s->start_ns,
+		.func = g->func,
+		.made_stack = g->made_stack,
+		.runs = g->runs,
+		.life_ns = (uint64_t)(c->s->now - g->born_ns),
+		.assist_ns = g->range_ns[GANDER_GOTRACE_RANGE_MARK_ASSIST],
+		.stw_ns = g->range_ns[GANDER_GOTRACE_RANGE_STW],
+		.parts = g->parts,
+		.ended = !at_end,
+		.never_ran = g->first_run_ns == GO_NEVER,
+		.state = g->state,
+		.reason = g->reason,
+		.own_stack = g->own_stack,
 	};
 }
 
@@ -200,18 +211,32 @@ static int by_run(const void *a, const void *b)
 
 	if (x->system != y->system)
 		return x->system - y->system;
-	return p != q ? (p < q ? 1 : -1) : x->func < y->func ? -1 : x->func > y->func;
+	return p != q ? (p < q ? 1 : -1) : x->func < y->func ? -1
+							     : x->func > y->func;
 }
 
 static const struct result_col func_cols[] = {
-	{ "running_ns", "RUN", CELL_DURATION, 0 }, { "runnable_ns", "RUNNABLE", CELL_DURATION, 0 }, { "blocked_ns", "BLOCKED", CELL_DURATION, 0 },
-	{ "syscall_ns", "SYSCALL", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 }, { "alive", "ALIVE", CELL_COUNT, 0 },
-	{ "never_ran", "IDLE", CELL_COUNT, 0 }, { "function", "FUNCTION", CELL_TEXT, 0 }, { "system", NULL, CELL_COUNT, COL_JSON_ONLY },
-	{ "created", NULL, CELL_COUNT, COL_JSON_ONLY }, { "ended", NULL, CELL_COUNT, COL_JSON_ONLY }, { "total_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
-	{ "syscall_without_p_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, { "network_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
-	{ "sync_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, { "chan_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
-	{ "select_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, { "sleep_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, { "runs", NULL, CELL_COUNT, COL_JSON_ONLY },
-	{ "life_p50_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, { "life_p99_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+	{ "running_ns", "RUN", CELL_DURATION, 0 },
+	{ "runnable_ns", "RUNNABLE", CELL_DURATION, 0 },
+	{ "blocked_ns", "BLOCKED", CELL_DURATION, 0 },
+	{ "syscall_ns", "SYSCALL", CELL_DURATION, 0 },
+	{ "count", "COUNT", CELL_COUNT, 0 },
+	{ "alive", "ALIVE", CELL_COUNT, 0 },
+	{ "never_ran", "IDLE", CELL_COUNT, 0 },
+	{ "function", "FUNCTION", CELL_TEXT, 0 },
+	{ "system", NULL, CELL_COUNT, COL_JSON_ONLY },
+	{ "created", NULL, CELL_COUNT, COL_JSON_ONLY },
+	{ "ended", NULL, CELL_COUNT, COL_JSON_ONLY },
+	{ "total_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+	{ "syscall_without_p_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+	{ "network_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+	{ "sync_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+	{ "chan_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+	{ "select_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+	{ "sleep_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+	{ "runs", NULL, CELL_COUNT, COL_JSON_ONLY },
+	{ "life_p50_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+	{ "life_p99_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
 	{ "life_max_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
 };
 
@@ -245,15 +270,27 @@ static void func_row(struct result_table *t, const struct gosyms *syms, const st
 static void report(struct goan_ctx *c, struct result *r)
 {
 	static const struct result_col one_cols[] = {
-		{ "running_ns", "RUN", CELL_DURATION, 0 }, { "runnable_ns", "RUNNABLE", CELL_DURATION, 0 }, { "blocked_ns", "BLOCKED", CELL_DURATION, 0 },
-		{ "syscall_ns", "SYSCALL", CELL_DURATION, 0 }, { "life_ns", "LIFE", CELL_DURATION, 0 }, { "goroutine", "GOID", CELL_COUNT, 0 },
-		{ "state", "AT END", CELL_TEXT, 0 }, { "function", "FUNCTION", CELL_TEXT, 0 }, { "syscall_without_p_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
-		{ "born_ns", NULL, CELL_TIME, COL_JSON_ONLY }, { "made_by", NULL, CELL_COUNT, COL_JSON_ONLY }, { "runs", NULL, CELL_COUNT, COL_JSON_ONLY },
-		{ "assist_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, { "stw_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
-		{ "made_at", NULL, CELL_STACK, COL_JSON_ONLY }, { "stack", NULL, CELL_STACK, COL_JSON_ONLY },
+		{ "running_ns", "RUN", CELL_DURATION, 0 },
+		{ "runnable_ns", "RUNNABLE", CELL_DURATION, 0 },
+		{ "blocked_ns", "BLOCKED", CELL_DURATION, 0 },
+		{ "syscall_ns", "SYSCALL", CELL_DURATION, 0 },
+		{ "life_ns", "LIFE", CELL_DURATION, 0 },
+		{ "goroutine", "GOID", CELL_COUNT, 0 },
+		{ "state", "AT END", CELL_TEXT, 0 },
+		{ "function", "FUNCTION", CELL_TEXT, 0 },
+		{ "syscall_without_p_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		{ "born_ns", NULL, CELL_TIME, COL_JSON_ONLY },
+		{ "made_by", NULL, CELL_COUNT, COL_JSON_ONLY },
+		{ "runs", NULL, CELL_COUNT, COL_JSON_ONLY },
+		{ "assist_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		{ "stw_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		{ "made_at", NULL, CELL_STACK, COL_JSON_ONLY },
+		{ "stack", NULL, CELL_STACK, COL_JSON_ONLY },
 	};
 	static const struct result_col wait_cols[] = {
-		{ "blocked_ns", "BLOCKED", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 }, { "reason", "REASON", CELL_TEXT, 0 },
+		{ "blocked_ns", "BLOCKED", CELL_DURATION, 0 },
+		{ "count", "COUNT", CELL_COUNT, 0 },
+		{ "reason", "REASON", CELL_TEXT, 0 },
 		{ "function", "FUNCTION", CELL_TEXT, 0 },
 	};
 	const struct gosyms *syms = c->s->syms;

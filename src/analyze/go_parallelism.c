@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS 1024
+#define BUCKETS       1024
 #define FIRST_TICK_NS 250000
 
 struct goan_ctx {
@@ -89,9 +89,15 @@ static int open_ctx(struct goan_ctx **ret, struct gostate *s, const struct goan_
 static void report(struct goan_ctx *c, struct result *r)
 {
 	static const struct result_col cols[] = {
-		{ "at_ns", "AT", CELL_TIME, 0 }, { "running", "RUNNING", CELL_NUMBER, 0 }, { "runnable", "RUNNABLE", CELL_NUMBER, 0 },
-		{ "syscall", "SYSCALL", CELL_NUMBER, 0 }, { "blocked", "BLOCKED", CELL_NUMBER, 0 }, { "idle_procs", "P IDLE", CELL_NUMBER, 0 },
-		{ "gc_workers", "GC", CELL_NUMBER, 0 }, { "procs", NULL, CELL_NUMBER, COL_JSON_ONLY }, { "bar", "RUNNING of Ps", CELL_TEXT, 0 },
+		{ "at_ns", "AT", CELL_TIME, 0 },
+		{ "running", "RUNNING", CELL_NUMBER, 0 },
+		{ "runnable", "RUNNABLE", CELL_NUMBER, 0 },
+		{ "syscall", "SYSCALL", CELL_NUMBER, 0 },
+		{ "blocked", "BLOCKED", CELL_NUMBER, 0 },
+		{ "idle_procs", "P IDLE", CELL_NUMBER, 0 },
+		{ "gc_workers", "GC", CELL_NUMBER, 0 },
+		{ "procs", NULL, CELL_NUMBER, COL_JSON_ONLY },
+		{ "bar", "RUNNING of Ps", CELL_TEXT, 0 },
 	};
 	struct result_table *t = result_table(r, "parallelism", "Parallelism over time (means)", cols, sizeof(cols) / sizeof(*cols));
 	uint64_t rows = c->o.top ? c->o.top : 20;

@@ -10,7 +10,7 @@
 struct goan_ctx {
 	struct gostate *s;
 	struct goan_opts o;
-	struct stacktab tab; /* by stack and type */
+	struct stacktab tab;      /* by stack and type */
 	struct goro_parts *parts; /* beside tab.ent */
 	uint32_t nparts;
 };
@@ -68,12 +68,21 @@ static int open_ctx(struct goan_ctx **ret, struct gostate *s, const struct goan_
 static void report(struct goan_ctx *c, struct result *r)
 {
 	static const struct result_col cols[] = {
-		{ "p99_ns", "P99", CELL_DURATION, 0 }, { "p50_ns", "P50", CELL_DURATION, 0 }, { "max_ns", "MAX", CELL_DURATION, 0 },
-		{ "count", "COUNT", CELL_COUNT, 0 }, { "open", "OPEN", CELL_COUNT, 0 }, { "running_share", "RUN", CELL_SHARE, 0 },
-		{ "blocked_share", "BLOCK", CELL_SHARE, 0 }, { "type", "REGION", CELL_TEXT, 0 }, { "total_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
-		{ "running_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, { "runnable_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
-		{ "blocked_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, { "syscall_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
-		{ "syscall_without_p_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, WHERE_COLS,
+		{ "p99_ns", "P99", CELL_DURATION, 0 },
+		{ "p50_ns", "P50", CELL_DURATION, 0 },
+		{ "max_ns", "MAX", CELL_DURATION, 0 },
+		{ "count", "COUNT", CELL_COUNT, 0 },
+		{ "open", "OPEN", CELL_COUNT, 0 },
+		{ "running_share", "RUN", CELL_SHARE, 0 },
+		{ "blocked_share", "BLOCK", CELL_SHARE, 0 },
+		{ "type", "REGION", CELL_TEXT, 0 },
+		{ "total_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		{ "running_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		{ "runnable_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		{ "blocked_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		{ "syscall_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		{ "syscall_without_p_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		WHERE_COLS,
 	};
 	struct result_table *t = result_table(r, "regions", "Regions by type", cols, sizeof(cols) / sizeof(*cols));
 	uint32_t n, i, k, *order = stacktab_sorted(&c->tab, &n);

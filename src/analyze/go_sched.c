@@ -34,7 +34,7 @@ static void note_worst(struct goan_ctx *c, const struct gospan *sp, uint64_t ns)
 
 	for (; i > 0 && c->worst[i - 1].ns < ns; i--)
 		c->worst[i] = c->worst[i - 1];
-	c->worst[i] = (struct worst){ sp->g->id, sp->start_ns - c->s->start_ns, sp->ended_by, ns, sp->idle_ns, sp->g->func, sp->stack, sp->cause };
+	c->worst[i] = (struct worst) { sp->g->id, sp->start_ns - c->s->start_ns, sp->ended_by, ns, sp->idle_ns, sp->g->func, sp->stack, sp->cause };
 }
 
 static void add(struct stacktab *t, uint32_t key, uint32_t sub, uint64_t ns, uint64_t idle_ns)
@@ -100,10 +100,12 @@ static double share(uint64_t part, uint64_t whole)
 	return whole ? (double)part / (double)whole : 0;
 }
 
-#define HEAD                                                                                                         \
+#define HEAD \
 	{ "p99_ns", "P99", CELL_DURATION, 0 }, { "p50_ns", "P50", CELL_DURATION, 0 }, { "max_ns", "MAX", CELL_DURATION, 0 }, \
-		{ "total_ns", "TOTAL", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 },                      \
-		{ "idle_share", "P IDLE", CELL_SHARE, 0 }
+		{ "total_ns", "TOTAL", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 }, \
+	{ \
+		"idle_share", "P IDLE", CELL_SHARE, 0 \
+	}
 
 static void head(struct result_table *t, const struct st_ent *e)
 {
@@ -121,10 +123,17 @@ static void report(struct goan_ctx *c, struct result *r)
 	static const struct result_col funcs[] = { HEAD, { "function", "GOROUTINE", CELL_TEXT, 0 } };
 	static const struct result_col stacks[] = { HEAD, { "cause", "CAUSE", CELL_TEXT, 0 }, WHERE_COLS };
 	static const struct result_col worst[] = {
-		{ "latency_ns", "LATENCY", CELL_DURATION, 0 }, { "at_ns", "AT", CELL_TIME, 0 }, { "idle_ns", "P IDLE FOR", CELL_DURATION, 0 },
-		{ "goroutine", "GOID", CELL_COUNT, 0 }, { "cause", "CAUSE", CELL_TEXT, 0 }, { "goroutine_function", "GOROUTINE", CELL_TEXT, 0 },
-		{ "where", NULL, CELL_TEXT, COL_JSON_ONLY }, { "function", NULL, CELL_TEXT, COL_JSON_ONLY }, { "file", NULL, CELL_TEXT, COL_JSON_ONLY },
-		{ "line", NULL, CELL_COUNT, COL_JSON_ONLY }, { "stack", NULL, CELL_STACK, COL_JSON_ONLY },
+		{ "latency_ns", "LATENCY", CELL_DURATION, 0 },
+		{ "at_ns", "AT", CELL_TIME, 0 },
+		{ "idle_ns", "P IDLE FOR", CELL_DURATION, 0 },
+		{ "goroutine", "GOID", CELL_COUNT, 0 },
+		{ "cause", "CAUSE", CELL_TEXT, 0 },
+		{ "goroutine_function", "GOROUTINE", CELL_TEXT, 0 },
+		{ "where", NULL, CELL_TEXT, COL_JSON_ONLY },
+		{ "function", NULL, CELL_TEXT, COL_JSON_ONLY },
+		{ "file", NULL, CELL_TEXT, COL_JSON_ONLY },
+		{ "line", NULL, CELL_COUNT, COL_JSON_ONLY },
+		{ "stack", NULL, CELL_STACK, COL_JSON_ONLY },
 	};
 	struct result_table *t = result_table(r, "causes", "Scheduler latency: runnable until running", causes, sizeof(causes) / sizeof(*causes));
 	const struct gostate *s = c->s;

@@ -87,9 +87,15 @@ static const char *call_name(const struct gosyms *s, uint32_t stack, bool *cgo)
 static void report(struct goan_ctx *c, struct result *r)
 {
 	static const struct result_col cols[] = {
-		{ "total_ns", "TOTAL", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 }, HIST_COLS, { "without_p_ns", "NO P", CELL_DURATION, 0 },
-		{ "lost_p", NULL, CELL_COUNT, COL_JSON_ONLY }, { "open", NULL, CELL_COUNT, COL_JSON_ONLY }, { "kind", NULL, CELL_TEXT, COL_JSON_ONLY },
-		{ "call", "CALL", CELL_TEXT, 0 }, WHERE_COLS,
+		{ "total_ns", "TOTAL", CELL_DURATION, 0 },
+		{ "count", "COUNT", CELL_COUNT, 0 },
+		HIST_COLS,
+		{ "without_p_ns", "NO P", CELL_DURATION, 0 },
+		{ "lost_p", NULL, CELL_COUNT, COL_JSON_ONLY },
+		{ "open", NULL, CELL_COUNT, COL_JSON_ONLY },
+		{ "kind", NULL, CELL_TEXT, COL_JSON_ONLY },
+		{ "call", "CALL", CELL_TEXT, 0 },
+		WHERE_COLS,
 	};
 	struct result_table *t = result_table(r, "syscalls", "System and cgo calls by stack", cols, sizeof(cols) / sizeof(*cols));
 	uint32_t n, i, *order = stacktab_sorted(&c->tab, &n);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOWEST 20
+#define SLOWEST  20
 #define LOGS_MAX 100000 /* listed logs kept in all */
 
 struct log {
@@ -211,8 +211,8 @@ static void event(void *ctx, const struct gander_gotrace_event *ev, struct goro 
 			c->log = log;
 			c->log_cap = cap;
 		}
-		c->log[c->nlog++] = (struct log){ c->s->now, ev->goroutine, id, key, g && g->nregion ? g->region[g->nregion - 1].type : 0,
-						  strdup(ev->log.message) };
+		c->log[c->nlog++] = (struct log) { c->s->now, ev->goroutine, id, key, g && g->nregion ? g->region[g->nregion - 1].type : 0,
+						   strdup(ev->log.message) };
 		return;
 	}
 	t = task_of(c, id, true);
@@ -280,8 +280,11 @@ static int open_ctx(struct goan_ctx **ret, struct gostate *s, const struct goan_
 {
 	struct goan_ctx *c = calloc(1, sizeof(*c));
 	struct gosink sink = {
-		.ctx = c, .kinds = 1u << GANDER_GOTRACE_TASK_BEGIN | 1u << GANDER_GOTRACE_TASK_END | 1u << GANDER_GOTRACE_LOG, .event = event,
-		.region = region, .end = end,
+		.ctx = c,
+		.kinds = 1u << GANDER_GOTRACE_TASK_BEGIN | 1u << GANDER_GOTRACE_TASK_END | 1u << GANDER_GOTRACE_LOG,
+		.event = event,
+		.region = region,
+		.end = end,
 	};
 
 	if (!c)
@@ -296,7 +299,8 @@ static int by_hist_sum(const void *a, const void *b)
 {
 	const struct type *x = a, *y = b;
 
-	return x->hist.sum != y->hist.sum ? (x->hist.sum < y->hist.sum ? 1 : -1) : x->type < y->type ? -1 : x->type > y->type;
+	return x->hist.sum != y->hist.sum ? (x->hist.sum < y->hist.sum ? 1 : -1) : x->type < y->type ? -1
+												     : x->type > y->type;
 }
 
 static int by_start(const void *a, const void *b)
@@ -321,25 +325,49 @@ static double share(uint64_t part, const struct goro_parts *p)
 static void report(struct goan_ctx *c, struct result *r)
 {
 	static const struct result_col type_cols[] = {
-		{ "p99_ns", "P99", CELL_DURATION, 0 }, { "p50_ns", "P50", CELL_DURATION, 0 }, { "max_ns", "MAX", CELL_DURATION, 0 },
-		{ "count", "COUNT", CELL_COUNT, 0 }, { "open", "OPEN", CELL_COUNT, 0 }, { "regions", "REGIONS", CELL_COUNT, 0 },
-		{ "logs", "LOGS", CELL_COUNT, 0 }, { "running_share", "RUN", CELL_SHARE, 0 }, { "type", "TASK", CELL_TEXT, 0 },
-		{ "total_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, { "running_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
-		{ "runnable_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, { "blocked_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
-		{ "syscall_ns", NULL, CELL_DURATION, COL_JSON_ONLY }, { "syscall_without_p_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		{ "p99_ns", "P99", CELL_DURATION, 0 },
+		{ "p50_ns", "P50", CELL_DURATION, 0 },
+		{ "max_ns", "MAX", CELL_DURATION, 0 },
+		{ "count", "COUNT", CELL_COUNT, 0 },
+		{ "open", "OPEN", CELL_COUNT, 0 },
+		{ "regions", "REGIONS", CELL_COUNT, 0 },
+		{ "logs", "LOGS", CELL_COUNT, 0 },
+		{ "running_share", "RUN", CELL_SHARE, 0 },
+		{ "type", "TASK", CELL_TEXT, 0 },
+		{ "total_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		{ "running_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		{ "runnable_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		{ "blocked_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		{ "syscall_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
+		{ "syscall_without_p_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
 	};
 	static const struct result_col slow_cols[] = {
-		{ "latency_ns", "LATENCY", CELL_DURATION, 0 }, { "at_ns", "AT", CELL_TIME, 0 }, { "task", "TASK ID", CELL_COUNT, 0 },
-		{ "parent", NULL, CELL_COUNT, COL_JSON_ONLY }, { "goroutine", "GOID", CELL_COUNT, 0 }, { "regions", "REGIONS", CELL_COUNT, 0 },
-		{ "logs", "LOGS", CELL_COUNT, 0 }, { "running_share", "RUN", CELL_SHARE, 0 }, { "type", "TASK", CELL_TEXT, 0 },
+		{ "latency_ns", "LATENCY", CELL_DURATION, 0 },
+		{ "at_ns", "AT", CELL_TIME, 0 },
+		{ "task", "TASK ID", CELL_COUNT, 0 },
+		{ "parent", NULL, CELL_COUNT, COL_JSON_ONLY },
+		{ "goroutine", "GOID", CELL_COUNT, 0 },
+		{ "regions", "REGIONS", CELL_COUNT, 0 },
+		{ "logs", "LOGS", CELL_COUNT, 0 },
+		{ "running_share", "RUN", CELL_SHARE, 0 },
+		{ "type", "TASK", CELL_TEXT, 0 },
 	};
 	static const struct result_col log_cols[] = {
-		{ "at_ns", "AT", CELL_TIME, 0 }, { "task", "TASK ID", CELL_COUNT, 0 }, { "goroutine", "GOID", CELL_COUNT, 0 },
-		{ "region", "REGION", CELL_TEXT, 0 }, { "key", "KEY", CELL_TEXT, 0 }, { "value", "VALUE", CELL_TEXT, 0 },
+		{ "at_ns", "AT", CELL_TIME, 0 },
+		{ "task", "TASK ID", CELL_COUNT, 0 },
+		{ "goroutine", "GOID", CELL_COUNT, 0 },
+		{ "region", "REGION", CELL_TEXT, 0 },
+		{ "key", "KEY", CELL_TEXT, 0 },
+		{ "value", "VALUE", CELL_TEXT, 0 },
 	};
 	static const struct result_col line_cols[] = {
-		{ "at_ns", "AT", CELL_TIME, 0 }, { "duration_ns", "TOOK", CELL_DURATION, 0 }, { "goroutine", "GOID", CELL_COUNT, 0 },
-		{ "task", "TASK ID", CELL_COUNT, 0 }, { "kind", "KIND", CELL_TEXT, 0 }, { "name", "NAME", CELL_TEXT, 0 }, { "value", "VALUE", CELL_TEXT, 0 },
+		{ "at_ns", "AT", CELL_TIME, 0 },
+		{ "duration_ns", "TOOK", CELL_DURATION, 0 },
+		{ "goroutine", "GOID", CELL_COUNT, 0 },
+		{ "task", "TASK ID", CELL_COUNT, 0 },
+		{ "kind", "KIND", CELL_TEXT, 0 },
+		{ "name", "NAME", CELL_TEXT, 0 },
+		{ "value", "VALUE", CELL_TEXT, 0 },
 		{ "stack", NULL, CELL_STACK, COL_JSON_ONLY },
 	};
 	static const char *const what[] = { "task", "region", "log" };

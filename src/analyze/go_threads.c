@@ -18,7 +18,7 @@ struct goan_ctx {
 	struct map index;
 	struct thread *t;
 	uint32_t n, cap;
-	struct map holder; /* P -> thread index that took it */
+	struct map holder;   /* P -> thread index that took it */
 	uint32_t recent[64]; /* by the lower bits of a thread's number: index + 1 */
 };
 
@@ -52,7 +52,7 @@ static struct thread *thread_of(struct goan_ctx *c, int64_t id)
 		return NULL;
 	*v = c->n;
 	t = &c->t[c->n++];
-	*t = (struct thread){ .id = id, .p_since = GO_NEVER };
+	*t = (struct thread) { .id = id, .p_since = GO_NEVER };
 	return t;
 }
 
@@ -127,8 +127,13 @@ static int open_ctx(struct goan_ctx **ret, struct gostate *s, const struct goan_
 {
 	struct goan_ctx *c = calloc(1, sizeof(*c));
 	struct gosink sink = {
-		.ctx = c, .spans = 1u << GANDER_GOTRACE_GO_RUNNING | 1u << GANDER_GOTRACE_GO_SYSCALL, .kinds = 1u << GANDER_GOTRACE_STACK_SAMPLE,
-		.span = span, .proc = proc, .event = event, .end = end,
+		.ctx = c,
+		.spans = 1u << GANDER_GOTRACE_GO_RUNNING | 1u << GANDER_GOTRACE_GO_SYSCALL,
+		.kinds = 1u << GANDER_GOTRACE_STACK_SAMPLE,
+		.span = span,
+		.proc = proc,
+		.event = event,
+		.end = end,
 	};
 
 	if (!c)
@@ -151,9 +156,15 @@ static int by_run(const void *a, const void *b)
 static void report(struct goan_ctx *c, struct result *r)
 {
 	static const struct result_col cols[] = {
-		{ "running_ns", "RUN", CELL_DURATION, 0 }, { "running_share", "OF TRACE", CELL_SHARE, 0 }, { "syscall_ns", "SYSCALL", CELL_DURATION, 0 },
-		{ "syscalls", "CALLS", CELL_COUNT, 0 }, { "slices", "SLICES", CELL_COUNT, 0 }, { "held_p_ns", "HELD A P", CELL_DURATION, 0 },
-		{ "took_p", "TIMES", CELL_COUNT, 0 }, { "samples", "SAMPLES", CELL_COUNT, 0 }, { "thread", "THREAD", CELL_COUNT, 0 },
+		{ "running_ns", "RUN", CELL_DURATION, 0 },
+		{ "running_share", "OF TRACE", CELL_SHARE, 0 },
+		{ "syscall_ns", "SYSCALL", CELL_DURATION, 0 },
+		{ "syscalls", "CALLS", CELL_COUNT, 0 },
+		{ "slices", "SLICES", CELL_COUNT, 0 },
+		{ "held_p_ns", "HELD A P", CELL_DURATION, 0 },
+		{ "took_p", "TIMES", CELL_COUNT, 0 },
+		{ "samples", "SAMPLES", CELL_COUNT, 0 },
+		{ "thread", "THREAD", CELL_COUNT, 0 },
 		{ "syscall_without_p_ns", NULL, CELL_DURATION, COL_JSON_ONLY },
 	};
 	struct result_table *t = result_table(r, "threads", "Threads", cols, sizeof(cols) / sizeof(*cols));

@@ -7,8 +7,18 @@
 #include <string.h>
 
 const struct goan_type *const goan_types[] = {
-	&goan_goroutines, &goan_blocked, &goan_network, &goan_sched, &goan_syscalls, &goan_gc, &goan_tasks, &goan_regions,
-	&goan_threads, &goan_parallelism, &goan_churn, NULL,
+	&goan_goroutines,
+	&goan_blocked,
+	&goan_network,
+	&goan_sched,
+	&goan_syscalls,
+	&goan_gc,
+	&goan_tasks,
+	&goan_regions,
+	&goan_threads,
+	&goan_parallelism,
+	&goan_churn,
+	NULL,
 };
 
 bool goan_matches(const char *text, const char *part)
@@ -51,7 +61,10 @@ const char *goan_func_text(const struct gosyms *s, uint32_t func)
 void goan_histogram(struct result *r, const char *title, const struct hist_lean *h)
 {
 	static const struct result_col cols[] = {
-		{ "from_ns", "FROM", CELL_DURATION, 0 }, { "to_ns", "TO", CELL_DURATION, 0 }, { "count", "COUNT", CELL_COUNT, 0 }, { "bar", "", CELL_TEXT, 0 },
+		{ "from_ns", "FROM", CELL_DURATION, 0 },
+		{ "to_ns", "TO", CELL_DURATION, 0 },
+		{ "count", "COUNT", CELL_COUNT, 0 },
+		{ "bar", "", CELL_TEXT, 0 },
 	};
 	struct result_table *t;
 	unsigned i, k;
@@ -108,7 +121,7 @@ int gorun_add(struct gorun *r, const struct goan_type *type, const struct goan_o
 	e = type->open(&ctx, &r->state, o);
 	if (e < 0)
 		return err_set(err, e, "out of memory");
-	r->an[r->nan++] = (struct goan){ type, ctx };
+	r->an[r->nan++] = (struct goan) { type, ctx };
 	return 0;
 }
 
@@ -149,7 +162,8 @@ static int by_severity(const void *a, const void *b)
 {
 	double x = ((const struct goan_finding *)a)->severity, y = ((const struct goan_finding *)b)->severity;
 
-	return x < y ? 1 : x > y ? -1 : 0;
+	return x < y ? 1 : x > y ? -1
+				 : 0;
 }
 
 void gorun_findings(struct gorun *r, struct goan_findings *to)

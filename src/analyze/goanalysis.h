@@ -8,21 +8,24 @@
 
 /* What the user asked for; zero means everything. Each analysis says in docs/analyses.md what it heeds. */
 struct goan_opts {
-	uint64_t top;	      /* rows a table may have; 0: 20 */
-	const char *function; /* entry functions that contain this text */
-	const char *reason;   /* block reasons that contain this text */
-	const char *name;     /* task types, region types */
+	uint64_t top;            /* rows a table may have; 0: 20 */
+	const char *function;    /* entry functions that contain this text */
+	const char *reason;      /* block reasons that contain this text */
+	const char *name;        /* task types, region types */
 	const char *key, *value; /* log keys (categories) and values that contain these */
-	const char *by;	      /* "stack", "function", "reason", "goroutine" */
-	int64_t goroutine;    /* -1: all */
-	uint64_t task;	      /* with has_task */
+	const char *by;          /* "stack", "function", "reason", "goroutine" */
+	int64_t goroutine;       /* -1: all */
+	uint64_t task;           /* with has_task */
 	bool has_task;
-	bool system;	      /* system goroutines too */
+	bool system; /* system goroutines too */
 	bool logs;
-	uint64_t min_ns;      /* leave out what is shorter */
-	bool brief;	      /* only metrics and findings will be asked for */
+	uint64_t min_ns; /* leave out what is shorter */
+	bool brief;      /* only metrics and findings will be asked for */
 };
-#define GOAN_OPTS_INIT { .top = 20, .goroutine = -1 }
+#define GOAN_OPTS_INIT \
+	{ \
+		.top = 20, .goroutine = -1 \
+	}
 
 struct goan_ctx; /* each analysis has its own */
 
@@ -68,7 +71,7 @@ struct gorun {
 	struct gostate state;
 	struct goan an[GOAN_MAX];
 	unsigned nan;
-	uint64_t length_ns;	 /* of all traces together */
+	uint64_t length_ns;       /* of all traces together */
 	unsigned traces, version; /* version: of the last */
 	uint64_t bytes;
 	uint64_t created, ended, peak;
@@ -89,7 +92,7 @@ void gorun_findings(struct gorun *r, struct goan_findings *to); /* worst first *
 void gorun_metrics(struct gorun *r, void (*put)(void *arg, const char *name, double value, enum cell_kind kind), void *arg);
 
 /* Helpers that several analyses share. */
-uint64_t goan_length_ns(const struct gostate *s); /* of the trace so far, at least 1 */
+uint64_t goan_length_ns(const struct gostate *s);      /* of the trace so far, at least 1 */
 bool goan_matches(const char *text, const char *part); /* part NULL: yes */
 bool goan_wants_goro_slow(const struct gostate *s, const struct goan_opts *o, const struct goro *g);
 static inline bool goan_wants_goro(const struct gostate *s, const struct goan_opts *o, const struct goro *g)

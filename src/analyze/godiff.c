@@ -8,18 +8,26 @@
 #include <string.h>
 
 #define SLICE_NS 20000000
-#define SCALES 3
+#define SCALES   3
 static const int64_t scale_len[SCALES] = { 1, 4, 16 };
 #define MIN_SLICES 6 /* of a scale, or its spread says nothing */
-#define SIGMAS 3
-#define MIN_RATE 1e5 /* changes below 0.1 ms in a second are never worth a line */
+#define SIGMAS     3
+#define MIN_RATE   1e5 /* changes below 0.1 ms in a second are never worth a line */
 
-enum what { W_STATE, W_FUNC_RUN, W_FUNC_SCHED, W_WAIT, W_SYSCALL, W_STW, W_ASSIST, W_MADE, W_KINDS };
+enum what { W_STATE,
+	    W_FUNC_RUN,
+	    W_FUNC_SCHED,
+	    W_WAIT,
+	    W_SYSCALL,
+	    W_STW,
+	    W_ASSIST,
+	    W_MADE,
+	    W_KINDS };
 static const char *const what_name[W_KINDS] = { "time in state", "running", "runnable", "blocked", "syscall", "stop-the-world", "GC assist", "goroutines made" };
 
 struct quantity {
 	uint8_t what;
-	uint32_t a, b;	  /* stack or function, and reason: of this side's symbols */
+	uint32_t a, b; /* stack or function, and reason: of this side's symbols */
 	uint32_t next;
 	double sum;
 	struct hist_lean hist; /* of durations */
@@ -215,7 +223,8 @@ static int by_size(const void *x, const void *y)
 
 	if (p->significant != q->significant)
 		return q->significant - p->significant;
-	return a < b ? 1 : a > b ? -1 : 0;
+	return a < b ? 1 : a > b ? -1
+				 : 0;
 }
 
 /* Different stacks may have the same functions: their quantities are one. */
@@ -277,13 +286,25 @@ static void side(const struct godiff *d, struct intern *keys, struct quantity **
 unsigned godiff_report(const struct godiff *a, const struct godiff *b, uint64_t top, bool all, struct result *r)
 {
 	static const struct result_col cols[] = {
-		{ "change_per_s", "CHANGE", CELL_TEXT, 0 }, { "a_ns_per_s", "A PER S", CELL_DURATION, 0 }, { "b_ns_per_s", "B PER S", CELL_DURATION, 0 },
-		{ "noise_ns_per_s", "NOISE", CELL_DURATION, 0 }, { "what", "WHAT", CELL_TEXT, 0 }, { "where", "WHERE", CELL_TEXT, 0 },
-		{ "change_ns_per_s", NULL, CELL_NUMBER, COL_JSON_ONLY }, { "significant", NULL, CELL_COUNT, COL_JSON_ONLY }, { "reason", NULL, CELL_TEXT, COL_JSON_ONLY },
+		{ "change_per_s", "CHANGE", CELL_TEXT, 0 },
+		{ "a_ns_per_s", "A PER S", CELL_DURATION, 0 },
+		{ "b_ns_per_s", "B PER S", CELL_DURATION, 0 },
+		{ "noise_ns_per_s", "NOISE", CELL_DURATION, 0 },
+		{ "what", "WHAT", CELL_TEXT, 0 },
+		{ "where", "WHERE", CELL_TEXT, 0 },
+		{ "change_ns_per_s", NULL, CELL_NUMBER, COL_JSON_ONLY },
+		{ "significant", NULL, CELL_COUNT, COL_JSON_ONLY },
+		{ "reason", NULL, CELL_TEXT, COL_JSON_ONLY },
 	};
 	static const struct result_col lat_cols[] = {
-		{ "a_ns", "A", CELL_DURATION, 0 }, { "b_ns", "B", CELL_DURATION, 0 }, { "a_low_ns", "A FROM", CELL_DURATION, 0 }, { "a_high_ns", "TO", CELL_DURATION, 0 },
-		{ "b_low_ns", "B FROM", CELL_DURATION, 0 }, { "b_high_ns", "TO", CELL_DURATION, 0 }, { "what", "WHAT", CELL_TEXT, 0 }, { "where", "WHERE", CELL_TEXT, 0 },
+		{ "a_ns", "A", CELL_DURATION, 0 },
+		{ "b_ns", "B", CELL_DURATION, 0 },
+		{ "a_low_ns", "A FROM", CELL_DURATION, 0 },
+		{ "a_high_ns", "TO", CELL_DURATION, 0 },
+		{ "b_low_ns", "B FROM", CELL_DURATION, 0 },
+		{ "b_high_ns", "TO", CELL_DURATION, 0 },
+		{ "what", "WHAT", CELL_TEXT, 0 },
+		{ "where", "WHERE", CELL_TEXT, 0 },
 	};
 	static const double qs[] = { 0.5, 0.99 };
 	struct intern keys = { 0 };

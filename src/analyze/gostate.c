@@ -3,18 +3,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define V1_PSEUDO_PROCS 1000000 /* P numbers from here on are the v1 runtime's timers, poller, ... */
-#define GORO_CHUNK 256
+#define V1_PSEUDO_PROCS  1000000 /* P numbers from here on are the v1 runtime's timers, poller, ... */
+#define GORO_CHUNK       256
 #define MAX_OPEN_REGIONS 100000 /* of one goroutine */
 
 const char *const go_cause_name[GO_CAUSES] = { "unknown", "created", "unblocked", "preempted", "yielded", "syscall" };
 const char *const go_part_name[GO_PARTS] = { "running", "runnable", "blocked", "syscall", "syscall_without_p" };
 
 #define EACH_SINK(s, set, k) for (unsigned set_ = (set), k; set_ && ((k = (unsigned)__builtin_ctz(set_)), 1); set_ &= set_ - 1)
-#define CALL(s, member, ...)                                                 \
-	do {                                                                 \
-		for (unsigned k_ = 0; k_ < (s)->nsink; k_++)                 \
-			if ((s)->sink[k_].member)                            \
+#define CALL(s, member, ...) \
+	do { \
+		for (unsigned k_ = 0; k_ < (s)->nsink; k_++) \
+			if ((s)->sink[k_].member) \
 				(s)->sink[k_].member((s)->sink[k_].ctx, ##__VA_ARGS__); \
 	} while (0)
 
@@ -114,7 +114,7 @@ static struct goproc *proc_of(struct gostate *s, int64_t id, bool make)
 	}
 	*v = s->nproc;
 	p = &s->proc[s->nproc++];
-	*p = (struct goproc){ .id = id, .since_ns = s->now, .syscall_g = -1, .sweep_since = GO_NEVER };
+	*p = (struct goproc) { .id = id, .since_ns = s->now, .syscall_g = -1, .sweep_since = GO_NEVER };
 	return p;
 }
 
@@ -284,7 +284,7 @@ static void add_wait(struct gostate *s, struct goro *g, uint64_t ns)
 		g->wait = w;
 		g->wait_cap = cap;
 	}
-	g->wait[g->nwait++] = (struct goro_wait){ g->reason, 1, ns };
+	g->wait[g->nwait++] = (struct goro_wait) { g->reason, 1, ns };
 }
 
 static int level_of(unsigned state)
@@ -315,16 +315,28 @@ static void leave(struct gostate *s, struct goro *g, const struct gander_gotrace
 	sinks = s->span_sinks[g->state] | (g->watch ? s->watched_sinks[g->state] : 0);
 	if (sinks) {
 		struct gospan sp = {
-			.g = g, .start_ns = g->since_ns, .end_ns = s->now, .state = g->state, .cause = g->cause,
-			.open_start = g->open_start, .open_end = !ev, .reason = g->reason, .stack = g->stack, .own_stack = g->own_stack,
-			.end_stack = ev ? gosym_map_stack(&s->map, s->syms, ev->stack) : 0, .ended_by = ev ? ev->goroutine : -1,
-			.thread = g->thread, .proc = g->proc, .end_thread = ev ? ev->thread : -1, .end_proc = ev ? ev->proc : -1,
+			.g = g,
+			.start_ns = g->since_ns,
+			.end_ns = s->now,
+			.state = g->state,
+			.cause = g->cause,
+			.open_start = g->open_start,
+			.open_end = !ev,
+			.reason = g->reason,
+			.stack = g->stack,
+			.own_stack = g->own_stack,
+			.end_stack = ev ? gosym_map_stack(&s->map, s->syms, ev->stack) : 0,
+			.ended_by = ev ? ev->goroutine : -1,
+			.thread = g->thread,
+			.proc = g->proc,
+			.end_thread = ev ? ev->thread : -1,
+			.end_proc = ev ? ev->proc : -1,
 			.idle_ns = any_idle(s) - g->idle_at_since,
 			.off_ns = g->off_since_ns != GO_NEVER ? (uint64_t)(s->now - g->off_since_ns) : 0,
 		};
 
 		EACH_SINK(s, sinks, k)
-			s->sink[k].span(s->sink[k].ctx, &sp);
+		s->sink[k].span(s->sink[k].ctx, &sp);
 	}
 	switch (g->state) {
 	case GANDER_GOTRACE_GO_RUNNING:
@@ -365,15 +377,23 @@ static void end_region(struct gostate *s, struct goro *g, const struct goro_regi
 static void end_range(struct gostate *s, struct goro *g, unsigned id, bool open_end)
 {
 	struct gorange r = {
-		.id = (uint8_t)id, .scope = GANDER_GOTRACE_RES_GOROUTINE, .name = g->range_name[id], .stack = g->range_stack[id], .scope_id = g->id,
-		.start_ns = g->range_since[id], .end_ns = s->now, .open_start = g->range_since[id] <= s->start_ns, .open_end = open_end, .g = g,
+		.id = (uint8_t)id,
+		.scope = GANDER_GOTRACE_RES_GOROUTINE,
+		.name = g->range_name[id],
+		.stack = g->range_stack[id],
+		.scope_id = g->id,
+		.start_ns = g->range_since[id],
+		.end_ns = s->now,
+		.open_start = g->range_since[id] <= s->start_ns,
+		.open_end = open_end,
+		.g = g,
 	};
 
 	if (g->range_since[id] == GO_NEVER)
 		return;
 	g->range_ns[id] += (uint64_t)(s->now - g->range_since[id]);
 	g->range_since[id] = GO_NEVER;
-	g->open_ranges &= (uint8_t)~(1u << id);
+	g->open_ranges &= (uint8_t) ~(1u << id);
 	CALL(s, range, &r);
 }
 
@@ -465,7 +485,7 @@ static void go_transition(struct gostate *s, const struct gander_gotrace_event *
 		name_it(s, g, own);
 	if (g->watch)
 		EACH_SINK(s, s->moved_sinks, k)
-			s->sink[k].moved(s->sink[k].ctx, g, from, to, ev);
+	s->sink[k].moved(s->sink[k].ctx, g, from, to, ev);
 	level = level_of(to);
 	if (level < 0) {
 		g->state = GANDER_GOTRACE_GO_NOT_EXIST;
@@ -491,11 +511,11 @@ static void go_transition(struct gostate *s, const struct gander_gotrace_event *
 		g->label = 0;
 		break;
 	case GANDER_GOTRACE_GO_RUNNABLE:
-		g->cause = from == GANDER_GOTRACE_GO_NOT_EXIST ? GO_CAUSE_CREATED :
-			   from == GANDER_GOTRACE_GO_WAITING   ? GO_CAUSE_UNBLOCKED :
-			   from == GANDER_GOTRACE_GO_SYSCALL   ? GO_CAUSE_SYSCALL :
-			   from != GANDER_GOTRACE_GO_RUNNING   ? GO_CAUSE_UNKNOWN :
-			   !strcmp(gosyms_text(s->syms, g->reason), "runtime.Gosched") ? GO_CAUSE_YIELDED : GO_CAUSE_PREEMPTED;
+		g->cause = from == GANDER_GOTRACE_GO_NOT_EXIST ? GO_CAUSE_CREATED : from == GANDER_GOTRACE_GO_WAITING                     ? GO_CAUSE_UNBLOCKED
+									    : from == GANDER_GOTRACE_GO_SYSCALL                           ? GO_CAUSE_SYSCALL
+									    : from != GANDER_GOTRACE_GO_RUNNING                           ? GO_CAUSE_UNKNOWN
+									    : !strcmp(gosyms_text(s->syms, g->reason), "runtime.Gosched") ? GO_CAUSE_YIELDED
+																	  : GO_CAUSE_PREEMPTED;
 		break;
 	case GANDER_GOTRACE_GO_SYSCALL:
 		p = proc_of(s, ev->proc, false);
@@ -565,8 +585,16 @@ static void range_event(struct gostate *s, const struct gander_gotrace_event *ev
 	int64_t since = active ? s->sync_ns : s->now;
 	uint32_t name = gosym_map_string(&s->map, s->syms, ev->range.name), stack = gosym_map_stack(&s->map, s->syms, ev->stack);
 	struct gorange r = {
-		.id = (uint8_t)id, .scope = ev->range.scope, .scope_id = ev->range.scope_id, .name = name, .stack = stack, .start_ns = since, .end_ns = s->now,
-		.swept_bytes = ev->range.swept_bytes, .reclaimed_bytes = ev->range.reclaimed_bytes, .open_start = active,
+		.id = (uint8_t)id,
+		.scope = ev->range.scope,
+		.scope_id = ev->range.scope_id,
+		.name = name,
+		.stack = stack,
+		.start_ns = since,
+		.end_ns = s->now,
+		.swept_bytes = ev->range.swept_bytes,
+		.reclaimed_bytes = ev->range.reclaimed_bytes,
+		.open_start = active,
 	};
 	struct goproc *p;
 	struct goro *g;
@@ -719,7 +747,7 @@ void gostate_event(struct gostate *s, const struct gander_gotrace_event *ev)
 	if (ev->kind < GANDER_GOTRACE_KINDS && s->kind_sinks[ev->kind]) {
 		g = ev->goroutine >= 0 && !s->light ? goro_find(s, ev->goroutine) : NULL;
 		EACH_SINK(s, s->kind_sinks[ev->kind], k)
-			s->sink[k].event(s->sink[k].ctx, ev, g);
+		s->sink[k].event(s->sink[k].ctx, ev, g);
 	}
 }
 

@@ -19,16 +19,22 @@
 
 /* Where a goroutine's time goes: parts that do not overlap. */
 enum go_part {
-	GO_PART_RUN,	     /* on a P, or in a cgo callback */
-	GO_PART_SCHED,	     /* runnable: would run if somebody let it */
-	GO_PART_WAIT,	     /* blocked; by reason in goro.wait */
+	GO_PART_RUN,         /* on a P, or in a cgo callback */
+	GO_PART_SCHED,       /* runnable: would run if somebody let it */
+	GO_PART_WAIT,        /* blocked; by reason in goro.wait */
 	GO_PART_SYSCALL,     /* in a system or cgo call, its P still held for it */
 	GO_PART_SYSCALL_OFF, /* in one that was long enough for the P to be taken away */
 	GO_PARTS
 };
 
 /* Why a goroutine became runnable. */
-enum go_cause { GO_CAUSE_UNKNOWN, GO_CAUSE_CREATED, GO_CAUSE_UNBLOCKED, GO_CAUSE_PREEMPTED, GO_CAUSE_YIELDED, GO_CAUSE_SYSCALL, GO_CAUSES };
+enum go_cause { GO_CAUSE_UNKNOWN,
+		GO_CAUSE_CREATED,
+		GO_CAUSE_UNBLOCKED,
+		GO_CAUSE_PREEMPTED,
+		GO_CAUSE_YIELDED,
+		GO_CAUSE_SYSCALL,
+		GO_CAUSES };
 extern const char *const go_cause_name[GO_CAUSES];
 extern const char *const go_part_name[GO_PARTS];
 
@@ -53,36 +59,36 @@ struct goro_region {
 /* What every change of state touches comes first: three cache lines. */
 struct goro {
 	int64_t id;
-	int64_t since_ns;	  /* of this state */
-	int64_t off_since_ns;	  /* in a system call without its P since, or GO_NEVER */
-	uint64_t idle_at_since;	  /* gostate.any_idle_ns then */
-	int64_t thread, proc;	  /* of the state's begin */
-	int64_t last_moved_ns;	  /* of the last real change of state */
-	uint32_t stack;		  /* of the event that began the state (a waker's or creator's, when runnable) */
-	uint32_t own_stack;	  /* the goroutine's own, where it stopped; its entry function when new */
+	int64_t since_ns;       /* of this state */
+	int64_t off_since_ns;   /* in a system call without its P since, or GO_NEVER */
+	uint64_t idle_at_since; /* gostate.any_idle_ns then */
+	int64_t thread, proc;   /* of the state's begin */
+	int64_t last_moved_ns;  /* of the last real change of state */
+	uint32_t stack;         /* of the event that began the state (a waker's or creator's, when runnable) */
+	uint32_t own_stack;     /* the goroutine's own, where it stopped; its entry function when new */
 	uint32_t reason;
-	uint32_t func;		  /* entry function, 0: no stack of it seen */
-	uint32_t label;		  /* the last EV_LABEL */
-	uint32_t runs, unblocks;  /* times it was put on a P; times it woke others */
+	uint32_t func;           /* entry function, 0: no stack of it seen */
+	uint32_t label;          /* the last EV_LABEL */
+	uint32_t runs, unblocks; /* times it was put on a P; times it woke others */
 	uint16_t nwait, wait_cap;
-	uint8_t state;		  /* enum gander_gotrace_go_state */
-	uint8_t cause;		  /* enum go_cause, when runnable */
-	bool system;		  /* of the runtime; false while its function is not known */
+	uint8_t state;                          /* enum gander_gotrace_go_state */
+	uint8_t cause;                          /* enum go_cause, when runnable */
+	bool system;                            /* of the runtime; false while its function is not known */
 	bool open_start, there_at_start, watch; /* watch: sinks' `moved` wanted */
-	uint8_t open_ranges;	  /* bits */
-	struct goro_wait *wait;	  /* by reason, finished waits; most goroutines have one to three */
-	struct goro_parts parts;  /* of the finished states */
-	int64_t first_run_ns;	  /* GO_NEVER: has not run in this trace */
-	void *user;		  /* one sink's, freed with `gone` */
+	uint8_t open_ranges;                    /* bits */
+	struct goro_wait *wait;                 /* by reason, finished waits; most goroutines have one to three */
+	struct goro_parts parts;                /* of the finished states */
+	int64_t first_run_ns;                   /* GO_NEVER: has not run in this trace */
+	void *user;                             /* one sink's, freed with `gone` */
 
-	int64_t made_by;	  /* -1: not in this trace */
-	int64_t born_ns;	  /* creation, or the trace's begin */
-	int64_t seen_ns;	  /* first mention */
-	uint32_t made_stack;	  /* where `go` was called */
-	uint32_t made_func;	  /* entry function of the creator */
+	int64_t made_by;     /* -1: not in this trace */
+	int64_t born_ns;     /* creation, or the trace's begin */
+	int64_t seen_ns;     /* first mention */
+	uint32_t made_stack; /* where `go` was called */
+	uint32_t made_func;  /* entry function of the creator */
 	uint32_t nregion, region_cap;
 	struct goro_region *region; /* open ones, innermost last */
-	uint64_t task;		  /* inherited from the creator's region, or GANDER_GOTRACE_NO_TASK */
+	uint64_t task;              /* inherited from the creator's region, or GANDER_GOTRACE_NO_TASK */
 	int64_t range_since[GO_RANGES];
 	uint64_t range_ns[GO_RANGES];
 	uint32_t range_stack[GO_RANGES], range_name[GO_RANGES];
@@ -92,18 +98,18 @@ struct goro {
 struct gospan {
 	struct goro *g;
 	int64_t start_ns, end_ns;
-	uint8_t state;		  /* enum gander_gotrace_go_state */
+	uint8_t state; /* enum gander_gotrace_go_state */
 	uint8_t cause;
 	bool open_start, open_end;
-	uint32_t reason;	  /* of a wait, or of the stop that made it runnable */
-	uint32_t stack;		  /* of the event that began it */
-	uint32_t own_stack;	  /* where the goroutine itself stood then */
-	uint32_t end_stack;	  /* of the event that ended it: a wait's waker */
-	int64_t ended_by;	  /* the goroutine in whose context it ended; -1: none (a timer, the network poller) */
-	int64_t thread, proc;	  /* where it began: where it ran, or made its system call */
+	uint32_t reason;      /* of a wait, or of the stop that made it runnable */
+	uint32_t stack;       /* of the event that began it */
+	uint32_t own_stack;   /* where the goroutine itself stood then */
+	uint32_t end_stack;   /* of the event that ended it: a wait's waker */
+	int64_t ended_by;     /* the goroutine in whose context it ended; -1: none (a timer, the network poller) */
+	int64_t thread, proc; /* where it began: where it ran, or made its system call */
 	int64_t end_thread, end_proc;
-	uint64_t idle_ns;	  /* runnable: for so long at least one P was idle meanwhile */
-	uint64_t off_ns;	  /* syscall: for so long without a P */
+	uint64_t idle_ns; /* runnable: for so long at least one P was idle meanwhile */
+	uint64_t off_ns;  /* syscall: for so long without a P */
 };
 
 struct goregion {
@@ -126,7 +132,7 @@ struct gorange {
 
 struct goproc {
 	int64_t id, since_ns;
-	uint8_t state; /* enum gander_gotrace_proc_state */
+	uint8_t state;     /* enum gander_gotrace_proc_state */
 	int64_t syscall_g; /* the goroutine whose system call holds it, or -1 */
 	int64_t sweep_since;
 	uint32_t sweep_stack, sweep_name;
@@ -136,9 +142,9 @@ struct goproc {
 
 struct gosink {
 	void *ctx;
-	unsigned spans; /* 1 << state: which spans it wants */
+	unsigned spans;         /* 1 << state: which spans it wants */
 	unsigned watched_spans; /* the same, but only of goroutines that have `watch` set */
-	unsigned kinds; /* 1 << GANDER_GOTRACE_...: which events it wants raw, after they were tracked */
+	unsigned kinds;         /* 1 << GANDER_GOTRACE_...: which events it wants raw, after they were tracked */
 	void (*begin)(void *ctx);
 	void (*span)(void *ctx, const struct gospan *s);
 	void (*event)(void *ctx, const struct gander_gotrace_event *ev, struct goro *g); /* g: of the context, may be NULL */
@@ -149,42 +155,49 @@ struct gosink {
 	void (*region)(void *ctx, const struct goregion *r);
 	void (*born)(void *ctx, struct goro *g);
 	void (*gone)(void *ctx, struct goro *g, bool at_end); /* at_end: the trace ended, not the goroutine */
-	void (*tick)(void *ctx); /* at multiples of gostate.tick_ns, integrals exact at gostate.now */
+	void (*tick)(void *ctx);                              /* at multiples of gostate.tick_ns, integrals exact at gostate.now */
 	void (*end)(void *ctx);
 };
 
-#define GO_SINKS 24
+#define GO_SINKS  24
 #define GO_RECENT 256
 
 /* Numbers of things at one instant, and their integrals over time. */
-enum go_level { GO_LEVEL_RUN, GO_LEVEL_SCHED, GO_LEVEL_WAIT, GO_LEVEL_SYSCALL, GO_LEVEL_PROCS_IDLE, GO_LEVEL_PROCS, GO_LEVEL_GC_WORKERS, GO_LEVELS };
+enum go_level { GO_LEVEL_RUN,
+		GO_LEVEL_SCHED,
+		GO_LEVEL_WAIT,
+		GO_LEVEL_SYSCALL,
+		GO_LEVEL_PROCS_IDLE,
+		GO_LEVEL_PROCS,
+		GO_LEVEL_GC_WORKERS,
+		GO_LEVELS };
 
 struct gostate {
-	struct gosyms *syms;	 /* borrowed */
+	struct gosyms *syms; /* borrowed */
 	struct gosym_map map;
-	bool light;		 /* set before the first event: states are not tracked, sinks get raw events only */
-	bool running;		 /* between begin and end */
+	bool light;   /* set before the first event: states are not tracked, sinks get raw events only */
+	bool running; /* between begin and end */
 	int64_t start_ns, sync_ns, now;
 	uint32_t nsync;
-	uint64_t any_idle_ns;	 /* time with at least one P idle; settled as the levels are */
+	uint64_t any_idle_ns; /* time with at least one P idle; settled as the levels are */
 	uint32_t gomaxprocs;
 	int32_t level[GO_LEVELS];
-	uint64_t level_ns[GO_LEVELS];	 /* up to level_at; exact in `tick` and after gostate_end() */
+	uint64_t level_ns[GO_LEVELS]; /* up to level_at; exact in `tick` and after gostate_end() */
 	int64_t level_at[GO_LEVELS];
 	uint32_t alive, peak, there_at_start; /* goroutines */
 	uint64_t created, ended;
-	int64_t wall_ns;	 /* Unix time of the trace's begin; 0: not known */
-	int64_t mark_since;	 /* the open GC mark phase, or GO_NEVER */
+	int64_t wall_ns;    /* Unix time of the trace's begin; 0: not known */
+	int64_t mark_since; /* the open GC mark phase, or GO_NEVER */
 	int64_t tick_ns, next_tick;
 	uint64_t events, kind_events[GANDER_GOTRACE_KINDS];
-	struct map goros;	 /* id -> struct goro * */
+	struct map goros;               /* id -> struct goro * */
 	struct goro *recent[GO_RECENT]; /* by the lower bits of the id: those alive that were looked up last */
-	struct map procs;	 /* id -> index in proc */
+	struct map procs;               /* id -> index in proc */
 	struct goproc *proc;
 	uint32_t nproc, proc_cap;
 	struct goro *free_list, **chunk;
 	uint32_t nchunk, chunk_cap;
-	bool failed;		 /* out of memory at some time */
+	bool failed; /* out of memory at some time */
 	struct gosink sink[GO_SINKS];
 	unsigned nsink, span_sinks[GANDER_GOTRACE_GO_STATES], watched_sinks[GANDER_GOTRACE_GO_STATES], kind_sinks[GANDER_GOTRACE_KINDS], moved_sinks; /* bit sets of sinks */
 };

@@ -5,8 +5,16 @@
 #include <string.h>
 
 const struct goan_type *const gosummary_types[] = {
-	&goan_goroutines, &goan_blocked, &goan_sched, &goan_syscalls, &goan_gc, &goan_tasks, &goan_regions,
-	&goan_parallelism, &goan_churn, NULL,
+	&goan_goroutines,
+	&goan_blocked,
+	&goan_sched,
+	&goan_syscalls,
+	&goan_gc,
+	&goan_tasks,
+	&goan_regions,
+	&goan_parallelism,
+	&goan_churn,
+	NULL,
 };
 
 struct metrics {
@@ -47,7 +55,9 @@ void gosummary_report(struct gorun *run, const char *name, struct result *r)
 {
 	static const struct result_col what_cols[] = { { "what", "", CELL_TEXT, 0 }, { "value", "", CELL_TEXT, COL_SENTENCE } };
 	static const struct result_col worst_cols[] = {
-		{ "cost", "COST", CELL_SHARE, 0 }, { "finding", "THE FIVE WORST", CELL_TEXT, COL_SENTENCE }, { "see", NULL, CELL_TEXT, COL_JSON_ONLY },
+		{ "cost", "COST", CELL_SHARE, 0 },
+		{ "finding", "THE FIVE WORST", CELL_TEXT, COL_SENTENCE },
+		{ "see", NULL, CELL_TEXT, COL_JSON_ONLY },
 	};
 	const struct gostate *s = &run->state;
 	struct result_table *t = result_table(r, "summary", "", what_cols, 2);

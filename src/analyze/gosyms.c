@@ -63,7 +63,18 @@ bool gosyms_is_system(const struct gosyms *s, uint32_t func)
 static bool is_plumbing(const char *f)
 {
 	static const char *const prefix[] = {
-		"runtime.", "runtime/", "internal/", "sync.", "time.", "syscall.", "net.", "os.", "io.", "bufio.", "context.", "iter.",
+		"runtime.",
+		"runtime/",
+		"internal/",
+		"sync.",
+		"time.",
+		"syscall.",
+		"net.",
+		"os.",
+		"io.",
+		"bufio.",
+		"context.",
+		"iter.",
 	};
 	size_t i;
 

@@ -7,25 +7,61 @@
 
 #define MAX_NODES 256
 #define MAX_DEPTH 64
-#define MAX_TEXT 256
+#define MAX_TEXT  256
 
-enum field { F_KIND, F_GOROUTINE, F_PROC, F_THREAD, F_ID, F_RESOURCE, F_FROM, F_TO, F_REASON, F_FUNCTION, F_NAME, F_VALUE, F_TASK, F_TIME };
+enum field { F_KIND,
+	     F_GOROUTINE,
+	     F_PROC,
+	     F_THREAD,
+	     F_ID,
+	     F_RESOURCE,
+	     F_FROM,
+	     F_TO,
+	     F_REASON,
+	     F_FUNCTION,
+	     F_NAME,
+	     F_VALUE,
+	     F_TASK,
+	     F_TIME };
 static const struct {
 	const char *name;
 	enum field field;
-	enum { NUMBER, TEXT, TIME, EITHER } type;
+	enum { NUMBER,
+	       TEXT,
+	       TIME,
+	       EITHER } type;
 } fields[] = {
-	{ "kind", F_KIND, TEXT },     { "goroutine", F_GOROUTINE, NUMBER }, { "g", F_GOROUTINE, NUMBER }, { "proc", F_PROC, NUMBER },
-	{ "p", F_PROC, NUMBER },      { "thread", F_THREAD, NUMBER },	    { "m", F_THREAD, NUMBER },	  { "id", F_ID, NUMBER },
-	{ "resource", F_RESOURCE, TEXT }, { "from", F_FROM, TEXT },	    { "to", F_TO, TEXT },	  { "reason", F_REASON, TEXT },
-	{ "function", F_FUNCTION, TEXT }, { "name", F_NAME, TEXT },	    { "value", F_VALUE, EITHER }, { "task", F_TASK, NUMBER },
+	{ "kind", F_KIND, TEXT },
+	{ "goroutine", F_GOROUTINE, NUMBER },
+	{ "g", F_GOROUTINE, NUMBER },
+	{ "proc", F_PROC, NUMBER },
+	{ "p", F_PROC, NUMBER },
+	{ "thread", F_THREAD, NUMBER },
+	{ "m", F_THREAD, NUMBER },
+	{ "id", F_ID, NUMBER },
+	{ "resource", F_RESOURCE, TEXT },
+	{ "from", F_FROM, TEXT },
+	{ "to", F_TO, TEXT },
+	{ "reason", F_REASON, TEXT },
+	{ "function", F_FUNCTION, TEXT },
+	{ "name", F_NAME, TEXT },
+	{ "value", F_VALUE, EITHER },
+	{ "task", F_TASK, NUMBER },
 	{ "time", F_TIME, TIME },
 };
 
-enum op { OP_EQ, OP_LT, OP_LE, OP_GT, OP_GE, OP_HAS };
+enum op { OP_EQ,
+	  OP_LT,
+	  OP_LE,
+	  OP_GT,
+	  OP_GE,
+	  OP_HAS };
 
 struct node {
-	enum { N_AND, N_OR, N_NOT, N_CMP } what;
+	enum { N_AND,
+	       N_OR,
+	       N_NOT,
+	       N_CMP } what;
 	int a, b; /* operands of and, or, not */
 	enum field field;
 	enum op op;
@@ -114,8 +150,15 @@ static int comparison(struct gowhere *w, struct err *err)
 		enum op op;
 		bool negated;
 	} ops[] = {
-		{ "==", OP_EQ, false }, { "!=", OP_EQ, true }, { "!~", OP_HAS, true }, { "<=", OP_LE, false }, { ">=", OP_GE, false },
-		{ "=", OP_EQ, false },	{ "~", OP_HAS, false }, { "<", OP_LT, false },	{ ">", OP_GT, false },
+		{ "==", OP_EQ, false },
+		{ "!=", OP_EQ, true },
+		{ "!~", OP_HAS, true },
+		{ "<=", OP_LE, false },
+		{ ">=", OP_GE, false },
+		{ "=", OP_EQ, false },
+		{ "~", OP_HAS, false },
+		{ "<", OP_LT, false },
+		{ ">", OP_GT, false },
 	};
 	const size_t nops = sizeof(ops) / sizeof(*ops), nfields = sizeof(fields) / sizeof(*fields);
 	size_t len, f, o;

@@ -23,9 +23,9 @@ enum cell_kind {
 	CELL_DURATION, /* ns */
 	CELL_TIME,     /* ns since the trace's begin */
 	CELL_BYTES,
-	CELL_SHARE,    /* 0..1, printed as per cent */
-	CELL_NUMBER,   /* double */
-	CELL_STACK,    /* a stack id; in text only on request, under its row */
+	CELL_SHARE,  /* 0..1, printed as per cent */
+	CELL_NUMBER, /* double */
+	CELL_STACK,  /* a stack id; in text only on request, under its row */
 };
 
 enum {
@@ -83,15 +83,20 @@ void cell_textf(struct result_table *t, const char *fmt, ...) __attribute__((for
 void cell_none(struct result_table *t);
 /* "func:line" of the frame that says most, and on JSON's behalf the function, file and the stack: for WHERE_COLS. */
 void cell_where(struct result_table *t, const struct gosyms *s, uint32_t stack);
-#define WHERE_COLS                                                                                     \
-	{ "where", "WHERE", CELL_TEXT, 0 }, { "function", NULL, CELL_TEXT, COL_JSON_ONLY },            \
+#define WHERE_COLS \
+	{ "where", "WHERE", CELL_TEXT, 0 }, { "function", NULL, CELL_TEXT, COL_JSON_ONLY }, \
 		{ "file", NULL, CELL_TEXT, COL_JSON_ONLY }, { "line", NULL, CELL_COUNT, COL_JSON_ONLY }, \
-		{ "stack", NULL, CELL_STACK, COL_JSON_ONLY }
+	{ \
+		"stack", NULL, CELL_STACK, COL_JSON_ONLY \
+	}
 /* count, sum, p50, p99, max of a histogram: for HIST_COLS. */
 struct hist_lean;
 void cell_hist(struct result_table *t, const struct hist_lean *h);
-#define HIST_COLS                                                                                     \
-	{ "p50_ns", "P50", CELL_DURATION, 0 }, { "p99_ns", "P99", CELL_DURATION, 0 }, { "max_ns", "MAX", CELL_DURATION, 0 }
+#define HIST_COLS \
+	{ "p50_ns", "P50", CELL_DURATION, 0 }, { "p99_ns", "P99", CELL_DURATION, 0 }, \
+	{ \
+		"max_ns", "MAX", CELL_DURATION, 0 \
+	}
 
 static inline unsigned result_rows(const struct result_table *t)
 {

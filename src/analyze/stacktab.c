@@ -57,7 +57,8 @@ static int by_total(const void *a, const void *b, void *arg)
 
 	if (p != q)
 		return p < q ? 1 : -1;
-	return x->stack != y->stack ? (x->stack < y->stack ? -1 : 1) : x->sub < y->sub ? -1 : x->sub > y->sub;
+	return x->stack != y->stack ? (x->stack < y->stack ? -1 : 1) : x->sub < y->sub ? -1
+										       : x->sub > y->sub;
 }
 
 uint32_t *stacktab_sorted(const struct stacktab *t, uint32_t *n)

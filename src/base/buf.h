@@ -15,7 +15,10 @@ struct buf {
 	bool failed;
 };
 
-#define BUF_INIT { 0, 0, 0, false }
+#define BUF_INIT \
+	{ \
+		0, 0, 0, false \
+	}
 
 void buf_done(struct buf *b);  /* frees; b may be used again */
 void buf_clear(struct buf *b); /* len = 0, keeps the memory */

@@ -11,7 +11,10 @@ struct err {
 	char text[480]; /* NUL-terminated; cut when too long */
 };
 
-#define ERR_INIT { 0, "" }
+#define ERR_INIT \
+	{ \
+		0, "" \
+	}
 
 /* Writes the sentence and returns `code` (negative), so that `return err_set(...)` reads well. %m works. */
 int err_set(struct err *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -73,7 +73,8 @@ uint64_t hist_quantile(const struct hist *h, double q)
 	if (i == HIST_BUCKETS)
 		return h->max;
 	v = hist_low(i) + (hist_high(i) - hist_low(i)) / 2;
-	return v < h->min ? h->min : v > h->max ? h->max : v;
+	return v < h->min ? h->min : v > h->max ? h->max
+						: v;
 }
 
 void hist_lean_done(struct hist_lean *h)
@@ -86,7 +87,7 @@ int hist_lean_octave(struct hist_lean *h, unsigned octave)
 {
 	unsigned low = h->octave && h->low < octave ? h->low : octave;
 	unsigned high = h->octave && h->high > octave + 1 ? h->high : octave + 1;
-	uint64_t (*o)[HIST_SUB] = calloc(high - low, sizeof(*o));
+	uint64_t(*o)[HIST_SUB] = calloc(high - low, sizeof(*o));
 
 	if (!o)
 		return -ENOMEM;
@@ -149,7 +150,8 @@ static uint64_t lean_at_rank(const struct hist_lean *h, uint64_t rank)
 			if (seen <= rank)
 				continue;
 			v = hist_low(at) + (hist_high(at) - hist_low(at)) / 2;
-			return v < h->min ? h->min : v > h->max ? h->max : v;
+			return v < h->min ? h->min : v > h->max ? h->max
+								: v;
 		}
 	return h->max;
 }

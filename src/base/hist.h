@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#define HIST_SUB 16
+#define HIST_SUB     16
 #define HIST_BUCKETS ((64 - 4) * HIST_SUB + HIST_SUB)
 
 struct hist {
@@ -24,7 +24,7 @@ static inline unsigned hist_index(uint64_t v)
 	return (top - 3) * HIST_SUB + (unsigned)((v >> (top - 4)) & (HIST_SUB - 1));
 }
 
-uint64_t hist_low(unsigned index); /* smallest value of the bucket */
+uint64_t hist_low(unsigned index);  /* smallest value of the bucket */
 uint64_t hist_high(unsigned index); /* largest value of the bucket */
 void hist_add(struct hist *h, uint64_t v);
 void hist_add_n(struct hist *h, uint64_t v, uint64_t n);

@@ -203,7 +203,7 @@ int64_t intern_bytes(struct intern *t, const void *data, size_t len, bool *added
 	if (len)
 		memcpy(t->bytes + t->used, data, len);
 	t->bytes[t->used + len] = 0;
-	t->ent[t->n] = (struct intern_ent){ t->used, (uint32_t)len, h };
+	t->ent[t->n] = (struct intern_ent) { t->used, (uint32_t)len, h };
 	t->used += len + 1;
 	t->slot[i] = ++t->n;
 	if (added)

@@ -61,7 +61,7 @@ struct intern {
 	struct intern_ent {
 		size_t at; /* in bytes; NUL-terminated there */
 		uint32_t len, hash;
-	} *ent;
+	} * ent;
 	uint32_t n, ent_cap, *slot, slot_cap; /* slot: id + 1 */
 	char *bytes;
 	size_t used, bytes_cap;

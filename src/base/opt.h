@@ -35,10 +35,10 @@ struct opt {
 };
 
 struct verb {
-	const char *name;        /* "record", or "go summary" */
-	const char *args;        /* "-p PID|NAME" etc. for the usage line */
-	const char *summary;     /* one line */
-	const char *examples[4]; /* the help ends with them */
+	const char *name;                  /* "record", or "go summary" */
+	const char *args;                  /* "-p PID|NAME" etc. for the usage line */
+	const char *summary;               /* one line */
+	const char *examples[4];           /* the help ends with them */
 	int (*run)(int argc, char **argv); /* argv[0] is the verb's name; returns the exit status */
 };
 

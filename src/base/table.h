@@ -18,7 +18,7 @@ struct table {
 void table_init(struct table *t, const char *heads);
 void table_done(struct table *t);
 void table_cell(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* left to right, row by row */
-void table_print(struct table *t, FILE *out); /* width from out when it is a terminal, else unlimited */
+void table_print(struct table *t, FILE *out);                                                 /* width from out when it is a terminal, else unlimited */
 
 /* "12.3ms", "870ns", "4.02s": four characters of number at most. Returns `to`. */
 #define UNIT_TEXT 24

@@ -21,11 +21,13 @@ struct choice { /* which programs, which events */
 /* The options of struct choice, for an option table. */
 #define CHOICE_OPTS(c) \
 	{ OPT_LIST, 'p', "pid", "PID|NAME", "program, by number or name; several times", &(c).pids }, \
-	{ OPT_FLAG, 'a', "all", NULL, "all programs that can be traced, later ones too", &(c).all }, \
-	{ OPT_LIST, 'e', "event", "GLOB", "events by name, * ? [a-z]; several times (default: all)", &(c).events }, \
-	{ OPT_LIST, 'x', "exclude", "GLOB", "but not these; several times", &(c).excludes }, \
-	{ OPT_STR, 'l', "level", "LEVEL", "this level and more severe: debug info notice warning error ...", &(c).level }, \
-	{ OPT_STR, 'w', "where", "EXPR", "only events that this holds for: 'status >= 500 && path ~ \"/api/*\"'", &(c).where }
+		{ OPT_FLAG, 'a', "all", NULL, "all programs that can be traced, later ones too", &(c).all }, \
+		{ OPT_LIST, 'e', "event", "GLOB", "events by name, * ? [a-z]; several times (default: all)", &(c).events }, \
+		{ OPT_LIST, 'x', "exclude", "GLOB", "but not these; several times", &(c).excludes }, \
+		{ OPT_STR, 'l', "level", "LEVEL", "this level and more severe: debug info notice warning error ...", &(c).level }, \
+	{ \
+		OPT_STR, 'w', "where", "EXPR", "only events that this holds for: 'status >= 500 && path ~ \"/api/*\"'", &(c).where \
+	}
 
 /* by: the field of hit counters, NULL: none. Returns 0, or a usage mistake (-EINVAL and the like), or -ESRCH: no such program. */
 int choice_read(struct choice *c, const char *by, struct err *err);

@@ -75,8 +75,7 @@ static const struct gander_ctf_value *find_context(const struct ctf_where *w, co
 {
 	static const struct {
 		const char *ours, *names[3];
-	} known[] = { { "$tid", { "vtid", "tid", NULL } }, { "$goid", { "goid", NULL, NULL } }, { "$cpu", { "cpu_id", NULL, NULL } },
-		      { "$span", { "span", NULL, NULL } }, { "$key", { "key", NULL, NULL } },	{ "$pid", { "vpid", "pid", NULL } } };
+	} known[] = { { "$tid", { "vtid", "tid", NULL } }, { "$goid", { "goid", NULL, NULL } }, { "$cpu", { "cpu_id", NULL, NULL } }, { "$span", { "span", NULL, NULL } }, { "$key", { "key", NULL, NULL } }, { "$pid", { "vpid", "pid", NULL } } };
 	const struct gander_ctf_value *v = NULL;
 	unsigned i, k;
 	uint32_t s, m;

@@ -7,9 +7,9 @@
 #include "gander/ctf_reader.h"
 
 struct ctf_where {
-	struct filter *filter;	   /* NULL: everything */
+	struct filter *filter;        /* NULL: everything */
 	const struct opt_list *globs; /* event names; none: all */
-	signed char *by_class;	   /* what the globs say of a class: 1, 0, -1 not asked yet */
+	signed char *by_class;        /* what the globs say of a class: 1, 0, -1 not asked yet */
 	uint32_t nclasses;
 	/* the event at hand */
 	const struct gander_ctf_event *ev;

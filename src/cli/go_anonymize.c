@@ -9,10 +9,14 @@
 static int run(int argc, char **argv);
 
 const struct verb go_anonymize = {
-	"go anonymize", "[OPTIONS] -o FILE TRACE", "the same trace without its names, to give away", {
+	"go anonymize",
+	"[OPTIONS] -o FILE TRACE",
+	"the same trace without its names, to give away",
+	{
 		"gander go anonymize -o public.out trace.out",
 		"gander go anonymize --all-names -o - trace.out | gzip > public.out.gz",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

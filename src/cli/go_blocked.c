@@ -3,11 +3,15 @@
 static int run(int argc, char **argv);
 
 const struct verb go_blocked = {
-	"go blocked", "[OPTIONS] TRACE...", "waits by stack and reason: count, sum, p50, p99, max", {
+	"go blocked",
+	"[OPTIONS] TRACE...",
+	"waits by stack and reason: count, sum, p50, p99, max",
+	{
 		"gander go blocked trace.out",
 		"gander go blocked --reason sync --stacks trace.out",
 		"gander go blocked --by waker trace.out",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

@@ -11,11 +11,15 @@
 static int run(int argc, char **argv);
 
 const struct verb go_check = {
-	"go check", "--max METRIC=VALUE... TRACE...", "limits for CI: exit status 1 names what broke", {
+	"go check",
+	"--max METRIC=VALUE... TRACE...",
+	"limits for CI: exit status 1 names what broke",
+	{
 		"gander go check trace.out --max sched.p99=1ms --max stw.max=500us",
 		"gander go check trace.out --max gc.share=25% --min mmu.10ms=50%",
 		"gander go check trace.out --list",
-	}, run,
+	},
+	run,
 };
 
 struct metric {

@@ -3,10 +3,14 @@
 static int run(int argc, char **argv);
 
 const struct verb go_churn = {
-	"go churn", "[OPTIONS] TRACE...", "goroutines made and ended, leak suspects", {
+	"go churn",
+	"[OPTIONS] TRACE...",
+	"goroutines made and ended, leak suspects",
+	{
 		"gander go churn trace.out",
 		"gander go churn --stacks trace.out",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

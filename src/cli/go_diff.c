@@ -5,11 +5,15 @@
 static int run(int argc, char **argv);
 
 const struct verb go_diff = {
-	"go diff", "[OPTIONS] BEFORE AFTER", "what changed between two traces, beyond their own noise", {
+	"go diff",
+	"[OPTIONS] BEFORE AFTER",
+	"what changed between two traces, beyond their own noise",
+	{
 		"gander go diff before.out after.out",
 		"gander go diff --all --top 50 before.out after.out",
 		"gander go diff --json before.out after.out",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

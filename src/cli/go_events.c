@@ -27,7 +27,7 @@ struct printer {
 	struct text_cache { /* the text of a stack, by id: stacks repeat */
 		char *text;
 		uint32_t len;
-	} *stack;
+	} * stack;
 	uint32_t nstack;
 	struct text_cache *quoted; /* of a string, quoted, by id */
 	uint32_t nquoted;
@@ -39,8 +39,14 @@ struct printer {
 static unsigned utf8(const unsigned char *p, size_t n, uint32_t *ret)
 {
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	unsigned len = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : (*p & 0xf0) == 0xe0 ? 3 : *p >= 0xf0 && *p < 0xf5 ? 4 : 0, i;
-	uint32_t c = len == 1 ? *p : len == 2 ? *p & 0x1f : len == 3 ? *p & 0x0f : *p & 0x07;
+	unsigned len = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2
+			       : (*p & 0xf0) == 0xe0           ? 3
+			       : *p >= 0xf0 && *p < 0xf5       ? 4
+							       : 0,
+		 i;
+	uint32_t c = len == 1 ? *p : len == 2 ? *p & 0x1f
+			     : len == 3       ? *p & 0x0f
+					      : *p & 0x07;
 
 	if (!len || len > n)
 		return 0;
@@ -216,7 +222,9 @@ static void go_scope(struct buf *b, uint8_t kind, int64_t id)
 }
 
 /* wire types whose stack the Go tool prints even when it is none */
-enum { WIRE_CPU_SAMPLE = 7, WIRE_GO_CREATE = 14, WIRE_GO_CREATE_BLOCKED = 47 };
+enum { WIRE_CPU_SAMPLE = 7,
+       WIRE_GO_CREATE = 14,
+       WIRE_GO_CREATE_BLOCKED = 47 };
 
 /* Decimal digits, two at a time. */
 static char *digits(char *w, int64_t v)
@@ -245,8 +253,8 @@ static char *digits(char *w, int64_t v)
 }
 
 #define STATE_TEXT 16 /* names are copied whole with their padding */
-#define LIT(w, s) (memcpy(w, s, sizeof(s) - 1), (w) + sizeof(s) - 1)
-#define LINE_ROOM 512 /* more than a transition's line without its reason and stacks */
+#define LIT(w, s)  (memcpy(w, s, sizeof(s) - 1), (w) + sizeof(s) - 1)
+#define LINE_ROOM  512 /* more than a transition's line without its reason and stacks */
 
 /* A text of a cache behind *w; the buffer may move. */
 static bool put_cached(struct printer *p, char **w, struct text_cache **cache, uint32_t *n, uint32_t id,
@@ -484,8 +492,8 @@ static void plain_event(struct printer *p, const struct gander_gotrace_event *e)
 	case GANDER_GOTRACE_RANGE_BEGIN:
 	case GANDER_GOTRACE_RANGE_ACTIVE:
 	case GANDER_GOTRACE_RANGE_END:
-		buf_printf(b, " %s %s", gander_gotrace_string(p->t, e->range.name), e->kind == GANDER_GOTRACE_RANGE_BEGIN ? "begins" :
-			   e->kind == GANDER_GOTRACE_RANGE_END ? "ends" : "is going on");
+		buf_printf(b, " %s %s", gander_gotrace_string(p->t, e->range.name), e->kind == GANDER_GOTRACE_RANGE_BEGIN ? "begins" : e->kind == GANDER_GOTRACE_RANGE_END ? "ends"
+																					   : "is going on");
 		if (e->range.scope != GANDER_GOTRACE_RES_NONE)
 			buf_printf(b, " on %s%" PRId64, e->range.scope == GANDER_GOTRACE_RES_PROC ? "p" : "g", e->range.scope_id);
 		if (e->kind == GANDER_GOTRACE_RANGE_END && e->range.id == GANDER_GOTRACE_RANGE_SWEEP)
@@ -806,7 +814,9 @@ static int run(int argc, char **argv)
 	if (count)
 		r = count_all(t, as_json, where, &err);
 	else
-		r = print_all(t, go_text ? go_event : as_json ? json_event : plain_event, stacks, where, &err);
+		r = print_all(t, go_text ? go_event : as_json ? json_event
+							      : plain_event,
+			      stacks, where, &err);
 	gander_gotrace_info(t, &info);
 	go_input_close(in);
 	gowhere_free(where);

@@ -9,19 +9,27 @@
 static int run(int argc, char **argv);
 
 const struct verb go_export = {
-	"go export", "--to FORMAT [OPTIONS] TRACE...", "as perfetto, pprof, JSON or CSV, for other tools", {
+	"go export",
+	"--to FORMAT [OPTIONS] TRACE...",
+	"as perfetto, pprof, JSON or CSV, for other tools",
+	{
 		"gander go export --to perfetto -o trace.pftrace trace.out",
 		"gander go export --to pprof:sched -o sched.pb.gz trace.out && go tool pprof -top sched.pb.gz",
 		"gander go export --to csv trace.out | head",
-	}, run,
+	},
+	run,
 };
 
 static const struct {
 	const char *name;
 	enum gopprof_kind kind;
 } profiles[] = {
-	{ "pprof:blocked", GOPPROF_BLOCKED }, { "pprof:sync", GOPPROF_BLOCKED }, { "pprof:sched", GOPPROF_SCHED }, { "pprof:syscall", GOPPROF_SYSCALL },
-	{ "pprof:net", GOPPROF_NET },	      { "pprof:cpu", GOPPROF_CPU },
+	{ "pprof:blocked", GOPPROF_BLOCKED },
+	{ "pprof:sync", GOPPROF_BLOCKED },
+	{ "pprof:sched", GOPPROF_SCHED },
+	{ "pprof:syscall", GOPPROF_SYSCALL },
+	{ "pprof:net", GOPPROF_NET },
+	{ "pprof:cpu", GOPPROF_CPU },
 };
 
 static int run(int argc, char **argv)
@@ -93,7 +101,8 @@ static int run(int argc, char **argv)
 		cli_fail(&err);
 		goto out;
 	}
-	r = pprof ? gopprof_write(pprof, out, &err) : perfetto ? goperfetto_finish(perfetto, &err) : gospans_finish(spans, &err);
+	r = pprof ? gopprof_write(pprof, out, &err) : perfetto ? goperfetto_finish(perfetto, &err)
+							       : gospans_finish(spans, &err);
 	if (r < 0)
 		status = cli_fail(&err);
 out:

@@ -8,10 +8,14 @@
 static int run(int argc, char **argv);
 
 const struct verb go_footprint = {
-	"go footprint", "[OPTIONS] TRACE...", "what makes a trace big: bytes by kind of event", {
+	"go footprint",
+	"[OPTIONS] TRACE...",
+	"what makes a trace big: bytes by kind of event",
+	{
 		"gander go footprint trace.out",
 		"gander go footprint --json trace.out",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

@@ -3,10 +3,14 @@
 static int run(int argc, char **argv);
 
 const struct verb go_gc = {
-	"go gc", "[OPTIONS] TRACE...", "pauses by cause, assists, workers' share, MMU", {
+	"go gc",
+	"[OPTIONS] TRACE...",
+	"pauses by cause, assists, workers' share, MMU",
+	{
 		"gander go gc trace.out",
 		"gander go gc --json trace.out",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

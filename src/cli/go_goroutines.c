@@ -3,11 +3,15 @@
 static int run(int argc, char **argv);
 
 const struct verb go_goroutines = {
-	"go goroutines", "[OPTIONS] TRACE...", "where goroutines' time goes, by function", {
+	"go goroutines",
+	"[OPTIONS] TRACE...",
+	"where goroutines' time goes, by function",
+	{
 		"gander go goroutines trace.out",
 		"gander go goroutines --by goroutine --function handler trace.out",
 		"gander go goroutines --goroutine 17 trace.out",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

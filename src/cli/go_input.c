@@ -21,12 +21,12 @@ struct go_input {
 	/* a URL */
 	CURLM *multi;
 	CURL *easy;
-	struct buf got;	 /* received and not yet taken */
+	struct buf got; /* received and not yet taken */
 	size_t taken;
-	bool checked;	 /* the answer's head was looked at */
+	bool checked; /* the answer's head was looked at */
 	bool finished;
 	char *url;
-	struct err err;	 /* why the transfer failed */
+	struct err err; /* why the transfer failed */
 	/* progress */
 	bool tty, shown;
 	struct timespec begun, last;

@@ -3,10 +3,14 @@
 static int run(int argc, char **argv);
 
 const struct verb go_network = {
-	"go network", "[OPTIONS] TRACE...", "waits for the network, by stack", {
+	"go network",
+	"[OPTIONS] TRACE...",
+	"waits for the network, by stack",
+	{
 		"gander go network trace.out",
 		"gander go network --by function trace.out",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

@@ -3,10 +3,14 @@
 static int run(int argc, char **argv);
 
 const struct verb go_parallelism = {
-	"go parallelism", "[OPTIONS] TRACE...", "how much ran at the same time, over time", {
+	"go parallelism",
+	"[OPTIONS] TRACE...",
+	"how much ran at the same time, over time",
+	{
 		"gander go parallelism trace.out",
 		"gander go parallelism --top 100 trace.out",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

@@ -3,10 +3,14 @@
 static int run(int argc, char **argv);
 
 const struct verb go_regions = {
-	"go regions", "[OPTIONS] TRACE...", "user regions: latency by type, and where their time went", {
+	"go regions",
+	"[OPTIONS] TRACE...",
+	"user regions: latency by type, and where their time went",
+	{
 		"gander go regions trace.out",
 		"gander go regions --name parse trace.out",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

@@ -3,11 +3,15 @@
 static int run(int argc, char **argv);
 
 const struct verb go_sched = {
-	"go sched", "[OPTIONS] TRACE...", "scheduler latency, and whether Ps were idle meanwhile", {
+	"go sched",
+	"[OPTIONS] TRACE...",
+	"scheduler latency, and whether Ps were idle meanwhile",
+	{
 		"gander go sched trace.out",
 		"gander go sched --function worker trace.out",
 		"gander go sched http://127.0.0.1:6060/debug/pprof/trace?seconds=5",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

@@ -8,12 +8,16 @@
 static int run(int argc, char **argv);
 
 const struct verb go_summary = {
-	"go summary", "[OPTIONS] TRACE...|-p PID", "what is in a trace, and the five worst things it shows", {
+	"go summary",
+	"[OPTIONS] TRACE...|-p PID",
+	"what is in a trace, and the five worst things it shows",
+	{
 		"gander go summary trace.out",
 		"gander go summary http://127.0.0.1:6060/debug/pprof/trace?seconds=5",
 		"gander go summary -p 4711 --seconds 2",
 		"curl -s http://127.0.0.1:6060/debug/pprof/trace | gander go summary -",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

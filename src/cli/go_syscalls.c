@@ -3,10 +3,14 @@
 static int run(int argc, char **argv);
 
 const struct verb go_syscalls = {
-	"go syscalls", "[OPTIONS] TRACE...", "system and cgo calls by stack", {
+	"go syscalls",
+	"[OPTIONS] TRACE...",
+	"system and cgo calls by stack",
+	{
 		"gander go syscalls trace.out",
 		"gander go syscalls --min 1ms trace.out",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

@@ -3,11 +3,15 @@
 static int run(int argc, char **argv);
 
 const struct verb go_tasks = {
-	"go tasks", "[OPTIONS] TRACE...", "user tasks: latency by type, the slowest, logs", {
+	"go tasks",
+	"[OPTIONS] TRACE...",
+	"user tasks: latency by type, the slowest, logs",
+	{
 		"gander go tasks trace.out",
 		"gander go tasks --task 42 trace.out",
 		"gander go tasks --key orderID --value 1234 trace.out",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

@@ -3,9 +3,13 @@
 static int run(int argc, char **argv);
 
 const struct verb go_threads = {
-	"go threads", "[OPTIONS] TRACE...", "what each thread did", {
+	"go threads",
+	"[OPTIONS] TRACE...",
+	"what each thread did",
+	{
 		"gander go threads trace.out",
-	}, run,
+	},
+	run,
 };
 
 static int run(int argc, char **argv)

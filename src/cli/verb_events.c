@@ -65,8 +65,7 @@ static int record_child(const char *dir, struct choice *c)
 {
 	struct record_result result = { 0 };
 	struct err err = ERR_INIT;
-	struct record_opts ro = { .dir = dir, .pids = c->pid, .npids = c->npids, .all = c->all, .rules = &c->rules, .where = c->where,
-				  .context = CONTEXT_DEFAULT, .ctf_version = 1, .stop = &cli_stop, .note = to_stderr };
+	struct record_opts ro = { .dir = dir, .pids = c->pid, .npids = c->npids, .all = c->all, .rules = &c->rules, .where = c->where, .context = CONTEXT_DEFAULT, .ctf_version = 1, .stop = &cli_stop, .note = to_stderr };
 
 	if (record_run(&ro, &result, &err) < 0)
 		return cli_fail(&err);

@@ -88,10 +88,7 @@ static const char *state_text(const struct found *f, char buf[64])
 
 static const char *type_text(const uint8_t *type, const uint8_t *end, char *to, size_t cap)
 {
-	static const char *const names[] = { [GD_U8] = "u8",   [GD_U16] = "u16",   [GD_U32] = "u32",	   [GD_U64] = "u64",	 [GD_I8] = "i8",
-					     [GD_I16] = "i16", [GD_I32] = "i32",   [GD_I64] = "i64",	   [GD_F32] = "f32",	 [GD_F64] = "f64",
-					     [GD_BOOL] = "bool", [GD_ENUM] = "enum", [GD_STRING] = "string", [GD_BYTES] = "bytes", [GD_STRUCT] = "struct",
-					     [GD_ATTRS] = "attrs" };
+	static const char *const names[] = { [GD_U8] = "u8", [GD_U16] = "u16", [GD_U32] = "u32", [GD_U64] = "u64", [GD_I8] = "i8", [GD_I16] = "i16", [GD_I32] = "i32", [GD_I64] = "i64", [GD_F32] = "f32", [GD_F64] = "f64", [GD_BOOL] = "bool", [GD_ENUM] = "enum", [GD_STRING] = "string", [GD_BYTES] = "bytes", [GD_STRUCT] = "struct", [GD_ATTRS] = "attrs" };
 	char inner[64];
 
 	if (type[0] == GD_ARRAY)
@@ -287,7 +284,8 @@ static int by_pid(const void *a, const void *b)
 {
 	const struct found *x = a, *y = b;
 
-	return x->kind != y->kind ? (int)x->kind - (int)y->kind : x->pid < y->pid ? -1 : x->pid > y->pid;
+	return x->kind != y->kind ? (int)x->kind - (int)y->kind : x->pid < y->pid ? -1
+										  : x->pid > y->pid;
 }
 
 static void print_text(struct find *f)

@@ -198,11 +198,14 @@ static int speak(void)
 	int i, n = o.add.n + o.remove.n + o.stop, status = CLI_OK;
 
 	for (i = 0; i < (n ? n : 1) && status == CLI_OK; i++) {
-		const char *glob = i < o.add.n ? o.add.v[i] : i - o.add.n < o.remove.n ? o.remove.v[i - o.add.n] : NULL;
+		const char *glob = i < o.add.n ? o.add.v[i] : i - o.add.n < o.remove.n ? o.remove.v[i - o.add.n]
+										       : NULL;
 
 		if (glob && rule_check_glob(glob, &err) < 0)
 			return cli_usage(&err);
-		snprintf(request, sizeof(request), "%s%s", glob ? i < o.add.n ? "add " : "remove " : o.stop ? "stop" : "status", glob ? glob : "");
+		snprintf(request, sizeof(request), "%s%s", glob ? i < o.add.n ? "add " : "remove " : o.stop ? "stop"
+													    : "status",
+			 glob ? glob : "");
 		buf_clear(&reply);
 		if (record_ask(o.session, request, &reply, &err) < 0) {
 			status = cli_fail(&err);
@@ -272,7 +275,8 @@ static int run(int argc, char **argv)
 		return cli_usage(&err);
 	}
 	if (o.stack > GD_STACK_MAX || o.ctf > 2 || (o.buffer && o.buffer < 4 * GD_PACKET)) {
-		err_set(&err, -EINVAL, o.stack > GD_STACK_MAX ? "--stack: at most 64" : o.ctf > 2 ? "--ctf: 1 or 2" : "--buffer: at least 256k");
+		err_set(&err, -EINVAL, o.stack > GD_STACK_MAX ? "--stack: at most 64" : o.ctf > 2 ? "--ctf: 1 or 2"
+												  : "--buffer: at least 256k");
 		return cli_usage(&err);
 	}
 	ro.context = CONTEXT_DEFAULT;

@@ -16,9 +16,9 @@
 #include <string.h>
 #include <time.h>
 
-#define WIDTH	    80
+#define WIDTH       80
 #define THREADS_MAX 1000000u
-#define TOP	    10
+#define TOP         10
 
 struct kind { /* one event name */
 	const char *name;
@@ -26,7 +26,7 @@ struct kind { /* one event name */
 	uint8_t span;
 	uint64_t count, bytes;
 	struct hist_lean time; /* of the ends of spans */
-	uint64_t begun;	       /* of a span, under its end's name */
+	uint64_t begun;        /* of a span, under its end's name */
 };
 
 struct thread {
@@ -203,14 +203,16 @@ static int by_count(const void *a, const void *b)
 {
 	const struct kind *x = a, *y = b;
 
-	return x->count < y->count ? 1 : x->count > y->count ? -1 : strcmp(x->name, y->name);
+	return x->count < y->count ? 1 : x->count > y->count ? -1
+							     : strcmp(x->name, y->name);
 }
 
 static int by_total(const void *a, const void *b)
 {
 	const struct kind *const *x = a, *const *y = b;
 
-	return (*x)->time.sum < (*y)->time.sum ? 1 : (*x)->time.sum > (*y)->time.sum ? -1 : strcmp((*x)->name, (*y)->name);
+	return (*x)->time.sum < (*y)->time.sum ? 1 : (*x)->time.sum > (*y)->time.sum ? -1
+										     : strcmp((*x)->name, (*y)->name);
 }
 
 static int by_busy(const void *a, const void *b)

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BORN_GRACE_NS     10000000000ull /* so long the collector of `record -- CMD` may take to find a new region */
+#define BORN_GRACE_NS 10000000000ull /* so long the collector of `record -- CMD` may take to find a new region */
 
 uint32_t channel_free_packets(const struct channel *ch)
 {

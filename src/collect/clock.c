@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#define SAMPLE_NS      1000 /* a sample that took longer was interrupted, and says nothing */
+#define SAMPLE_NS      1000           /* a sample that took longer was interrupted, and says nothing */
 #define LONG_ENOUGH_NS 10000000000ull /* from here on the recording's own span gives the better slope */
 
 static uint64_t counter(void)
@@ -11,12 +11,14 @@ static uint64_t counter(void)
 #if defined(__x86_64__)
 	uint32_t lo, hi;
 
-	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	__asm__ volatile("rdtsc"
+			 : "=a"(lo), "=d"(hi));
 	return (uint64_t)hi << 32 | lo;
 #elif defined(__aarch64__)
 	uint64_t v;
 
-	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(v));
+	__asm__ volatile("mrs %0, cntvct_el0"
+			 : "=r"(v));
 	return v;
 #else
 	return 0;

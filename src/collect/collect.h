@@ -33,7 +33,7 @@ struct record_opts {
 	int ctf_version;
 	volatile sig_atomic_t *stop; /* set by a signal handler; ends the recording */
 	void (*note)(void *arg, const char *text);
-	void (*started)(void *arg, const char *session); /* everything that is there is being recorded */
+	void (*started)(void *arg, const char *session);              /* everything that is there is being recorded */
 	void (*progress)(void *arg, const struct record_progress *p); /* twice a second; NULL: none */
 	void *arg;
 };
@@ -43,9 +43,9 @@ struct record_result {
 	uint64_t events, bytes, elapsed_ns;
 	uint64_t lost, lost_full, lost_nested, lost_slot, lost_other, lost_overwritten, lost_damaged, lost_disk, cut;
 	double clock_error_ns;
-	bool stopped_early;    /* a full disk or another failure: `why` */
+	bool stopped_early; /* a full disk or another failure: `why` */
 	char why[480];
-	int cmd_status;        /* of the command, as wait(2) gives it */
+	int cmd_status; /* of the command, as wait(2) gives it */
 	char session[33];
 };
 

@@ -10,8 +10,8 @@
 struct rule { /* what a recording wants; the same in every region */
 	char glob[120];
 	bool exclude, count;
-	uint8_t level;       /* as gd_rule.level */
-	const void *filter;  /* generic, borrowed; NULL: none */
+	uint8_t level;      /* as gd_rule.level */
+	const void *filter; /* generic, borrowed; NULL: none */
 	uint32_t filter_len;
 };
 
@@ -33,28 +33,32 @@ struct channel_setup {
 };
 
 struct slot_pos {
-	uint32_t packet;  /* index + 1, 0: nothing read yet */
+	uint32_t packet;     /* index + 1, 0: nothing read yet */
 	uint32_t off, count; /* read so far in it */
 	uint64_t seq;
-	uint64_t last_time;  /* end of the last piece */
-	uint64_t next_event; /* number of the first event that has not been read, counted over the slot's life */
+	uint64_t last_time;     /* end of the last piece */
+	uint64_t next_event;    /* number of the first event that has not been read, counted over the slot's life */
 	uint64_t events, bytes; /* read */
 	uint64_t lost_base[GD_LOST_REASONS], cut_base;
 	uint64_t lost[GD_LOST_REASONS], cut; /* since the start */
 	uint64_t overwritten, damaged;       /* events, as far as their numbers tell */
 	uint64_t unwritten;                  /* read, but the disk was full */
-	uint64_t base_event; /* the first event of this recording has this number */
-	bool seen;           /* has ever had a packet of this recording */
+	uint64_t base_event;                 /* the first event of this recording has this number */
+	bool seen;                           /* has ever had a packet of this recording */
 };
 
 /* Why a class is or is not recorded here. */
-enum class_setup { SETUP_NONE, SETUP_ON, SETUP_NO_FIELD, SETUP_FILTER_TYPE, SETUP_NO_ROOM };
+enum class_setup { SETUP_NONE,
+		   SETUP_ON,
+		   SETUP_NO_FIELD,
+		   SETUP_FILTER_TYPE,
+		   SETUP_NO_ROOM };
 
 struct channel {
 	struct region *r;
 	unsigned c;
-	bool held;     /* the lock is ours; false for a dead program's region */
-	bool dead;     /* nobody writes any more */
+	bool held; /* the lock is ours; false for a dead program's region */
+	bool dead; /* nobody writes any more */
 	uint32_t epoch;
 	uint32_t granted, max_packets; /* packets */
 	bool no_memory;                /* the tmpfs is full: no more is granted */

@@ -32,8 +32,8 @@ static inline uint64_t clock_ns(clockid_t id)
 void clock_now(struct gd_clock_sample *s, bool counter_is_mono);
 void clock_start(struct clock_line *l, bool counter_is_mono);
 void clock_oldest(struct clock_line *l, const struct gd_clock_sample *start); /* a program's own; ignored when implausible */
-void clock_sample(struct clock_line *l, const struct gd_clock_sample *s);      /* of a packet */
-void clock_fit(struct clock_line *l);                                          /* takes a sample now and draws the line anew */
+void clock_sample(struct clock_line *l, const struct gd_clock_sample *s);     /* of a packet */
+void clock_fit(struct clock_line *l);                                         /* takes a sample now and draws the line anew */
 uint64_t clock_epoch(const struct clock_line *l, uint64_t counter);
 
 #endif

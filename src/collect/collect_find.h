@@ -18,7 +18,7 @@ struct found {
 	bool dead;
 	dev_t dev; /* of the file, 0 when it is not known */
 	ino_t ino;
-	int code;              /* of the refusal, -Exxx */
+	int code; /* of the refusal, -Exxx */
 	char path[300];
 	char why[480];
 };

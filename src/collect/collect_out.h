@@ -8,9 +8,9 @@
 
 struct out {
 	struct ctf_writer *w;
-	char dir[64];    /* name inside the recording's ctf/ */
-	uint64_t begin;  /* counter from which the streams count */
-	int stream[GD_SLOTS]; /* + 1; 0: none */
+	char dir[64];                 /* name inside the recording's ctf/ */
+	uint64_t begin;               /* counter from which the streams count */
+	int stream[GD_SLOTS];         /* + 1; 0: none */
 	uint64_t base_lost[GD_SLOTS]; /* subtracted: lost before this trace began */
 	uint64_t last_lost[GD_SLOTS];
 	uint8_t class_written[GD_CLASSES / 8];

@@ -6,9 +6,9 @@
 #include "collect/collect.h"
 #include "collect/collect_out.h"
 
-#define PROGRAMS_MAX 4096
-#define PROBLEMS_MAX 1000
-#define KEPT_MAX     16
+#define PROGRAMS_MAX    4096
+#define PROBLEMS_MAX    1000
+#define KEPT_MAX        16
 #define DEFAULT_PACKETS 512u /* of a program, at most */
 
 struct totals {
@@ -16,7 +16,10 @@ struct totals {
 	uint64_t lost[GD_LOST_REASONS], overwritten, damaged, disk;
 };
 
-enum program_state { PROGRAM_RUNNING, PROGRAM_EXITED, PROGRAM_KILLED, PROGRAM_ENDED };
+enum program_state { PROGRAM_RUNNING,
+		     PROGRAM_EXITED,
+		     PROGRAM_KILLED,
+		     PROGRAM_ENDED };
 
 struct program {
 	struct region *r;
@@ -54,7 +57,7 @@ struct record {
 	struct map known; /* regions that are recorded or passed over */
 	struct problem *problem;
 	unsigned nproblem;
-	struct buf ended;       /* JSON of programs that are gone, in this chunk */
+	struct buf ended; /* JSON of programs that are gone, in this chunk */
 	unsigned nended, ended_dropped;
 	struct totals gone, gone_chunk; /* of programs that are gone: whole recording, this chunk */
 	uint64_t gone_trace_bytes;
@@ -86,7 +89,7 @@ void record_fail(struct record *rec, const char *why); /* ends the recording */
 uint32_t record_context(const struct record_opts *o, unsigned language);
 void record_scan(struct record *rec, enum find_where where);
 int record_attach(struct record *rec, pid_t pid, struct err *err);
-void program_look(struct record *rec, struct program *p, uint32_t from); /* at classes from this one on */
+void program_look(struct record *rec, struct program *p, uint32_t from);               /* at classes from this one on */
 unsigned program_drain(struct record *rec, struct program *p, uint64_t now, bool all); /* returns the whole packets */
 void program_grow(struct record *rec, struct program *p);
 bool program_how_ended(struct record *rec, struct program *p); /* false: not known yet */

@@ -35,8 +35,8 @@ struct region {
 	char path[300]; /* for people */
 	dev_t dev;
 	ino_t ino;
-	uid_t uid; /* the file's owner, as the kernel sees him here */
-	uint64_t file_bytes; /* memory it takes */
+	uid_t uid;             /* the file's owner, as the kernel sees him here */
+	uint64_t file_bytes;   /* memory it takes */
 	struct gd_header head; /* a checked copy, strings NUL-terminated */
 	uint8_t *map;
 	size_t size;

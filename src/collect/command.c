@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define BORN_PACKETS	  128u
+#define BORN_PACKETS 128u
 
 void command_ended(struct record *rec, bool wait)
 {
@@ -63,7 +63,8 @@ static unsigned command_language(const char *name)
 	ssize_t n = 0;
 	int fd = -1;
 
-	snprintf(dirs, sizeof(dirs), "%s", strchr(name, '/') ? "" : getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
+	snprintf(dirs, sizeof(dirs), "%s", strchr(name, '/') ? "" : getenv("PATH") ? getenv("PATH")
+										   : "/usr/bin:/bin");
 	if (!*dirs)
 		fd = open(name, O_RDONLY | O_CLOEXEC);
 	for (dir = strtok_r(dirs, ":", &save); dir && fd < 0; dir = strtok_r(NULL, ":", &save)) {
@@ -87,8 +88,13 @@ static int session_blob(const struct record *rec, struct buf *to, struct err *er
 {
 	struct buf b = BUF_INIT, filters = BUF_INIT;
 	struct gd_session s = {
-		.magic = GD_SESSION_MAGIC, .mode = rec->o->mode, .context = record_context(rec->o, command_language(rec->o->cmd[0])), .stack_depth = rec->o->stack_depth,
-		.block_ms = rec->o->block_ms, .packets = BORN_PACKETS, .nrules = rec->rules.n,
+		.magic = GD_SESSION_MAGIC,
+		.mode = rec->o->mode,
+		.context = record_context(rec->o, command_language(rec->o->cmd[0])),
+		.stack_depth = rec->o->stack_depth,
+		.block_ms = rec->o->block_ms,
+		.packets = BORN_PACKETS,
+		.nrules = rec->rules.n,
 	};
 	unsigned i, k;
 	int res = 0;

@@ -294,7 +294,7 @@ int count_run(const struct count_opts *o, struct err *err)
 		until = until > now ? until - now : 0;
 		if (until > 100000000)
 			until = 100000000;
-		ts = (struct timespec){ .tv_nsec = (long)until };
+		ts = (struct timespec) { .tv_nsec = (long)until };
 		ppoll(NULL, 0, &ts, NULL);
 	}
 	if (res == 0) {

@@ -29,7 +29,7 @@ static void add_piece(struct channel *ch, unsigned s, uint32_t packet, struct pa
 		return;
 	if (!whole && (v->off == off || v->off - off < min))
 		return;
-	*to = (struct piece){ .slot = s, .packet = packet, .off = off, .len = v->off - off, .events = v->count - count, .whole = whole };
+	*to = (struct piece) { .slot = s, .packet = packet, .off = off, .len = v->off - off, .events = v->count - count, .whole = whole };
 	if (to->len) {
 		memcpy(&word, (const uint8_t *)p + off, sizeof(word));
 		to->begin = word >> 16 | load_relaxed(&p->time_high) << 48;

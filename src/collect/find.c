@@ -188,7 +188,7 @@ static int read_maps(struct find *f, struct mappings *m, pid_t pid)
 			m->v = v;
 			m->cap = want;
 		}
-		m->v[m->n++] = (struct mapping){ .dev = makedev((unsigned)major, (unsigned)minor), .ino = ino, .pid = pid, .start = start, .end = end };
+		m->v[m->n++] = (struct mapping) { .dev = makedev((unsigned)major, (unsigned)minor), .ino = ino, .pid = pid, .start = start, .end = end };
 		memcpy(m->v[m->n - 1].path, p, strlen(p) + 1);
 	}
 	free(line);

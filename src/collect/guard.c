@@ -49,5 +49,5 @@ void guard_remove(void *start)
 
 	for (i = 0; i < GUARD_MAX; i++)
 		if (guards[i].end && guards[i].start == (uintptr_t)start)
-			guards[i] = (struct guard){ 0 };
+			guards[i] = (struct guard) { 0 };
 }

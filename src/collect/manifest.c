@@ -292,7 +292,8 @@ int manifest_write(struct record *rec, bool final, struct err *err)
 	put_str(&j, "session", rec->session_text);
 	put_str(&j, "host", host);
 	put_u64(&j, "collector_pid", (uint64_t)getpid());
-	put_str(&j, "state", !final ? "recording" : rec->failed ? "failed" : "complete");
+	put_str(&j, "state", !final ? "recording" : rec->failed ? "failed"
+								: "complete");
 	if (rec->failed)
 		put_str(&j, "why", rec->why);
 	put_str(&j, "mode", rec->o->mode == GD_MODE_OVERWRITE ? "overwrite" : "discard");

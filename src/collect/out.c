@@ -16,7 +16,9 @@ static int name_dir(struct out *o, const char *recording, const char *comm, pid_
 
 	for (i = 0; comm[i] && i < sizeof(clean) - 1; i++)
 		clean[i] = (comm[i] >= '0' && comm[i] <= '9') || (comm[i] >= 'a' && comm[i] <= 'z') || (comm[i] >= 'A' && comm[i] <= 'Z') ||
-					   comm[i] == '_' || comm[i] == '-' || (comm[i] == '.' && i) ? comm[i] : '_';
+					   comm[i] == '_' || comm[i] == '-' || (comm[i] == '.' && i)
+				   ? comm[i]
+				   : '_';
 	clean[i] = 0;
 	for (n = 1; n < 100000; n++) {
 		if (n == 1)

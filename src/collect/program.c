@@ -12,12 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define FLUSH_NS	  200000000ull  /* events are on disk at most so long after they happened */
-#define FLUSH_BYTES	  16384u        /* or when so many have come together */
-#define FIRST_PACKETS	  128u /* of a program that was named */
-#define FIRST_OF_ALL	  32u  /* of one among all */
-#define GROW_PACKETS	  64u
-#define ENDED_MAX	  (64u << 20)
+#define FLUSH_NS      200000000ull /* events are on disk at most so long after they happened */
+#define FLUSH_BYTES   16384u       /* or when so many have come together */
+#define FIRST_PACKETS 128u         /* of a program that was named */
+#define FIRST_OF_ALL  32u          /* of one among all */
+#define GROW_PACKETS  64u
+#define ENDED_MAX     (64u << 20)
 
 struct clock_line *clock_of(struct record *rec, const struct region *r)
 {
@@ -102,7 +102,8 @@ static uint32_t most_packets(const struct record *rec, const struct region *r)
 	struct statvfs fs;
 
 	if (want)
-		return want < 4 ? 4 : want > GD_PACKETS_MAX ? GD_PACKETS_MAX : (uint32_t)want;
+		return want < 4 ? 4 : want > GD_PACKETS_MAX ? GD_PACKETS_MAX
+							    : (uint32_t)want;
 	want = DEFAULT_PACKETS;
 	if (fstatvfs(r->fd, &fs) == 0 && fs.f_blocks) {
 		left = (uint64_t)fs.f_bavail * fs.f_frsize / 2 / GD_PACKET;
@@ -177,7 +178,8 @@ uint32_t record_context(const struct record_opts *o, unsigned language)
 	uint32_t context = o->context & GD_CTX_ALL;
 
 	if (o->context == CONTEXT_DEFAULT)
-		context = language == GD_LANG_GO ? GD_CTX_GOID : language == GD_LANG_C ? GD_CTX_TID : GD_CTX_TID | GD_CTX_GOID;
+		context = language == GD_LANG_GO ? GD_CTX_GOID : language == GD_LANG_C ? GD_CTX_TID
+										       : GD_CTX_TID | GD_CTX_GOID;
 	return context | (o->stack_depth ? GD_CTX_STACK : 0);
 }
 
@@ -185,8 +187,12 @@ uint32_t record_context(const struct record_opts *o, unsigned language)
 static int program_add(struct record *rec, struct region *r, pid_t pid, bool dead, int born_channel, struct err *err)
 {
 	struct channel_setup s = {
-		.mode = rec->o->mode, .context = record_context(rec->o, r->head.language), .stack_depth = rec->o->stack_depth,
-		.block_ms = rec->o->block_ms, .max_packets = most_packets(rec, r), .rules = &rec->rules,
+		.mode = rec->o->mode,
+		.context = record_context(rec->o, r->head.language),
+		.stack_depth = rec->o->stack_depth,
+		.block_ms = rec->o->block_ms,
+		.max_packets = most_packets(rec, r),
+		.rules = &rec->rules,
 	};
 	struct program *p;
 	int res;
@@ -367,7 +373,7 @@ void program_end(struct record *rec, unsigned index, bool dead)
 				res = out_chains(&p->out, &p->ch, 0, true, &err);
 		}
 	}
-	region_records(p->r, on_record, &(struct note_arg){ rec, p });
+	region_records(p->r, on_record, &(struct note_arg) { rec, p });
 	channel_losses(&p->ch);
 	clock_fit(clock_of(rec, p->r));
 	p->until = clock_of(rec, p->r)->last;
@@ -501,6 +507,6 @@ void program_grow(struct record *rec, struct program *p)
 		channel_grant(&p->ch, GROW_PACKETS, left_to_others(rec, p));
 		if (p->ch.no_memory)
 			record_note(rec, "%s (%d): its tmpfs is full: no more than %u KiB of buffer", p->r->head.comm, (int)p->pid,
-			     p->ch.granted * (GD_PACKET / 1024));
+				    p->ch.granted * (GD_PACKET / 1024));
 	}
 }

@@ -13,17 +13,17 @@
 #include <time.h>
 #include <unistd.h>
 
-#define INTERVAL_MIN_NS   1000000ull
-#define INTERVAL_MAX_NS   20000000ull
-#define ALIVE_NS	  50000000ull   /* between looks at whether a program lives */
-#define ENDED_NS	  150000000ull
-#define MANIFEST_NS	  1000000000ull
-#define PROGRESS_NS	  500000000ull
-#define FOREIGN_SCAN_NS	  2000000000ull /* between looks into other mount namespaces (root, --all) */
-#define RESCAN_NS	  2000000ull
+#define INTERVAL_MIN_NS    1000000ull
+#define INTERVAL_MAX_NS    20000000ull
+#define ALIVE_NS           50000000ull /* between looks at whether a program lives */
+#define ENDED_NS           150000000ull
+#define MANIFEST_NS        1000000000ull
+#define PROGRESS_NS        500000000ull
+#define FOREIGN_SCAN_NS    2000000000ull /* between looks into other mount namespaces (root, --all) */
+#define RESCAN_NS          2000000ull
 #define RESCAN_CHILDREN_NS 20000000ull
-#define RESCAN_ANYHOW_NS  5000000000ull
-#define RESCAN_AFTER_NS	  100000000ull  /* a new file is looked at so long: its program is still making it */
+#define RESCAN_ANYHOW_NS   5000000000ull
+#define RESCAN_AFTER_NS    100000000ull /* a new file is looked at so long: its program is still making it */
 
 static void watch(struct record *rec)
 {
@@ -150,7 +150,9 @@ static void show_progress(struct record *rec, uint64_t now)
 static void wait_for_more(struct record *rec, unsigned busy)
 {
 	struct pollfd fds[3] = {
-		{ .fd = rec->inotify_fd, .events = POLLIN }, { .fd = rec->control_fd, .events = POLLIN }, { .fd = rec->cmd_pidfd, .events = POLLIN },
+		{ .fd = rec->inotify_fd, .events = POLLIN },
+		{ .fd = rec->control_fd, .events = POLLIN },
+		{ .fd = rec->cmd_pidfd, .events = POLLIN },
 	};
 	struct timespec ts;
 	char events[4096];
@@ -167,7 +169,7 @@ static void wait_for_more(struct record *rec, unsigned busy)
 		rec->interval_ns = RESCAN_NS; /* a program is starting */
 	if (rec->cmd_done)
 		fds[2].fd = -1;
-	ts = (struct timespec){ .tv_nsec = (long)rec->interval_ns };
+	ts = (struct timespec) { .tv_nsec = (long)rec->interval_ns };
 	if (ppoll(fds, 3, &ts, NULL) <= 0)
 		return;
 	if (fds[0].revents) {

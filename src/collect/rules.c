@@ -52,7 +52,7 @@ int rule_add(struct rule_list *l, const char *glob, bool exclude, int level, str
 		return res;
 	if (l->n == RULE_LIST_MAX)
 		return err_set(err, -ENOSPC, "more than %d patterns", RULE_LIST_MAX);
-	l->v[l->n] = (struct rule){ .exclude = exclude, .level = level < 0 ? 255 : (uint8_t)level };
+	l->v[l->n] = (struct rule) { .exclude = exclude, .level = level < 0 ? 255 : (uint8_t)level };
 	memcpy(l->v[l->n++].glob, glob, strlen(glob) + 1);
 	return 0;
 }
@@ -146,7 +146,8 @@ static enum class_setup class_apply(struct channel *ch, uint32_t i, const struct
 		if (len <= 0 || (apply && !off)) {
 			if (apply)
 				class_off(ch->r, i, ch->c);
-			return len == -ENOENT ? SETUP_NO_FIELD : len == -EINVAL ? SETUP_FILTER_TYPE : SETUP_NO_ROOM;
+			return len == -ENOENT ? SETUP_NO_FIELD : len == -EINVAL ? SETUP_FILTER_TYPE
+										: SETUP_NO_ROOM;
 		}
 	}
 	if (!apply)

@@ -13,7 +13,7 @@ struct parser {
 		struct ctf_clock_id *next;
 		const char *id;
 		struct ctf_clock *clock;
-	} *clocks;
+	} * clocks;
 	int nest;
 	bool has_class;
 	struct err *err;
@@ -89,8 +89,12 @@ static int get_ranges(struct parser *p, const json_t *set, struct ctf_range **re
 static int get_location(struct parser *p, const json_t *o, struct ctf_fc *fc)
 {
 	static const char *const origins[CTF_SCOPES] = {
-		"packet-header",		"packet-context",		 "event-record-header",
-		"event-record-common-context", "event-record-specific-context", "event-record-payload",
+		"packet-header",
+		"packet-context",
+		"event-record-header",
+		"event-record-common-context",
+		"event-record-specific-context",
+		"event-record-payload",
 	};
 	const json_t *path = json_object_get(o, "path"), *origin = json_object_get(o, "origin"), *v;
 	struct ctf_loc *loc;
@@ -130,7 +134,8 @@ static int get_mappings(struct parser *p, const json_t *o, struct ctf_fc *fc)
 	json_t *ranges;
 	int r;
 
-	json_object_foreach((json_t *)o, label, ranges) {
+	json_object_foreach((json_t *)o, label, ranges)
+	{
 		m = ctf_alloc(p->a, sizeof(*m));
 		if (!m)
 			return fail(p, "memory");
@@ -149,8 +154,7 @@ static void get_hints(const json_t *o, struct ctf_fc *fc)
 	static const struct {
 		unsigned hint;
 		const char *name;
-	} hints[] = { { CTF_HINT_BOOL, "bool" },   { CTF_HINT_DURATION, "duration" }, { CTF_HINT_TIME, "time" },
-		      { CTF_HINT_ATTRS, "attrs" }, { CTF_HINT_WRAP, "wrap" },	      { CTF_HINT_LENGTH, "length" } };
+	} hints[] = { { CTF_HINT_BOOL, "bool" }, { CTF_HINT_DURATION, "duration" }, { CTF_HINT_TIME, "time" }, { CTF_HINT_ATTRS, "attrs" }, { CTF_HINT_WRAP, "wrap" }, { CTF_HINT_LENGTH, "length" } };
 	const json_t *ours = json_object_get(json_object_get(o, "attributes"), "gander");
 	unsigned i;
 
@@ -418,7 +422,8 @@ static bool get_uid(const char *text, uint8_t out[16])
 	for (; text && *text && n < 32; text++) {
 		if (*text == '-')
 			continue;
-		d = *text >= '0' && *text <= '9' ? *text - '0' : (*text | 32) >= 'a' && (*text | 32) <= 'f' ? (*text | 32) - 'a' + 10 : -1;
+		d = *text >= '0' && *text <= '9' ? *text - '0' : (*text | 32) >= 'a' && (*text | 32) <= 'f' ? (*text | 32) - 'a' + 10
+													    : -1;
 		if (d < 0)
 			return false;
 		out[n / 2] = (uint8_t)(n % 2 ? out[n / 2] << 4 | d : d);
@@ -450,7 +455,8 @@ static int read_trace(struct parser *p, const json_t *o)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach(json_object_get(o, "environment"), key, v) {
+	json_object_foreach(json_object_get(o, "environment"), key, v)
+	{
 		e = ctf_alloc(p->a, sizeof(*e));
 		if (!e)
 			return fail(p, "memory");
@@ -537,8 +543,8 @@ static int read_stream(struct parser *p, const json_t *o)
 
 static int level_number(const char *name)
 {
-	static const char *const names[] = { "emergency",    "alert",	   "critical",	     "error",	   "warning",
-					     "notice",	     "info",	   "debug:system",   "debug:program", "debug:process",
+	static const char *const names[] = { "emergency", "alert", "critical", "error", "warning",
+					     "notice", "info", "debug:system", "debug:program", "debug:process",
 					     "debug:module", "debug:unit", "debug:function", "debug:line", "debug" };
 	unsigned i;
 
@@ -573,7 +579,9 @@ static int read_event(struct parser *p, const json_t *o)
 		e->name = "";
 	e->level = level_number(json_string_value(json_object_get(json_object_get(attributes, "babeltrace.org,2020"), "log-level")));
 	span = json_string_value(json_object_get(json_object_get(attributes, "gander"), "span"));
-	e->span = !span ? CTF_SPAN_NONE : !strcmp(span, "begin") ? CTF_SPAN_BEGIN : !strcmp(span, "end") ? CTF_SPAN_END : CTF_SPAN_NONE;
+	e->span = !span ? CTF_SPAN_NONE : !strcmp(span, "begin") ? CTF_SPAN_BEGIN
+				  : !strcmp(span, "end")         ? CTF_SPAN_END
+								 : CTF_SPAN_NONE;
 	r = build_scope(p, o, "specific-context-field-class", &e->context);
 	return r ? r : build_scope(p, o, "payload-field-class", &e->payload);
 }
@@ -630,8 +638,12 @@ static int read_fragment(struct parser *p, const char *text, size_t len, unsigne
 		const char *type;
 		int (*read)(struct parser *p, const json_t *o);
 	} kinds[] = {
-		{ "preamble", read_preamble },		 { "trace-class", read_trace },	     { "clock-class", read_clock },
-		{ "data-stream-class", read_stream }, { "event-record-class", read_event }, { "field-class-alias", read_alias },
+		{ "preamble", read_preamble },
+		{ "trace-class", read_trace },
+		{ "clock-class", read_clock },
+		{ "data-stream-class", read_stream },
+		{ "event-record-class", read_event },
+		{ "field-class-alias", read_alias },
 	};
 	struct buf clean = BUF_INIT;
 	json_error_t why;

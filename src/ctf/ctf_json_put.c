@@ -69,8 +69,12 @@ static void put_ranges(struct json *j, const struct ctf_fc *of, const struct ctf
 }
 
 static const char *const origin_name[CTF_SCOPES] = {
-	"packet-header",		"packet-context",		 "event-record-header",
-	"event-record-common-context", "event-record-specific-context", "event-record-payload",
+	"packet-header",
+	"packet-context",
+	"event-record-header",
+	"event-record-common-context",
+	"event-record-specific-context",
+	"event-record-payload",
 };
 
 /* Beside the field where it can be so: works within arrays too. Else from the scope's root. */
@@ -130,8 +134,7 @@ static void put_mappings(struct json *j, const struct ctf_fc *fc)
 static const struct {
 	unsigned hint;
 	const char *name;
-} hints[] = { { CTF_HINT_BOOL, "bool" },   { CTF_HINT_DURATION, "duration" }, { CTF_HINT_TIME, "time" },
-	      { CTF_HINT_ATTRS, "attrs" }, { CTF_HINT_WRAP, "wrap" },	      { CTF_HINT_LENGTH, "length" } };
+} hints[] = { { CTF_HINT_BOOL, "bool" }, { CTF_HINT_DURATION, "duration" }, { CTF_HINT_TIME, "time" }, { CTF_HINT_ATTRS, "attrs" }, { CTF_HINT_WRAP, "wrap" }, { CTF_HINT_LENGTH, "length" } };
 
 static void put_attributes(struct json *j, const struct ctf_fc *fc)
 {
@@ -399,9 +402,9 @@ void ctf_json_stream(struct buf *b, const struct ctf_stream_class *s)
 	end(&j);
 }
 
-static const char *const level_name[] = { "emergency", "alert",	     "critical",      "error",	       "warning",
-					  "notice",    "info",	     "debug:system",  "debug:program", "debug:process",
-					  "debug:module", "debug:unit", "debug:function", "debug:line",	"debug" };
+static const char *const level_name[] = { "emergency", "alert", "critical", "error", "warning",
+					  "notice", "info", "debug:system", "debug:program", "debug:process",
+					  "debug:module", "debug:unit", "debug:function", "debug:line", "debug" };
 
 void ctf_json_event(struct buf *b, const struct ctf_event_class *e, uint64_t stream_id)
 {

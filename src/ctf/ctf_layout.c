@@ -167,7 +167,9 @@ static void compile_members(struct compile *c, const struct ctf_fc *fc, const ch
 static void compile_int(struct compile *c, const struct ctf_fc *fc, unsigned flags)
 {
 	struct ctf_op *op = emit(c, OP_BITS, fc);
-	unsigned log = fc->bits == 8 ? 0 : fc->bits == 16 ? 1 : fc->bits == 32 ? 2 : 3;
+	unsigned log = fc->bits == 8 ? 0 : fc->bits == 16 ? 1
+				   : fc->bits == 32       ? 2
+							  : 3;
 
 	if (!op)
 		return;
@@ -305,7 +307,8 @@ static void compile_fc(struct compile *c, const struct ctf_fc *fc, unsigned flag
 		op->flags = (uint8_t)(flags | (fc->is_signed ? OP_SIGNED : 0));
 		op->reg = (uint32_t)fc->reg;
 		op->role = fc->role;
-		op->type = fc->kind == CTF_STRING ? GANDER_CTF_TEXT : fc->is_signed ? GANDER_CTF_I64 : GANDER_CTF_U64;
+		op->type = fc->kind == CTF_STRING ? GANDER_CTF_TEXT : fc->is_signed ? GANDER_CTF_I64
+										    : GANDER_CTF_U64;
 		c->phase = 0;
 		break;
 	case CTF_FLOAT:

@@ -18,11 +18,11 @@ enum ctf_opcode {
 	OP_I8,
 	OP_I16,
 	OP_I32,
-	OP_I64,	  /* up to here: little-endian, at a whole byte */
-	OP_BITS,  /* any other integer */
+	OP_I64,  /* up to here: little-endian, at a whole byte */
+	OP_BITS, /* any other integer */
 	OP_VARINT,
 	OP_F32,
-	OP_F64,	  /* of any byte order, at any bit */
+	OP_F64, /* of any byte order, at any bit */
 	OP_STRING,
 	OP_TEXT,
 	OP_BLOB,
@@ -34,7 +34,12 @@ enum ctf_opcode {
 };
 
 /* In the text form. */
-enum { OP_HIDDEN = 1, OP_BARE = 2 /* an attribute's key */, OP_FLAT = 4 /* struct without braces */, OP_DYNAMIC = 8, OP_BIG = 16, OP_SIGNED = 32,
+enum { OP_HIDDEN = 1,
+       OP_BARE = 2 /* an attribute's key */,
+       OP_FLAT = 4 /* struct without braces */,
+       OP_DYNAMIC = 8,
+       OP_BIG = 16,
+       OP_SIGNED = 32,
        OP_QUIET = 64 /* leaves out its scope's or list's opening: lit says all */ };
 
 struct ctf_option {
@@ -46,10 +51,10 @@ struct ctf_op {
 	uint8_t op, bits, flags, role;
 	uint8_t public_flags, type; /* of the value: GANDER_CTF_ */
 	uint16_t lit_len;
-	uint32_t align; /* to do at run time; 1: none */
-	uint32_t reg;	/* where an integer's value is kept for others, + 1; 0: nobody asks */
-	uint32_t source; /* the register that says length or option, + 1 */
-	uint32_t end;	/* behind the body */
+	uint32_t align;     /* to do at run time; 1: none */
+	uint32_t reg;       /* where an integer's value is kept for others, + 1; 0: nobody asks */
+	uint32_t source;    /* the register that says length or option, + 1 */
+	uint32_t end;       /* behind the body */
 	uint32_t elem_bits; /* all elements take so many, and nothing has to be known of them; 0: they differ */
 	uint32_t noptions;
 	uint64_t count;
@@ -74,10 +79,10 @@ struct ctf_event_layout {
 
 struct ctf_stream_layout {
 	struct ctf_prog packet_context, packet_full, event_header;
-	bool packet_shown; /* the packet's context has fields for people */
-	bool fast_header; /* u15 id, 1 bit, u48 time, little-endian: gander's own */
+	bool packet_shown;       /* the packet's context has fields for people */
+	bool fast_header;        /* u15 id, 1 bit, u48 time, little-endian: gander's own */
 	int32_t tid_at, goid_at; /* byte behind the header where the u32, u64 is; -1: none, or to be looked for */
-	uint32_t dense;	  /* ids below this are in by_id */
+	uint32_t dense;          /* ids below this are in by_id */
 	struct ctf_event_class **by_id;
 };
 

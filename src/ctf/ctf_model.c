@@ -143,9 +143,9 @@ static const char *identifier(struct ctf_arena *a, const struct ctf_fc *parent, 
 	id[0] = '_';
 	for (i = 0; i < len; i++)
 		id[i + 1] = (name[i] >= '0' && name[i] <= '9') || (name[i] >= 'a' && name[i] <= 'z') ||
-					    (name[i] >= 'A' && name[i] <= 'Z') ?
-				    name[i] :
-				    '_';
+					    (name[i] >= 'A' && name[i] <= 'Z')
+				    ? name[i]
+				    : '_';
 	for (c = parent->child; c;) {
 		if (!c->raw || !clash(c->raw, id)) {
 			c = c->next;
@@ -263,7 +263,8 @@ static bool is_less(bool is_signed, uint64_t a, uint64_t b)
 /* Cuts the ranges to what the base type holds, and joins those of one label, which readers want only once. */
 static void add_mappings(struct ctf_arena *a, struct ctf_fc *fc, const uint8_t *at)
 {
-	uint64_t max = fc->is_signed ? (1ull << (fc->bits - 1)) - 1 : fc->bits == 64 ? UINT64_MAX : (1ull << fc->bits) - 1;
+	uint64_t max = fc->is_signed ? (1ull << (fc->bits - 1)) - 1 : fc->bits == 64 ? UINT64_MAX
+										     : (1ull << fc->bits) - 1;
 	uint64_t min = fc->is_signed ? ~max : 0;
 	unsigned n = gd_load16(at), i, len;
 	struct ctf_mapping *map, **last;

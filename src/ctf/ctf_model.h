@@ -70,12 +70,12 @@ enum ctf_role {
 };
 
 /* How people want to see it. Comments in TSDL, attributes in CTF 2 (docs/ctf.md, "hints"). */
-#define CTF_HINT_BOOL	  1u
-#define CTF_HINT_DURATION 2u /* integer nanoseconds */
-#define CTF_HINT_TIME	  4u /* integer nanoseconds since 1970 */
-#define CTF_HINT_ATTRS	  8u /* array of struct { key; tag; value } */
-#define CTF_HINT_WRAP	  16u /* struct around what cannot be an element by itself: length and value */
-#define CTF_HINT_LENGTH	  32u /* only says how long its neighbour is */
+#define CTF_HINT_BOOL     1u
+#define CTF_HINT_DURATION 2u  /* integer nanoseconds */
+#define CTF_HINT_TIME     4u  /* integer nanoseconds since 1970 */
+#define CTF_HINT_ATTRS    8u  /* array of struct { key; tag; value } */
+#define CTF_HINT_WRAP     16u /* struct around what cannot be an element by itself: length and value */
+#define CTF_HINT_LENGTH   32u /* only says how long its neighbour is */
 
 /* Unsigned numbers as they are, signed ones as two's complement: which, says the integer. Ordered as that says. */
 struct ctf_range {
@@ -104,34 +104,36 @@ struct ctf_fc {
 	bool bits_msb; /* CTF 2: bit order */
 	bool encoded;  /* an integer that is a character */
 	uint8_t role, hint, scope;
-	uint8_t clock;	 /* 1: updates the stream's clock */
-	bool has_target; /* count is dynamic */
-	uint32_t align;	 /* bits, a power of two */
-	const char *name; /* as a member or option: what people see; NULL for an element */
-	const char *raw;  /* TSDL's identifier; NULL: as `name` */
+	uint8_t clock;                        /* 1: updates the stream's clock */
+	bool has_target;                      /* count is dynamic */
+	uint32_t align;                       /* bits, a power of two */
+	const char *name;                     /* as a member or option: what people see; NULL for an element */
+	const char *raw;                      /* TSDL's identifier; NULL: as `name` */
 	struct ctf_fc *parent, *next, *child; /* members, options, or the element */
 	uint32_t nchildren;
 	uint64_t count;
 	const struct ctf_loc *loc;
-	struct ctf_fc *target; /* whose value says the length or the option; stands before this in the same or an earlier scope */
+	struct ctf_fc *target;   /* whose value says the length or the option; stands before this in the same or an earlier scope */
 	struct ctf_mapping *map; /* enumeration */
 	struct ctf_range *range; /* as an option, or of an optional: the values of the selector that choose it */
 	uint32_t nranges;
-	int32_t reg; /* ctf_layout.c: where its value is kept, + 1 */
+	int32_t reg;   /* ctf_layout.c: where its value is kept, + 1 */
 	uint32_t flat; /* ctf_layout.c: number of its field, + 1 */
 };
 
-enum ctf_span { CTF_SPAN_NONE, CTF_SPAN_BEGIN, CTF_SPAN_END };
+enum ctf_span { CTF_SPAN_NONE,
+		CTF_SPAN_BEGIN,
+		CTF_SPAN_END };
 
 struct ctf_event_class {
 	uint64_t id;
 	const char *name;
-	int level;    /* as in the metadata; -1: not given */
-	uint8_t span; /* enum ctf_span */
+	int level;                        /* as in the metadata; -1: not given */
+	uint8_t span;                     /* enum ctf_span */
 	struct ctf_fc *context, *payload; /* structs, or NULL */
 	struct ctf_event_class *next;
 	struct ctf_stream_class *stream;
-	void *layout; /* ctf_layout.c */
+	void *layout;    /* ctf_layout.c */
 	uint32_t number; /* over the whole trace, from 0 */
 };
 
@@ -174,7 +176,7 @@ struct ctf_trace_class {
 	struct ctf_env *env, **last_env;
 	struct ctf_stream_class *stream, **last_stream;
 	uint32_t nevents; /* over all streams */
-	uint32_t nregs;	  /* ctf_layout.c */
+	uint32_t nregs;   /* ctf_layout.c */
 	bool has_cut;
 	unsigned refs; /* ctf_read.c */
 };
@@ -207,12 +209,12 @@ void ctf_json_event(struct buf *b, const struct ctf_event_class *e, uint64_t str
 /* Model <- text: ctf_meta.c finds out which it is (plain TSDL, TSDL in packets as LTTng writes it, CTF 2), has it parsed, and finds
  * what lengths and tags refer to. */
 #define CTF_META_MAX (256u << 20) /* bytes of metadata, and of the model that it makes */
-#define CTF_DEPTH    32		  /* types in types */
+#define CTF_DEPTH    32           /* types in types */
 int ctf_meta_parse(struct ctf_trace_class **ret, const void *data, size_t len, struct err *err);
 void ctf_trace_class_free(struct ctf_trace_class *t);
 int ctf_tsdl_parse(struct ctf_trace_class *t, const char *text, size_t len, struct err *err);
 int ctf_json_parse(struct ctf_trace_class *t, const char *text, size_t len, struct err *err);
-struct ctf_fc *ctf_fc_clone(struct ctf_arena *a, const struct ctf_fc *fc); /* without its siblings */
+struct ctf_fc *ctf_fc_clone(struct ctf_arena *a, const struct ctf_fc *fc);             /* without its siblings */
 struct ctf_stream_class *ctf_stream_class_add(struct ctf_trace_class *t, uint64_t id); /* NULL: memory */
 struct ctf_stream_class *ctf_stream_class_find(const struct ctf_trace_class *t, uint64_t id);
 struct ctf_event_class *ctf_event_class_add(struct ctf_trace_class *t, struct ctf_stream_class *s, uint64_t id);

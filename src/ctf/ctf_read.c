@@ -17,11 +17,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SLACK	     32u /* the decoder may read so far behind the end */
-#define NOTES_MAX    100u
-#define DIR_DEPTH    8
+#define SLACK           32u /* the decoder may read so far behind the end */
+#define NOTES_MAX       100u
+#define DIR_DEPTH       8
 #define PACKET_HEAD_MAX (1u << 20) /* bytes of a packet's header and context */
-#define FOLLOW_HOLD_NS 300000000
+#define FOLLOW_HOLD_NS  300000000
 
 struct trace {
 	struct gander_ctf_trace pub;
@@ -36,7 +36,12 @@ struct trace {
 	bool failed_reload;
 };
 
-enum state { WANT_PACKET, WANT_EVENT, HAVE_EVENT, HAVE_LOSS, WAITING /* followed: for more bytes */, ENDED };
+enum state { WANT_PACKET,
+	     WANT_EVENT,
+	     HAVE_EVENT,
+	     HAVE_LOSS,
+	     WAITING /* followed: for more bytes */,
+	     ENDED };
 
 struct stream {
 	char *path;
@@ -48,7 +53,7 @@ struct stream {
 	uint64_t win_off, file_size;
 	size_t win_len, win_cap;
 	/* packet */
-	uint64_t packet_off;	       /* in the file */
+	uint64_t packet_off; /* in the file */
 	uint64_t total_bits, content_bits;
 	uint64_t id, seq, discarded, last_end;
 	bool has_seq, has_discarded, has_end, in_packet;
@@ -68,7 +73,8 @@ struct stream {
 	uint32_t nregs;
 };
 
-struct class {
+struct class
+{
 	struct gander_ctf_class pub;
 	char *name;
 	char *prefix;
@@ -283,7 +289,8 @@ static struct class *public_class(struct gander_ctf *r, struct trace *t, const s
 	c->pub.name = c->name;
 	c->pub.trace = &t->pub;
 	c->pub.id = e->id;
-	c->pub.level = e->level < 0 ? -1 : e->level > 7 ? 7 : e->level;
+	c->pub.level = e->level < 0 ? -1 : e->level > 7 ? 7
+							: e->level;
 	c->pub.span = e->span;
 	c->pub.number = r->nclasses;
 	r->class[r->nclasses++] = c;
@@ -369,7 +376,7 @@ static int reload(struct gander_ctf *r, struct trace *t)
 	struct keep {
 		uint64_t sc, ec;
 		bool has_sc, has_ec;
-	} *keep;
+	} * keep;
 	char path[PATH_MAX];
 	struct stream *s;
 	struct stat st;
@@ -704,7 +711,8 @@ again:
 		e = ctf_run_skip(&run, &l->event_header);
 		if (e)
 			goto short_of;
-		id = run.roles & 1u << CTF_ROLE_EVENT_ID ? run.role[CTF_ROLE_EVENT_ID] : s->sc->event ? s->sc->event->id : 0;
+		id = run.roles & 1u << CTF_ROLE_EVENT_ID ? run.role[CTF_ROLE_EVENT_ID] : s->sc->event ? s->sc->event->id
+												      : 0;
 		time = run.clock;
 		s->cut = false;
 	}
@@ -747,7 +755,8 @@ short_of:
 		return err_set(err, e, "out of memory");
 	if (e < 0 && e != -EAGAIN && e != -EPROTO && e != -EFBIG)
 		return err_set(err, e, "cannot read '%s': %s", s->path, strerror(-e));
-	broken_event(r, s, e == -EFBIG ? "an event larger than 64 MiB" : e == -EPROTO ? "an event that cannot be" : "an event that does not fit its packet");
+	broken_event(r, s, e == -EFBIG ? "an event larger than 64 MiB" : e == -EPROTO ? "an event that cannot be"
+										      : "an event that does not fit its packet");
 	return 0;
 }
 
@@ -1099,8 +1108,8 @@ void gander_ctf_free(struct gander_ctf *r)
 	for (i = 0; i < r->ntraces; i++)
 		free_trace(r->trace[i]);
 	for (i = 0; i < r->nclasses; i++) {
-		free(r->class[i]->name);
-		free(r->class[i]->prefix);
+		free(r->class[i] -> name);
+		free(r->class[i] -> prefix);
 		free(r->class[i]);
 	}
 	for (i = 0; i < r->nnotes; i++)

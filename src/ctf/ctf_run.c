@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum mode { SKIP, VALUES, TEXT };
+enum mode { SKIP,
+	    VALUES,
+	    TEXT };
 
 int ctf_out_grow(struct ctf_out *o, size_t more)
 {
@@ -266,8 +268,7 @@ static const char *label_of(const struct ctf_fc *fc, uint64_t v)
 
 	for (m = fc->map; m; m = m->next)
 		for (i = 0; i < m->nranges; i++)
-			if (fc->is_signed ? (int64_t)v >= (int64_t)m->range[i].low && (int64_t)v <= (int64_t)m->range[i].high :
-					    v >= m->range[i].low && v <= m->range[i].high)
+			if (fc->is_signed ? (int64_t)v >= (int64_t)m->range[i].low && (int64_t)v <= (int64_t)m->range[i].high : v >= m->range[i].low && v <= m->range[i].high)
 				return m->label;
 	return NULL;
 }
@@ -412,8 +413,7 @@ static bool in_ranges(const struct ctf_fc *of, const struct ctf_option *o, uint6
 	uint32_t i;
 
 	for (i = 0; i < o->nranges; i++)
-		if (of->is_signed ? (int64_t)v >= (int64_t)o->range[i].low && (int64_t)v <= (int64_t)o->range[i].high :
-				    v >= o->range[i].low && v <= o->range[i].high)
+		if (of->is_signed ? (int64_t)v >= (int64_t)o->range[i].low && (int64_t)v <= (int64_t)o->range[i].high : v >= o->range[i].low && v <= o->range[i].high)
 			return true;
 	return false;
 }
@@ -425,7 +425,8 @@ static int run_text(struct ctf_run *r, const struct ctf_prog *p, uint32_t at, ui
 
 static inline __attribute__((always_inline)) int run_body(struct ctf_run *r, const struct ctf_prog *p, uint32_t at, uint32_t end, const enum mode mode)
 {
-	return mode == SKIP ? run_skip(r, p, at, end) : mode == VALUES ? run_values(r, p, at, end) : run_text(r, p, at, end);
+	return mode == SKIP ? run_skip(r, p, at, end) : mode == VALUES ? run_values(r, p, at, end)
+								       : run_text(r, p, at, end);
 }
 
 static inline __attribute__((always_inline)) int run_list(struct ctf_run *r, const struct ctf_prog *p, const struct ctf_op *op, uint32_t at,
@@ -499,16 +500,16 @@ static inline __attribute__((always_inline)) int run(struct ctf_run *r, const st
 		case OP_ALIGN:
 			at++;
 			continue;
-#define INT(code, type)                                             \
-	case code:                                                  \
-		if (r->limit < r->pos + sizeof(type) * 8)           \
-			return -EAGAIN;                             \
-		{                                                   \
-			type x;                                     \
-			memcpy(&x, d, sizeof(x));                   \
-			v = (uint64_t)(int64_t)x;                   \
-		}                                                   \
-		r->pos += sizeof(type) * 8;                         \
+#define INT(code, type) \
+	case code: \
+		if (r->limit < r->pos + sizeof(type) * 8) \
+			return -EAGAIN; \
+		{ \
+			type x; \
+			memcpy(&x, d, sizeof(x)); \
+			v = (uint64_t)(int64_t)x; \
+		} \
+		r->pos += sizeof(type) * 8; \
 		goto have_int;
 			INT(OP_U8, uint8_t)
 			INT(OP_U16, uint16_t)
@@ -544,7 +545,7 @@ static inline __attribute__((always_inline)) int run(struct ctf_run *r, const st
 			}
 			if (op->flags & OP_SIGNED && i < 9 && *d & 0x40)
 				v |= ~0ull << (7 * (i + 1));
-have_int:
+		have_int:
 			if (op->reg)
 				r->regs[op->reg - 1] = v;
 			if (mode == SKIP ? op->role : !(op->flags & OP_HIDDEN)) {
@@ -569,7 +570,7 @@ have_int:
 			r->pos += bits;
 			if (mode != SKIP && !(op->flags & OP_HIDDEN)) {
 				if (bits == 32) {
-					memcpy(&f, &(uint32_t){ (uint32_t)v }, 4);
+					memcpy(&f, &(uint32_t) { (uint32_t)v }, 4);
 					g = (double)f;
 				} else {
 					memcpy(&g, &v, 8);

@@ -52,10 +52,10 @@ char *ctf_put_u64(char *to, uint64_t v);
 char *ctf_put_i64(char *to, int64_t v);
 char *ctf_put_f64(char *to, double v);
 char *ctf_put_duration(char *to, int64_t ns);
-unsigned ctf_utf8_len(const uint8_t *s, size_t len); /* of the sequence at s, 0: none, or a C1 control */
+unsigned ctf_utf8_len(const uint8_t *s, size_t len);               /* of the sequence at s, 0: none, or a C1 control */
 void ctf_put_quoted(struct ctf_out *o, const char *s, size_t len); /* in quotes; what a terminal might act upon is escaped */
-void ctf_put_name(struct ctf_out *o, const char *name); /* bare when nobody could misread it, else quoted */
-void ctf_put_raw(struct ctf_out *o, const char *s, size_t len);	   /* as it is */
+void ctf_put_name(struct ctf_out *o, const char *name);            /* bare when nobody could misread it, else quoted */
+void ctf_put_raw(struct ctf_out *o, const char *s, size_t len);    /* as it is */
 
 static inline uint64_t ctf_advance_clock(uint64_t clock, uint64_t value, unsigned bits)
 {

@@ -11,11 +11,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum token { T_END, T_NAME, T_NUMBER, T_STRING, T_ASSIGN /* := */, T_DOTS /* ... */, T_CHAR };
+enum token { T_END,
+	     T_NAME,
+	     T_NUMBER,
+	     T_STRING,
+	     T_ASSIGN /* := */,
+	     T_DOTS /* ... */,
+	     T_CHAR };
 
 #define NOTES_MAX 8
 
-enum named { NAMED_TYPE, NAMED_STRUCT, NAMED_VARIANT, NAMED_ENUM };
+enum named { NAMED_TYPE,
+	     NAMED_STRUCT,
+	     NAMED_VARIANT,
+	     NAMED_ENUM };
 
 struct name {
 	struct name *next;
@@ -31,10 +40,10 @@ struct parser {
 	const char *at, *end;
 	int line;
 	enum token token;
-	char ch;	     /* T_CHAR */
-	bool negative;	     /* T_NUMBER */
+	char ch;       /* T_CHAR */
+	bool negative; /* T_NUMBER */
 	uint64_t number;
-	const char *text;    /* T_NAME, T_STRING; in the arena */
+	const char *text;            /* T_NAME, T_STRING; in the arena */
 	const char *note[NOTES_MAX]; /* "@" comments since the token before this one */
 	int nnotes;
 	struct name *names;
@@ -470,9 +479,7 @@ static uint8_t display_base(struct parser *p, struct value v)
 	static const struct {
 		const char *name;
 		uint8_t base;
-	} names[] = { { "decimal", 10 }, { "dec", 10 }, { "d", 10 }, { "i", 10 }, { "u", 10 }, { "hexadecimal", 16 },
-		      { "hex", 16 },	 { "x", 16 },	{ "X", 16 }, { "p", 16 }, { "octal", 8 }, { "oct", 8 },
-		      { "o", 8 },	 { "binary", 2 }, { "b", 2 } };
+	} names[] = { { "decimal", 10 }, { "dec", 10 }, { "d", 10 }, { "i", 10 }, { "u", 10 }, { "hexadecimal", 16 }, { "hex", 16 }, { "x", 16 }, { "X", 16 }, { "p", 16 }, { "octal", 8 }, { "oct", 8 }, { "o", 8 }, { "binary", 2 }, { "b", 2 } };
 	unsigned i;
 
 	if (v.is_number && (v.number == 2 || v.number == 8 || v.number == 10 || v.number == 16))
@@ -597,9 +604,7 @@ static void take_notes(struct parser *p, struct ctf_fc *fc)
 		const char *text;
 		unsigned hint;
 		bool element; /* of a list it is the element that is meant */
-	} hints[] = { { "bool*/", CTF_HINT_BOOL, true },   { "duration*/", CTF_HINT_DURATION, true },
-		      { "time*/", CTF_HINT_TIME, true },   { "attrs*/", CTF_HINT_ATTRS, false },
-		      { "wrap*/", CTF_HINT_WRAP, true },   { "length*/", CTF_HINT_LENGTH, false } };
+	} hints[] = { { "bool*/", CTF_HINT_BOOL, true }, { "duration*/", CTF_HINT_DURATION, true }, { "time*/", CTF_HINT_TIME, true }, { "attrs*/", CTF_HINT_ATTRS, false }, { "wrap*/", CTF_HINT_WRAP, true }, { "length*/", CTF_HINT_LENGTH, false } };
 	struct parser sub;
 	unsigned h;
 	int i;

@@ -55,7 +55,12 @@ static const char *raw_name(const struct ctf_fc *fc)
 }
 
 static const char *const scope_path[CTF_SCOPES] = {
-	"trace.packet.header", "stream.packet.context", "stream.event.header", "stream.event.context", "event.context", "event.fields",
+	"trace.packet.header",
+	"stream.packet.context",
+	"stream.event.header",
+	"stream.event.context",
+	"event.context",
+	"event.fields",
 };
 
 /* Where a length or a tag stands: by its name where it is a member of a struct around this, else by its whole path. */
@@ -144,8 +149,7 @@ static void put_hints(struct put *p, const struct ctf_fc *fc)
 	static const struct {
 		unsigned hint;
 		const char *text;
-	} hints[] = { { CTF_HINT_BOOL, "bool" },   { CTF_HINT_DURATION, "duration" }, { CTF_HINT_TIME, "time" },
-		      { CTF_HINT_ATTRS, "attrs" }, { CTF_HINT_WRAP, "wrap" },	      { CTF_HINT_LENGTH, "length" } };
+	} hints[] = { { CTF_HINT_BOOL, "bool" }, { CTF_HINT_DURATION, "duration" }, { CTF_HINT_TIME, "time" }, { CTF_HINT_ATTRS, "attrs" }, { CTF_HINT_WRAP, "wrap" }, { CTF_HINT_LENGTH, "length" } };
 	const char *raw = raw_name(fc), *shown = raw && *raw == '_' ? raw + 1 : raw;
 	const struct ctf_fc *in = fc->kind == CTF_ARRAY ? fc->child : NULL;
 	unsigned i, hint = fc->hint;

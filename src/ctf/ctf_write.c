@@ -42,7 +42,8 @@ struct stream {
 	uint64_t size, last, seq, discarded; /* bytes; highest counter so far; next packet's number; count so far */
 };
 
-struct class {
+struct class
+{
 	uint32_t id, len;
 	uint8_t *desc;
 };
@@ -433,7 +434,7 @@ static int stream_class(struct ctf_writer *w, uint32_t mask, struct err *err)
 	w->mask[w->nstream_classes] = mask;
 	r = put_stream_class(w, w->nstream_classes, err);
 	for (i = 0; i < w->nclasses && !r; i++)
-		r = put_event(w, &w->class[i], w->nstream_classes, err);
+		r = put_event(w, &w->class[i], w -> nstream_classes, err);
 	r = keep_text(w, keep, r, err);
 	return r ? r : (int)w->nstream_classes++;
 }
@@ -467,7 +468,7 @@ int ctf_stream_open(struct ctf_writer *w, uint32_t context, uint32_t instance, u
 		if (errno != EEXIST)
 			return err_set(err, -errno, "cannot make the stream '%s/%s': %m", w->dir, name);
 	}
-	s->class = (uint32_t)class;
+	s->class = (uint32_t) class;
 	s->instance = instance;
 	s->last = begin;
 	r = ctf_writer_sync(w, err);

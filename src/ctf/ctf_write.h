@@ -21,15 +21,15 @@
 struct ctf_writer;
 
 struct ctf_writer_opts {
-	const char *dir;     /* made if it is not there (mode 0700); holds no other trace */
-	int version;         /* 1: CTF 1.8; 2: CTF 2 */
-	bool packet_process; /* vpid and procname in every packet too (contexts "pid", "process name") */
-	uint32_t pid;        /* env: vpid, as the program sees it */
+	const char *dir;                    /* made if it is not there (mode 0700); holds no other trace */
+	int version;                        /* 1: CTF 1.8; 2: CTF 2 */
+	bool packet_process;                /* vpid and procname in every packet too (contexts "pid", "process name") */
+	uint32_t pid;                       /* env: vpid, as the program sees it */
 	const char *procname, *exe, *agent; /* env; NULL: left out. May be any bytes */
-	const char *hostname; /* NULL: this machine's */
-	uint64_t start_ns;    /* env: epoch time of the trace's creation; 0: left out */
-	uint8_t uuid[16];     /* of the trace; zero: random */
-	uint8_t boot_id[16];  /* the clock's uuid, as LTTng's; zero: this machine's, now */
+	const char *hostname;               /* NULL: this machine's */
+	uint64_t start_ns;                  /* env: epoch time of the trace's creation; 0: left out */
+	uint8_t uuid[16];                   /* of the trace; zero: random */
+	uint8_t boot_id[16];                /* the clock's uuid, as LTTng's; zero: this machine's, now */
 };
 
 /* The clock must be set before the first stream. */

@@ -10,7 +10,11 @@
 struct gander_gotrace;
 
 /* --- pprof: time by stack ------------------------------------------------------------------------------------------------ */
-enum gopprof_kind { GOPPROF_BLOCKED, GOPPROF_SCHED, GOPPROF_SYSCALL, GOPPROF_NET, GOPPROF_CPU };
+enum gopprof_kind { GOPPROF_BLOCKED,
+		    GOPPROF_SCHED,
+		    GOPPROF_SYSCALL,
+		    GOPPROF_NET,
+		    GOPPROF_CPU };
 
 struct gopprof;
 /* As `go tool trace -pprof=` counts: waits before a goroutine first ran are left out unless `all`, and what was not over at the trace's end.
@@ -26,7 +30,8 @@ int goperfetto_finish(struct goperfetto *p, struct err *err);
 void goperfetto_free(struct goperfetto *p);
 
 /* --- spans as CSV or JSON lines: one line a goroutine's stay in a state ------------------------------------------------------ */
-enum gospans_format { GOSPANS_CSV, GOSPANS_JSON };
+enum gospans_format { GOSPANS_CSV,
+		      GOSPANS_JSON };
 struct gospans;
 int gospans_new(struct gospans **ret, struct gostate *s, enum gospans_format format, FILE *out);
 int gospans_finish(struct gospans *p, struct err *err);

@@ -16,9 +16,10 @@
 #include <string.h>
 
 #define MAX_GENERATION (1ull << 30)
-#define MAX_NAME 1024 /* of a string in v2; the runtime keeps the last bytes */
+#define MAX_NAME       1024 /* of a string in v2; the runtime keeps the last bytes */
 
-enum role { ROLE_FUNC = 1, ROLE_FILE = 2 };
+enum role { ROLE_FUNC = 1,
+	    ROLE_FILE = 2 };
 
 struct held {
 	size_t at, size;
@@ -32,8 +33,8 @@ struct anon {
 	int failed;
 	struct intern packages, tokens, texts, files; /* old text -> its number */
 	struct map pcs;
-	struct map role;      /* string id -> enum role */
-	struct map std_file;  /* file id -> function id of a standard library frame in it */
+	struct map role;     /* string id -> enum role */
+	struct map std_file; /* file id -> function id of a standard library frame in it */
 	/* v2: the generation being held */
 	struct buf data;
 	struct held *held;
@@ -48,19 +49,101 @@ struct anon {
 };
 
 static const char *const runtime_words[] = {
-	"", "unspecified", "forever", "network", "select", "sync.(*Cond).Wait", "sync", "chan send", "chan receive", "GC mark assist wait for work",
-	"GC background sweeper wait", "system goroutine wait", "preempted", "wait for debug call", "wait until GC ends", "sleep", "runtime.Gosched",
-	"GC weak to strong wait", "synctest", "GC (dedicated)", "GC (fractional)", "GC (idle)", "GC mark termination", "GC sweep termination", "write heap dump",
-	"goroutine profile", "goroutine profile cleanup", "all goroutines stack trace", "all goroutine stack trace", "read mem stats", "AllThreadsSyscall",
-	"GOMAXPROCS", "start trace", "stop trace", "CountPagesInUse (test)", "ReadMetricsSlow (test)", "ReadMemStatsSlow (test)",
-	"PageCachePagesLeaked (test)", "ResetDebugLog (test)", "bad", "background",
+	"",
+	"unspecified",
+	"forever",
+	"network",
+	"select",
+	"sync.(*Cond).Wait",
+	"sync",
+	"chan send",
+	"chan receive",
+	"GC mark assist wait for work",
+	"GC background sweeper wait",
+	"system goroutine wait",
+	"preempted",
+	"wait for debug call",
+	"wait until GC ends",
+	"sleep",
+	"runtime.Gosched",
+	"GC weak to strong wait",
+	"synctest",
+	"GC (dedicated)",
+	"GC (fractional)",
+	"GC (idle)",
+	"GC mark termination",
+	"GC sweep termination",
+	"write heap dump",
+	"goroutine profile",
+	"goroutine profile cleanup",
+	"all goroutines stack trace",
+	"all goroutine stack trace",
+	"read mem stats",
+	"AllThreadsSyscall",
+	"GOMAXPROCS",
+	"start trace",
+	"stop trace",
+	"CountPagesInUse (test)",
+	"ReadMetricsSlow (test)",
+	"ReadMemStatsSlow (test)",
+	"PageCachePagesLeaked (test)",
+	"ResetDebugLog (test)",
+	"bad",
+	"background",
 };
 
 static const char *const std_roots[] = {
-	"archive", "bufio", "builtin", "bytes", "cmp", "compress", "container", "context", "crypto", "database", "debug", "embed", "encoding", "errors",
-	"expvar", "flag", "fmt", "go", "hash", "html", "image", "index", "internal", "io", "iter", "log", "maps", "math", "mime", "net", "os", "path", "plugin",
-	"reflect", "regexp", "runtime", "slices", "sort", "strconv", "strings", "structs", "sync", "syscall", "testing", "text", "time", "unicode", "unique",
-	"unsafe", "vendor", "weak",
+	"archive",
+	"bufio",
+	"builtin",
+	"bytes",
+	"cmp",
+	"compress",
+	"container",
+	"context",
+	"crypto",
+	"database",
+	"debug",
+	"embed",
+	"encoding",
+	"errors",
+	"expvar",
+	"flag",
+	"fmt",
+	"go",
+	"hash",
+	"html",
+	"image",
+	"index",
+	"internal",
+	"io",
+	"iter",
+	"log",
+	"maps",
+	"math",
+	"mime",
+	"net",
+	"os",
+	"path",
+	"plugin",
+	"reflect",
+	"regexp",
+	"runtime",
+	"slices",
+	"sort",
+	"strconv",
+	"strings",
+	"structs",
+	"sync",
+	"syscall",
+	"testing",
+	"text",
+	"time",
+	"unicode",
+	"unique",
+	"unsafe",
+	"vendor",
+	"weak",
 };
 
 static bool in_list(const char *s, size_t n, const char *const *list, size_t count)
@@ -476,7 +559,7 @@ static int on_batch(void *ctx, const struct goraw_batch *b, struct err *err)
 		a->held = h;
 		a->held_cap = cap;
 	}
-	a->held[a->nheld++] = (struct held){ a->data.len, b->size, b->gen, b->thread, b->time };
+	a->held[a->nheld++] = (struct held) { a->data.len, b->size, b->gen, b->thread, b->time };
 	buf_put(&a->data, b->data, b->size);
 	return buf_failed(&a->data) ? err_set(err, -ENOMEM, "out of memory") : 0;
 }

@@ -6,7 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROW_HEADER = 256, ROW_BATCH_HEAD, ROW_STRINGS, ROW_STACKS, ROW_SAMPLES, ROW_SYNC, ROW_EXPERIMENT, ROW_END, ROW_BAD, ROWS };
+enum { ROW_HEADER = 256,
+       ROW_BATCH_HEAD,
+       ROW_STRINGS,
+       ROW_STACKS,
+       ROW_SAMPLES,
+       ROW_SYNC,
+       ROW_EXPERIMENT,
+       ROW_END,
+       ROW_BAD,
+       ROWS };
 
 struct footprint {
 	unsigned version;
@@ -127,17 +136,29 @@ static int by_bytes(const void *a, const void *b)
 {
 	const struct row *x = a, *y = b;
 
-	return x->bytes != y->bytes ? (x->bytes < y->bytes ? 1 : -1) : x->id < y->id ? -1 : x->id > y->id;
+	return x->bytes != y->bytes ? (x->bytes < y->bytes ? 1 : -1) : x->id < y->id ? -1
+										     : x->id > y->id;
 }
 
 int gofootprint_run(goraw_read_fn *read, void *arg, struct result *r, struct err *err)
 {
 	static const char *const names[ROWS - ROW_HEADER] = {
-		"file header", "batch headers", "string table", "stack table", "CPU samples", "clocks", "experiment data", "generation ends", "damaged",
+		"file header",
+		"batch headers",
+		"string table",
+		"stack table",
+		"CPU samples",
+		"clocks",
+		"experiment data",
+		"generation ends",
+		"damaged",
 	};
 	static const struct result_col cols[] = {
-		{ "bytes", "BYTES", CELL_BYTES, 0 }, { "share", "SHARE", CELL_SHARE, 0 }, { "count", "COUNT", CELL_COUNT, 0 },
-		{ "mean_bytes", "EACH", CELL_NUMBER, 0 }, { "kind", "KIND", CELL_TEXT, 0 },
+		{ "bytes", "BYTES", CELL_BYTES, 0 },
+		{ "share", "SHARE", CELL_SHARE, 0 },
+		{ "count", "COUNT", CELL_COUNT, 0 },
+		{ "mean_bytes", "EACH", CELL_NUMBER, 0 },
+		{ "kind", "KIND", CELL_TEXT, 0 },
 	};
 	struct footprint f = { 0 };
 	struct goraw_visitor v = { &f, on_version, on_batch, on_record };
@@ -150,13 +171,14 @@ int gofootprint_run(goraw_read_fn *read, void *arg, struct result *r, struct err
 	for (i = 0; i < ROWS; i++) {
 		all += f.bytes[i];
 		if (f.bytes[i])
-			rows[n++] = (struct row){ i, f.bytes[i] };
+			rows[n++] = (struct row) { i, f.bytes[i] };
 	}
 	qsort(rows, n, sizeof(*rows), by_bytes);
 	t = result_table(r, "footprint", "Bytes by kind", cols, sizeof(cols) / sizeof(*cols));
 	for (i = 0; i < n; i++) {
 		unsigned id = rows[i].id;
-		const char *name = id >= ROW_HEADER ? names[id - ROW_HEADER] : f.version < 22 ? goraw_v1_name(id) : gander_gotrace_wire_name((uint8_t)id);
+		const char *name = id >= ROW_HEADER ? names[id - ROW_HEADER] : f.version < 22 ? goraw_v1_name(id)
+											      : gander_gotrace_wire_name((uint8_t)id);
 
 		cell_u64(t, f.bytes[id]);
 		cell_f64(t, (double)f.bytes[id] / (double)all);

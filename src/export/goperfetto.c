@@ -12,18 +12,63 @@
 #include <string.h>
 
 enum { /* TracePacket */
-	PK_CLOCK_SNAPSHOT = 6, PK_TIMESTAMP = 8, PK_SEQUENCE = 10, PK_TRACK_EVENT = 11, PK_INTERNED = 12, PK_FLAGS = 13, PK_DEFAULTS = 59, PK_TRACK = 60,
+       PK_CLOCK_SNAPSHOT = 6,
+       PK_TIMESTAMP = 8,
+       PK_SEQUENCE = 10,
+       PK_TRACK_EVENT = 11,
+       PK_INTERNED = 12,
+       PK_FLAGS = 13,
+       PK_DEFAULTS = 59,
+       PK_TRACK = 60,
 };
-enum { EV_ANNOTATION = 4, EV_TYPE = 9, EV_NAME_IID = 10, EV_TRACK = 11, EV_COUNTER = 30, EV_FLOW = 47, EV_FLOW_END = 48 }; /* TrackEvent */
-enum { TYPE_BEGIN = 1, TYPE_END = 2, TYPE_INSTANT = 3, TYPE_COUNTER = 4 };
-enum { CLOCK_ID_REALTIME = 1, CLOCK_ID_MONOTONIC = 3 };
+enum { EV_ANNOTATION = 4,
+       EV_TYPE = 9,
+       EV_NAME_IID = 10,
+       EV_TRACK = 11,
+       EV_COUNTER = 30,
+       EV_FLOW = 47,
+       EV_FLOW_END = 48 }; /* TrackEvent */
+enum { TYPE_BEGIN = 1,
+       TYPE_END = 2,
+       TYPE_INSTANT = 3,
+       TYPE_COUNTER = 4 };
+enum { CLOCK_ID_REALTIME = 1,
+       CLOCK_ID_MONOTONIC = 3 };
 
-#define SEQUENCE 1
-#define TAG(kind, id) ((uint64_t)(kind) << 56 | ((uint64_t)(id) & 0xffffffffffffffull))
-enum { T_FIXED, T_PROC, T_GO, T_REGION, T_ASSIST, T_TASK, T_SWEEP };
-enum { FIXED_PROCESS = 1, FIXED_PS, FIXED_GOS, FIXED_TASKS, FIXED_GC, FIXED_STW, FIXED_HEAP, FIXED_GOAL, FIXED_RUNNABLE, FIXED_RUNNING, FIXED_ALIVE, FIXED_PROCS };
+#define SEQUENCE      1
+#define TAG(kind, id) ((uint64_t)(kind) << 56 | ((uint64_t)(id)&0xffffffffffffffull))
+enum { T_FIXED,
+       T_PROC,
+       T_GO,
+       T_REGION,
+       T_ASSIST,
+       T_TASK,
+       T_SWEEP };
+enum { FIXED_PROCESS = 1,
+       FIXED_PS,
+       FIXED_GOS,
+       FIXED_TASKS,
+       FIXED_GC,
+       FIXED_STW,
+       FIXED_HEAP,
+       FIXED_GOAL,
+       FIXED_RUNNABLE,
+       FIXED_RUNNING,
+       FIXED_ALIVE,
+       FIXED_PROCS };
 /* Debug annotations: their names are interned once, at the beginning. */
-enum { A_GOROUTINE = 1, A_WHERE, A_STACK, A_WAKER, A_WAKER_WHERE, A_TASK, A_KEY, A_VALUE, A_PROC, A_THREAD, A_WITHOUT_P, A_COUNT };
+enum { A_GOROUTINE = 1,
+       A_WHERE,
+       A_STACK,
+       A_WAKER,
+       A_WAKER_WHERE,
+       A_TASK,
+       A_KEY,
+       A_VALUE,
+       A_PROC,
+       A_THREAD,
+       A_WITHOUT_P,
+       A_COUNT };
 static const char *const annotation_name[A_COUNT] = { NULL, "goroutine", "where", "stack", "woken by", "woken at", "task", "key", "value", "proc", "thread", "ns without P" };
 
 struct goperfetto {
@@ -295,7 +340,9 @@ static void span(void *ctx, const struct gospan *sp)
 	if (waits && sp->reason)
 		snprintf(text, sizeof(text), "blocked: %s", gosyms_text(syms, sp->reason));
 	else
-		snprintf(text, sizeof(text), "%s", waits ? "blocked" : runnable ? "runnable" : sp->state == GANDER_GOTRACE_GO_RUNNING ? "running" : "syscall");
+		snprintf(text, sizeof(text), "%s", waits ? "blocked" : runnable                         ? "runnable"
+							       : sp->state == GANDER_GOTRACE_GO_RUNNING ? "running"
+													: "syscall");
 	name(p, text);
 	if (sp->state == GANDER_GOTRACE_GO_RUNNING) {
 		note_int(p, A_PROC, sp->proc);
@@ -379,7 +426,7 @@ static void range(void *ctx, const struct gorange *r)
 	else if (r->id == GANDER_GOTRACE_RANGE_MARK_ASSIST && r->g && go_track(p, r->g))
 		last = track(p, uuid, TAG(T_GO, r->scope_id), "G%lld assists%s", "", r->scope_id);
 	else
-		last = map_put(&p->tracks, uuid, &(bool){ false });
+		last = map_put(&p->tracks, uuid, &(bool) { false });
 	if (last)
 		slice(p, uuid, clamp(last, r->start_ns, r->end_ns), r->end_ns, *text ? text : "GC", r->stack, r->scope == GANDER_GOTRACE_RES_GOROUTINE ? r->scope_id : -1);
 }
@@ -415,7 +462,8 @@ static void event(void *ctx, const struct gander_gotrace_event *ev, struct goro 
 
 	switch (ev->kind) {
 	case GANDER_GOTRACE_METRIC:
-		counter(p, ev->metric.id == GANDER_GOTRACE_METRIC_HEAP_ALLOC ? FIXED_HEAP : ev->metric.id == GANDER_GOTRACE_METRIC_HEAP_GOAL ? FIXED_GOAL : FIXED_PROCS,
+		counter(p, ev->metric.id == GANDER_GOTRACE_METRIC_HEAP_ALLOC ? FIXED_HEAP : ev->metric.id == GANDER_GOTRACE_METRIC_HEAP_GOAL ? FIXED_GOAL
+																	     : FIXED_PROCS,
 			(int64_t)ev->metric.value);
 		break;
 	case GANDER_GOTRACE_LOG:
@@ -482,10 +530,17 @@ int goperfetto_new(struct goperfetto **ret, struct gostate *s, FILE *out)
 {
 	struct goperfetto *p = calloc(1, sizeof(*p));
 	struct gosink sink = {
-		.ctx = p, .spans = ~0u,
+		.ctx = p,
+		.spans = ~0u,
 		.kinds = 1u << GANDER_GOTRACE_METRIC | 1u << GANDER_GOTRACE_LOG | 1u << GANDER_GOTRACE_TASK_BEGIN | 1u << GANDER_GOTRACE_TASK_END |
 			 1u << GANDER_GOTRACE_STATE_TRANSITION,
-		.begin = begin, .span = span, .range = range, .region = region, .event = event, .gone = gone, .end = end,
+		.begin = begin,
+		.span = span,
+		.range = range,
+		.region = region,
+		.event = event,
+		.gone = gone,
+		.end = end,
 	};
 
 	if (!p)

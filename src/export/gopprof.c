@@ -20,7 +20,7 @@ struct pending {
 /* What the tool's way of counting needs to know of a goroutine, without all that gostate tracks: half of the time of the export. */
 struct light {
 	int64_t id, since_ns; /* since: GO_NEVER: not in the state */
-	uint32_t stack;	      /* of the reader */
+	uint32_t stack;       /* of the reader */
 	bool ran;
 };
 
@@ -34,9 +34,9 @@ struct gopprof {
 	struct map pending_of; /* goroutine -> index + 1 */
 	struct pending *pending;
 	uint32_t npending, cap;
-	uint8_t *wanted;      /* by the reader's string id: 0 not yet asked, 1 no, 2 yes */
+	uint8_t *wanted; /* by the reader's string id: 0 not yet asked, 1 no, 2 yes */
 	uint32_t nwanted;
-	struct map goros;     /* id -> struct light * */
+	struct map goros; /* id -> struct light * */
 	struct light *recent[RECENT];
 	unsigned state;
 	bool failed;
@@ -72,7 +72,7 @@ static void hold(struct gopprof *p, int64_t g, uint32_t stack, uint64_t ns)
 		p->pending = n;
 		p->cap = cap;
 	}
-	p->pending[p->npending] = (struct pending){ stack, (uint32_t)*v, ns };
+	p->pending[p->npending] = (struct pending) { stack, (uint32_t)*v, ns };
 	*v = ++p->npending;
 }
 
@@ -140,7 +140,7 @@ static struct light *light_of(struct gopprof *p, int64_t id)
 			map_del(&p->goros, (uint64_t)id);
 			v = NULL;
 		} else {
-			*g = (struct light){ id, GO_NEVER, 0, false };
+			*g = (struct light) { id, GO_NEVER, 0, false };
 			*v = (uint64_t)(uintptr_t)g;
 		}
 	}
@@ -223,7 +223,8 @@ int gopprof_new(struct gopprof **ret, struct gostate *s, enum gopprof_kind kind,
 	p->s = s;
 	p->kind = kind;
 	p->all = all;
-	p->state = kind == GOPPROF_SCHED ? GANDER_GOTRACE_GO_RUNNABLE : kind == GOPPROF_SYSCALL ? GANDER_GOTRACE_GO_SYSCALL : GANDER_GOTRACE_GO_WAITING;
+	p->state = kind == GOPPROF_SCHED ? GANDER_GOTRACE_GO_RUNNABLE : kind == GOPPROF_SYSCALL ? GANDER_GOTRACE_GO_SYSCALL
+												: GANDER_GOTRACE_GO_WAITING;
 	if (kind == GOPPROF_CPU) {
 		sink.kinds = 1u << GANDER_GOTRACE_STACK_SAMPLE;
 		sink.event = event;

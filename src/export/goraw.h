@@ -10,25 +10,39 @@
 #include <stdint.h>
 
 enum { /* v2 */
-	GORAW_BATCH = 1, GORAW_STACKS = 2, GORAW_STACK = 3, GORAW_STRINGS = 4, GORAW_STRING = 5, GORAW_SAMPLES = 6, GORAW_SAMPLE = 7, GORAW_FREQUENCY = 8,
-	GORAW_EXPERIMENTAL = 49, GORAW_SYNC = 50, GORAW_SNAPSHOT = 51, GORAW_END = 52,
+       GORAW_BATCH = 1,
+       GORAW_STACKS = 2,
+       GORAW_STACK = 3,
+       GORAW_STRINGS = 4,
+       GORAW_STRING = 5,
+       GORAW_SAMPLES = 6,
+       GORAW_SAMPLE = 7,
+       GORAW_FREQUENCY = 8,
+       GORAW_EXPERIMENTAL = 49,
+       GORAW_SYNC = 50,
+       GORAW_SNAPSHOT = 51,
+       GORAW_END = 52,
 };
-enum { GORAW_V1_BATCH = 1, GORAW_V1_FREQUENCY = 2, GORAW_V1_STACK = 3, GORAW_V1_STRING = 37, GORAW_V1_LOG = 48 };
+enum { GORAW_V1_BATCH = 1,
+       GORAW_V1_FREQUENCY = 2,
+       GORAW_V1_STACK = 3,
+       GORAW_V1_STRING = 37,
+       GORAW_V1_LOG = 48 };
 
 struct goraw_batch {
-	uint8_t top, exp;	/* GORAW_BATCH, GORAW_EXPERIMENTAL (then exp) or GORAW_END (then nothing else) */
+	uint8_t top, exp; /* GORAW_BATCH, GORAW_EXPERIMENTAL (then exp) or GORAW_END (then nothing else) */
 	uint64_t gen, thread, time;
-	const uint8_t *data;	/* without the header; good for the call */
+	const uint8_t *data; /* without the header; good for the call */
 	size_t size, head_size;
 };
 
-struct goraw_record { /* v1 */
-	uint8_t type, n;	/* n: the two upper bits */
-	const uint8_t *args;	/* the varints after the type (and length) byte */
+struct goraw_record {        /* v1 */
+	uint8_t type, n;     /* n: the two upper bits */
+	const uint8_t *args; /* the varints after the type (and length) byte */
 	size_t args_size;
-	const char *text;	/* a string's or log's */
+	const char *text; /* a string's or log's */
 	size_t text_size, whole_size;
-	uint64_t id;		/* a string's */
+	uint64_t id; /* a string's */
 };
 
 struct goraw_visitor {

@@ -14,7 +14,20 @@ struct gospans {
 };
 
 static const char *const columns[] = {
-	"start_ns", "duration_ns", "goroutine", "function", "state", "reason", "where", "woken_by", "waker_where", "proc", "thread", "idle_ns", "without_p_ns", "whole",
+	"start_ns",
+	"duration_ns",
+	"goroutine",
+	"function",
+	"state",
+	"reason",
+	"where",
+	"woken_by",
+	"waker_where",
+	"proc",
+	"thread",
+	"idle_ns",
+	"without_p_ns",
+	"whole",
 };
 
 static void csv_text(struct buf *b, const char *s)

@@ -42,7 +42,7 @@ int filter_complain(const char *text, size_t column, struct err *err, const char
 	return err_set(err, -EINVAL, "%s\n  %.*s\n  %*s^", what, (int)n, line, (int)blanks, "");
 }
 
-#define complain(p, column, ...)                                                                                       \
+#define complain(p, column, ...) \
 	((p)->failed ? (p)->failed : ((p)->failed = filter_complain((p)->text, column, (p)->err, __VA_ARGS__)))
 
 static const char *const context_names[] = { "$tid", "$goid", "$cpu", "$span", "$key", "$level", "$name" };
@@ -120,9 +120,19 @@ static const struct {
 	const char *unit;
 	double factor;
 } units[] = {
-	{ "ns", 1 },	  { "us", 1e3 },       { "\xc2\xb5s", 1e3 },   { "\xce\xbcs", 1e3 }, { "ms", 1e6 },
-	{ "s", 1e9 },	  { "m", 60e9 },       { "h", 3600e9 },	       { "k", 1024 },	     { "K", 1024 },
-	{ "M", 1048576 }, { "G", 1073741824 }, { "T", 1099511627776 },
+	{ "ns", 1 },
+	{ "us", 1e3 },
+	{ "\xc2\xb5s", 1e3 },
+	{ "\xce\xbcs", 1e3 },
+	{ "ms", 1e6 },
+	{ "s", 1e9 },
+	{ "m", 60e9 },
+	{ "h", 3600e9 },
+	{ "k", 1024 },
+	{ "K", 1024 },
+	{ "M", 1048576 },
+	{ "G", 1073741824 },
+	{ "T", 1099511627776 },
 };
 
 static uint16_t parse_number(struct parser *p)
@@ -208,7 +218,8 @@ bad:
 
 static int hex_digit(char c)
 {
-	return isdigit((unsigned char)c) ? c - '0' : isxdigit((unsigned char)c) ? (c | 32) - 'a' + 10 : -1;
+	return isdigit((unsigned char)c) ? c - '0' : isxdigit((unsigned char)c) ? (c | 32) - 'a' + 10
+										: -1;
 }
 
 /* "..." with escapes, '...' without. */
@@ -421,9 +432,15 @@ static const struct {
 	const char *sign, *unless;
 	uint8_t level, op;
 } arith_signs[] = {
-	{ "+", "", 0, GD_ARITH_ADD },  { "-", "", 0, GD_ARITH_SUB },  { "|", "|", 0, GD_ARITH_OR },
-	{ "^", "", 0, GD_ARITH_XOR },  { "*", "", 1, GD_ARITH_MUL },  { "/", "", 1, GD_ARITH_DIV },
-	{ "%", "", 1, GD_ARITH_MOD },  { "&", "&", 1, GD_ARITH_AND }, { "<<", "", 1, GD_ARITH_SHL },
+	{ "+", "", 0, GD_ARITH_ADD },
+	{ "-", "", 0, GD_ARITH_SUB },
+	{ "|", "|", 0, GD_ARITH_OR },
+	{ "^", "", 0, GD_ARITH_XOR },
+	{ "*", "", 1, GD_ARITH_MUL },
+	{ "/", "", 1, GD_ARITH_DIV },
+	{ "%", "", 1, GD_ARITH_MOD },
+	{ "&", "&", 1, GD_ARITH_AND },
+	{ "<<", "", 1, GD_ARITH_SHL },
 	{ ">>", "", 1, GD_ARITH_SHR },
 };
 
@@ -572,8 +589,12 @@ static uint16_t parse_comparison(struct parser *p)
 		const char *sign, *unless;
 		uint8_t rel;
 	} rels[] = {
-		{ "==", "", GD_REL_EQ }, { "!=", "", GD_REL_NE }, { "<=", "", GD_REL_LE },
-		{ ">=", "", GD_REL_GE }, { "<", "<", GD_REL_LT }, { ">", ">", GD_REL_GT },
+		{ "==", "", GD_REL_EQ },
+		{ "!=", "", GD_REL_NE },
+		{ "<=", "", GD_REL_LE },
+		{ ">=", "", GD_REL_GE },
+		{ "<", "<", GD_REL_LT },
+		{ ">", ">", GD_REL_GT },
 	};
 	uint16_t left = parse_arith(p, 0), right;
 	size_t column, i;

@@ -28,8 +28,8 @@ int filter_link(const void *generic, size_t len, const void *desc, size_t desc_l
 
 /* What an expression wants to know of an event. */
 enum filter_want {
-	FILTER_VALUE,	 /* of a field, `a.b[3]`, or attribute, or `$tid`, `$name` and so on */
-	FILTER_LENGTH,	 /* elements of a sequence or array, bytes of a string */
+	FILTER_VALUE,    /* of a field, `a.b[3]`, or attribute, or `$tid`, `$name` and so on */
+	FILTER_LENGTH,   /* elements of a sequence or array, bytes of a string */
 	FILTER_PRESENCE, /* is there such a field or attribute? */
 };
 

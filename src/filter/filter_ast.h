@@ -29,7 +29,7 @@ enum filter_node_kind {
 struct filter_node {
 	uint8_t kind, op;
 	uint16_t left, right;
-	uint16_t name;	    /* index of a name */
+	uint16_t name;      /* index of a name */
 	uint32_t column;    /* byte in the text where it starts */
 	uint32_t text, len; /* in filter.texts */
 	struct gd_num num;

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #define GENERATION_DEFAULT (1ull << 30)
-#define GENERATION_MAX (3ull << 30) /* offsets within one are 32 bits wide */
-#define HEADER 16
+#define GENERATION_MAX     (3ull << 30) /* offsets within one are 32 bits wide */
+#define HEADER             16
 
 static const char header_text[] = "go 1.NN trace\0\0\0";
 
@@ -23,8 +23,7 @@ static int read_header(struct gander_gotrace *t, uint8_t head[HEADER], struct er
 		if (r < 0)
 			return (int)r;
 		if (!r)
-			return err_set(err, -EPROTO, n ? "no Go execution trace: it ends after %u bytes, inside the header" :
-							 "no Go execution trace: the input is empty", n);
+			return err_set(err, -EPROTO, n ? "no Go execution trace: it ends after %u bytes, inside the header" : "no Go execution trace: the input is empty", n);
 	}
 	for (i = 0; i < HEADER; i++)
 		if (i == 5 || i == 6 ? head[i] < '0' || head[i] > '9' : head[i] != (uint8_t)header_text[i])
@@ -273,7 +272,7 @@ int gander_gotrace_exp_batch(const struct gander_gotrace *t, uint32_t i, struct 
 
 void gander_gotrace_info(const struct gander_gotrace *t, struct gander_gotrace_info *ret)
 {
-	*ret = (struct gander_gotrace_info){
+	*ret = (struct gander_gotrace_info) {
 		.version = t->version,
 		.generation = t->generation,
 		.generations = t->generations,

@@ -7,8 +7,8 @@
 
 #include <sys/types.h>
 
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
+#define likely(x)     __builtin_expect(!!(x), 1)
+#define unlikely(x)   __builtin_expect(!!(x), 0)
 #define always_inline inline __attribute__((always_inline))
 
 /* ---- input: a stream of bytes, and for v1 bytes at an offset ---- */
@@ -160,7 +160,7 @@ enum {
 	EV_READER_SYNC = 255, /* what a sync event has as `wire` */
 };
 
-#define WIRE_MAX_ARGS 5 /* with the time delta */
+#define WIRE_MAX_ARGS 5               /* with the time delta */
 extern const uint8_t wire_nargs[256]; /* of timed events, with the time delta; 0: not such an event */
 
 /* ---- varints ---- */

@@ -15,14 +15,14 @@ struct idmap {
 	struct idmap_slot *slot;
 	size_t count;
 	unsigned shift; /* 64 - log2(size) */
-	size_t mask;	/* size - 1 */
+	size_t mask;    /* size - 1 */
 };
 
 int idmap_init(struct idmap *m); /* 0 or -ENOMEM */
 void idmap_done(struct idmap *m);
 void idmap_clear(struct idmap *m);
 int idmap_put(struct idmap *m, uint64_t key, void *value); /* the key must be absent; 0 or -ENOMEM */
-void *idmap_del(struct idmap *m, uint64_t key);		   /* what was there, or NULL */
+void *idmap_del(struct idmap *m, uint64_t key);            /* what was there, or NULL */
 
 static inline void *idmap_get(const struct idmap *m, uint64_t key)
 {

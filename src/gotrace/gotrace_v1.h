@@ -6,39 +6,86 @@
 
 #include "gotrace/gotrace_internal.h"
 
-#define V1_BATCHES_MAX (8u << 20)
-#define V1_SAMPLES_MAX (8u << 20)
-#define V1_STRING_MAX 1000000
-#define V1_FRAMES_MAX 1000
+#define V1_BATCHES_MAX    (8u << 20)
+#define V1_SAMPLES_MAX    (8u << 20)
+#define V1_STRING_MAX     1000000
+#define V1_FRAMES_MAX     1000
 #define V1_ARGS_BYTES_MAX 2048
-#define V1_WINDOW 65536 /* of a P's batch in memory */
-#define V1_LOOK 4096	/* a record without its string is shorter */
-#define V1_LIVE_MAX (16u << 20)
-#define V1_EXITS_MAX (4u << 20)
-#define V1_REORDER_MAX (2u << 20)
-#define V1_SMALL_P 1024
+#define V1_WINDOW         65536 /* of a P's batch in memory */
+#define V1_LOOK           4096  /* a record without its string is shorter */
+#define V1_LIVE_MAX       (16u << 20)
+#define V1_EXITS_MAX      (4u << 20)
+#define V1_REORDER_MAX    (2u << 20)
+#define V1_SMALL_P        1024
 
 enum {
-	V1_BATCH = 1, V1_FREQUENCY, V1_STACK, V1_GOMAXPROCS, V1_PROC_START, V1_PROC_STOP, V1_GC_START, V1_GC_DONE, V1_STW_START, V1_STW_DONE,
-	V1_SWEEP_START, V1_SWEEP_DONE, V1_GO_CREATE, V1_GO_START, V1_GO_END, V1_GO_STOP, V1_GO_SCHED, V1_GO_PREEMPT, V1_GO_SLEEP, V1_GO_BLOCK,
-	V1_GO_UNBLOCK, V1_BLOCK_SEND, V1_BLOCK_RECV, V1_BLOCK_SELECT, V1_BLOCK_SYNC, V1_BLOCK_COND, V1_BLOCK_NET, V1_SYSCALL, V1_SYSEXIT,
-	V1_SYSBLOCK, V1_WAITING, V1_IN_SYSCALL, V1_HEAP_ALLOC, V1_HEAP_GOAL, V1_TIMER_GOROUTINE, V1_FUTILE_WAKEUP, V1_STRING, V1_START_LOCAL,
-	V1_UNBLOCK_LOCAL, V1_SYSEXIT_LOCAL, V1_START_LABEL, V1_BLOCK_GC, V1_ASSIST_START, V1_ASSIST_DONE, V1_TASK_CREATE, V1_TASK_END, V1_REGION,
-	V1_LOG, V1_CPU_SAMPLE, V1_TYPES
+	V1_BATCH = 1,
+	V1_FREQUENCY,
+	V1_STACK,
+	V1_GOMAXPROCS,
+	V1_PROC_START,
+	V1_PROC_STOP,
+	V1_GC_START,
+	V1_GC_DONE,
+	V1_STW_START,
+	V1_STW_DONE,
+	V1_SWEEP_START,
+	V1_SWEEP_DONE,
+	V1_GO_CREATE,
+	V1_GO_START,
+	V1_GO_END,
+	V1_GO_STOP,
+	V1_GO_SCHED,
+	V1_GO_PREEMPT,
+	V1_GO_SLEEP,
+	V1_GO_BLOCK,
+	V1_GO_UNBLOCK,
+	V1_BLOCK_SEND,
+	V1_BLOCK_RECV,
+	V1_BLOCK_SELECT,
+	V1_BLOCK_SYNC,
+	V1_BLOCK_COND,
+	V1_BLOCK_NET,
+	V1_SYSCALL,
+	V1_SYSEXIT,
+	V1_SYSBLOCK,
+	V1_WAITING,
+	V1_IN_SYSCALL,
+	V1_HEAP_ALLOC,
+	V1_HEAP_GOAL,
+	V1_TIMER_GOROUTINE,
+	V1_FUTILE_WAKEUP,
+	V1_STRING,
+	V1_START_LOCAL,
+	V1_UNBLOCK_LOCAL,
+	V1_SYSEXIT_LOCAL,
+	V1_START_LABEL,
+	V1_BLOCK_GC,
+	V1_ASSIST_START,
+	V1_ASSIST_DONE,
+	V1_TASK_CREATE,
+	V1_TASK_END,
+	V1_REGION,
+	V1_LOG,
+	V1_CPU_SAMPLE,
+	V1_TYPES
 };
 
 /* P numbers that are no P */
-enum { V1_TIMER_P = 1000001, V1_NETPOLL_P, V1_SYSCALL_P, V1_GC_P };
+enum { V1_TIMER_P = 1000001,
+       V1_NETPOLL_P,
+       V1_SYSCALL_P,
+       V1_GC_P };
 
 struct v1_event {
 	int64_t ts; /* ticks */
 	uint64_t g;
 	uint64_t args[4];
 	uint64_t text_off; /* of a log's message in the input */
-	uint64_t off;	   /* where the event stands */
+	uint64_t off;      /* where the event stands */
 	int64_t block_ts;  /* of a system call that blocks: when */
 	struct v1_g *gp;   /* whom it orders, found when it was enqueued; valid while live and of the right id */
-	uint32_t stack;	   /* the trace's id */
+	uint32_t stack;    /* the trace's id */
 	uint32_t text_len;
 	int32_t p;
 	uint8_t type;
@@ -54,14 +101,14 @@ struct v1_batch {
 /* One P's batches, decoded one event ahead. A taken event stays where it is until the next is taken. */
 struct v1_proc {
 	int32_t pid;
-	int32_t batch, last;	     /* current (or next to load) and last; -1 */
+	int32_t batch, last; /* current (or next to load) and last; -1 */
 	uint8_t *buf;
 	size_t cap;
-	const uint8_t *p, *lim;	     /* what is in buf and not decoded */
+	const uint8_t *p, *lim;      /* what is in buf and not decoded */
 	uint64_t lim_off, batch_end; /* input offsets: of lim, and of the batch's end */
 	int64_t ts;
 	uint64_t g;
-	struct v1_event ev[3];	     /* the next event (cur), the one behind it, and the one that was taken last */
+	struct v1_event ev[3]; /* the next event (cur), the one behind it, and the one that was taken last */
 	unsigned cur;
 	bool have, have_ahead;
 	uint64_t wait_g; /* while in the wait list */
@@ -80,7 +127,7 @@ struct v1_pc {
 
 struct v1_stack {
 	uint32_t first, n; /* in stack_pcs */
-	uint32_t id;	   /* interned id + 1 */
+	uint32_t id;       /* interned id + 1 */
 };
 
 struct v1_exit { /* a system call's real end that lies elsewhere in time than its event */
@@ -138,10 +185,10 @@ struct v1 {
 	/* conversion */
 	struct v1_p *small_p[V1_SMALL_P];
 	struct idmap ps, tasks;
-	struct v1_event made;  /* a CPU sample, an exit, or what left the reorder queue */
+	struct v1_event made; /* a CPU sample, an exit, or what left the reorder queue */
 	struct v1_event exit;
 	struct v1_event *first; /* of the trace, behind the first sync */
-	struct v1_event *peek;	/* the next event but for exits that come before it */
+	struct v1_event *peek;  /* the next event but for exits that come before it */
 	bool have_min, told, in_gc, in_stw;
 	int64_t min_ts;
 	double ns_per_tick;
@@ -159,7 +206,7 @@ struct v1 {
 	uint32_t cap_message;
 };
 
-extern const uint8_t v1_args[V1_TYPES];	 /* arguments of a timed event, with the time and the stack */
+extern const uint8_t v1_args[V1_TYPES]; /* arguments of a timed event, with the time and the stack */
 extern const bool v1_stacked[V1_TYPES]; /* the last one is a stack */
 const char *v1_name(uint8_t type);
 

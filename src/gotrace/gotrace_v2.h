@@ -8,19 +8,19 @@
 
 #include "gotrace/gotrace_internal.h"
 
-#define V2_PAD 64		  /* zero bytes behind buf, so that wide loads need no check */
-#define V2_BATCH_MAX 65536	  /* the format's limits */
+#define V2_PAD        64    /* zero bytes behind buf, so that wide loads need no check */
+#define V2_BATCH_MAX  65536 /* the format's limits */
 #define V2_STRING_MAX 1024
 #define V2_FRAMES_MAX 128
-#define V2_DENSE_MIN 4096	  /* string and stack ids below this, and up to 4 times their number, are in an array, others in a map */
-#define V2_LIVE_MAX (32u << 20)	  /* goroutines, tasks, open regions: more is a bomb */
-#define V2_PROC_MAX (1u << 20)
-#define V2_NO_ID (~(uint64_t)0)
+#define V2_DENSE_MIN  4096        /* string and stack ids below this, and up to 4 times their number, are in an array, others in a map */
+#define V2_LIVE_MAX   (32u << 20) /* goroutines, tasks, open regions: more is a bomb */
+#define V2_PROC_MAX   (1u << 20)
+#define V2_NO_ID      (~(uint64_t)0)
 
 /* What a generation's string or stack id means. */
 struct v2_ref {
-	uint32_t off;  /* where it stands in buf; 0: no such id */
-	uint32_t id;   /* interned id + 1; 0: not interned yet */
+	uint32_t off; /* where it stands in buf; 0: no such id */
+	uint32_t id;  /* interned id + 1; 0: not interned yet */
 };
 
 struct v2_refs {
@@ -34,14 +34,14 @@ struct v2_refs {
 
 struct v2_pc {
 	uint64_t pc;
-	uint32_t off;	/* of the frame's function id; 0: empty slot */
+	uint32_t off;   /* of the frame's function id; 0: empty slot */
 	uint32_t frame; /* interned id + 1; 0: not yet */
 };
 
 struct v2_batch {
 	uint64_t time;
 	uint32_t off, len; /* of the data */
-	int32_t next;	   /* of the same thread; -1: none */
+	int32_t next;      /* of the same thread; -1: none */
 };
 
 struct v2_exp {
@@ -60,7 +60,7 @@ struct v2_gext { /* what few goroutines have */
 	struct v2_region {
 		uint64_t task;
 		uint32_t name;
-	} *region;
+	} * region;
 	uint32_t nregion, cap_region;
 	uint64_t *stw; /* kinds of open stop-the-world ranges, as string ids of the generation */
 	uint32_t nstw, cap_stw;
@@ -85,7 +85,7 @@ struct v2_p {
 
 struct v2_m {
 	int64_t id;
-	int64_t g, p; /* -1: none */
+	int64_t g, p;    /* -1: none */
 	struct v2_g *gs; /* a hint: valid if live and of id g */
 	struct v2_p *ps; /* the same for p */
 };
@@ -98,7 +98,7 @@ struct v2_task {
 /* One thread's events of this generation; one more for what no thread wrote. */
 struct v2_cursor {
 	const uint8_t *p, *end; /* in the current batch, behind the pending event */
-	int64_t time;		/* of the pending event */
+	int64_t time;           /* of the pending event */
 	uint64_t args[4];
 	struct v2_m *m; /* NULL before the first event is tried */
 	int64_t mid;
@@ -116,7 +116,7 @@ struct v2 {
 	/* the generation's bytes */
 	uint8_t *buf;
 	size_t len, cap;   /* valid bytes; without V2_PAD */
-	size_t next;	   /* where the next generation begins */
+	size_t next;       /* where the next generation begins */
 	uint64_t base_off; /* of buf[0] in the input */
 	bool eof;
 
@@ -152,10 +152,10 @@ struct v2 {
 	unsigned nqueue, queue_next;
 	int64_t last_time;
 	uint32_t syncs;
-	int ended;	     /* the input: 0 goes on, 1 ended, < 0 that error */
+	int ended; /* the input: 0 goes on, 1 ended, < 0 that error */
 	struct err ended_err;
-	bool ended_sync;     /* the sync before that error or end has been delivered */
-	uint64_t *counts;    /* in count mode */
+	bool ended_sync;  /* the sync before that error or end has been delivered */
+	uint64_t *counts; /* in count mode */
 
 	/* scheduler state */
 	uint64_t first_gen;

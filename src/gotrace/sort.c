@@ -3,10 +3,10 @@
 #include "gotrace/gotrace_internal.h"
 
 #define INSERTION_MAX 12
-#define NINTHER_MIN 50
-#define SHIFT_MIN 50
+#define NINTHER_MIN   50
+#define SHIFT_MIN     50
 #define PARTIAL_STEPS 5
-#define SWAPS_MAX 12
+#define SWAPS_MAX     12
 
 static inline bool less(const struct keyed *k, size_t a, size_t b)
 {

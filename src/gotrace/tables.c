@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define ARENA_BLOCK (256 << 10)
-#define TABLE_MAX (1u << 30) /* ids stay well within 32 bits */
+#define TABLE_MAX   (1u << 30) /* ids stay well within 32 bits */
 
 struct arena_block {
 	struct arena_block *next;
@@ -154,7 +154,7 @@ int64_t tables_str(struct tables *t, const char *p, size_t len)
 	memcpy(copy, p, len);
 	copy[len] = '\0';
 	id = t->nstr++;
-	t->str[id] = (struct str){ copy, (uint32_t)len };
+	t->str[id] = (struct str) { copy, (uint32_t)len };
 	t->str_hash[i] = id;
 	return id;
 }
@@ -206,7 +206,7 @@ int64_t tables_stack(struct tables *t, const uint32_t *frames, unsigned n)
 	    grow(&t->stack_frames, t->nstack_frames, n, &t->cap_stack_frames, sizeof(*t->stack_frames)) < 0)
 		return -ENOMEM;
 	id = t->nstk++;
-	t->stk[id] = (struct stk){ t->nstack_frames, n };
+	t->stk[id] = (struct stk) { t->nstack_frames, n };
 	memcpy(t->stack_frames + t->nstack_frames, frames, n * sizeof(*frames));
 	t->nstack_frames += n;
 	t->stk_hash[i] = id;
@@ -261,7 +261,7 @@ int tables_init(struct tables *t)
 	if (grow(&t->str, 0, 1, &t->cap_str, sizeof(*t->str)) < 0 || grow(&t->frame, 0, 1, &t->cap_frame, sizeof(*t->frame)) < 0 ||
 	    grow(&t->stk, 0, 1, &t->cap_stk, sizeof(*t->stk)) < 0)
 		return -ENOMEM;
-	t->str[0] = (struct str){ "", 0 };
+	t->str[0] = (struct str) { "", 0 };
 	memset(&t->frame[0], 0, sizeof(t->frame[0]));
 	memset(&t->stk[0], 0, sizeof(t->stk[0]));
 	t->nstr = t->nframe = t->nstk = 1;

@@ -6,10 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { G_DEAD, G_RUNNABLE, G_RUNNING, G_WAITING };
+enum { G_DEAD,
+       G_RUNNABLE,
+       G_RUNNING,
+       G_WAITING };
 
-#define KEY_NONE UINT64_MAX	  /* no goroutine: always ready */
-#define KEY_GC (UINT64_MAX - 1) /* the order of collections */
+#define KEY_NONE UINT64_MAX       /* no goroutine: always ready */
+#define KEY_GC   (UINT64_MAX - 1) /* the order of collections */
 
 struct v1_region {
 	uint64_t task, name;
@@ -17,9 +20,9 @@ struct v1_region {
 
 struct v1_g {
 	uint64_t id;
-	uint64_t seq;	/* in the merge */
+	uint64_t seq;   /* in the merge */
 	uint8_t merged; /* state in the merge, which is ahead of the rest */
-	uint8_t state;	/* behind sorting */
+	uint8_t state;  /* behind sorting */
 	bool live, net, assist, pre_init;
 	struct v1_region *region;
 	uint32_t nregion, cap_region;
@@ -47,7 +50,7 @@ static int no_memory(struct err *err)
 	return err_set(err, -ENOMEM, "out of memory");
 }
 
-#define bad(ev, err, fmt, ...)                                                                                                  \
+#define bad(ev, err, fmt, ...) \
 	err_set(err, -EPROTO, "byte %llu: %s: " fmt, (unsigned long long)(ev)->off, v1_name((ev)->type), ##__VA_ARGS__)
 
 /* ---- merge ---- */
@@ -109,10 +112,10 @@ static const struct v1_rule {
 	uint8_t next; /* the state afterwards */
 	uint8_t step; /* how far the number goes */
 } rules[64] = {
-#define WHO_G 1	  /* the event's goroutine */
+#define WHO_G   1 /* the event's goroutine */
 #define WHO_ARG 2 /* its first argument */
 #define WHO_NEW 3 /* that, and it must not exist */
-#define WHO_GC 4  /* the order of collections */
+#define WHO_GC  4 /* the order of collections */
 #define SEQ_ONE 1
 #define SEQ_ARG 2 /* the second argument */
 	[V1_GO_CREATE] = { .who = WHO_NEW },
@@ -459,9 +462,23 @@ static void set_metric(struct gander_gotrace_event *e, uint8_t wire, uint8_t id,
 static const char *stw_kind(unsigned version, uint64_t kind)
 {
 	static const char *const kinds[] = {
-		"", "GC mark termination", "GC sweep termination", "write heap dump", "goroutine profile", "goroutine profile cleanup",
-		"all goroutine stack trace", "read mem stats", "AllThreadsSyscall", "GOMAXPROCS", "start trace", "stop trace",
-		"CountPagesInUse (test)", "ReadMetricsSlow (test)", "ReadMemStatsSlow (test)", "PageCachePagesLeaked (test)", "ResetDebugLog (test)",
+		"",
+		"GC mark termination",
+		"GC sweep termination",
+		"write heap dump",
+		"goroutine profile",
+		"goroutine profile cleanup",
+		"all goroutine stack trace",
+		"read mem stats",
+		"AllThreadsSyscall",
+		"GOMAXPROCS",
+		"start trace",
+		"stop trace",
+		"CountPagesInUse (test)",
+		"ReadMetricsSlow (test)",
+		"ReadMemStatsSlow (test)",
+		"PageCachePagesLeaked (test)",
+		"ResetDebugLog (test)",
 	};
 
 	if (version < 21)
@@ -505,7 +522,7 @@ static int task(struct v1 *v, const struct v1_event *ev, struct gander_gotrace_e
 			free(t);
 			return no_memory(err);
 		}
-		*t = (struct v1_task){ ev->args[1], (uint32_t)name };
+		*t = (struct v1_task) { ev->args[1], (uint32_t)name };
 		set(e, GANDER_GOTRACE_TASK_BEGIN, EV_USER_TASK_BEGIN);
 		e->task.parent = ev->args[1] ? ev->args[1] : GANDER_GOTRACE_NO_TASK;
 		e->task.type = (uint32_t)name;
@@ -534,7 +551,7 @@ static int region(struct v1 *v, const struct v1_event *ev, struct v1_g *g, struc
 	if (!ev->args[1]) {
 		if (v->nregions >= V1_LIVE_MAX || v1_grow(&g->region, g->nregion + 1, &g->cap_region, sizeof(*g->region)) < 0)
 			return no_memory(err);
-		g->region[g->nregion++] = (struct v1_region){ ev->args[0], ev->args[2] };
+		g->region[g->nregion++] = (struct v1_region) { ev->args[0], ev->args[2] };
 		v->nregions++;
 	} else if (g->nregion) {
 		r = &g->region[g->nregion - 1];
@@ -565,21 +582,26 @@ static int log_message(struct v1 *v, const struct v1_event *ev, struct gander_go
 	return 1;
 }
 
-#define RUNNING_HERE()                                                                                                                 \
-	do {                                                                                                                           \
-		if (unlikely(!g || g->state != G_RUNNING))                                                                             \
-			return bad(ev, err, "g %llu is not running", (unsigned long long)ev->g);                                       \
-		if (unlikely(p->g != ev->g))                                                                                           \
-			return bad(ev, err, "p %d is not running g %llu", ev->p, (unsigned long long)ev->g);                           \
+#define RUNNING_HERE() \
+	do { \
+		if (unlikely(!g || g->state != G_RUNNING)) \
+			return bad(ev, err, "g %llu is not running", (unsigned long long)ev->g); \
+		if (unlikely(p->g != ev->g)) \
+			return bad(ev, err, "p %d is not running g %llu", ev->p, (unsigned long long)ev->g); \
 	} while (0)
 
 /* Checks the event and converts it: 1 it is in e, 0 it gives none, < 0. */
 static always_inline int convert(struct v1 *v, struct v1_event *ev, struct gander_gotrace_event *e, struct err *err)
 {
 	static const uint32_t block_reason[V1_TYPES] = {
-		[V1_GO_SLEEP] = STR_SLEEP,	[V1_BLOCK_SEND] = STR_CHAN_SEND, [V1_BLOCK_RECV] = STR_CHAN_RECV,
-		[V1_BLOCK_SELECT] = STR_SELECT, [V1_BLOCK_SYNC] = STR_SYNC,	 [V1_BLOCK_COND] = STR_SYNC_COND,
-		[V1_BLOCK_NET] = STR_NETWORK,	[V1_BLOCK_GC] = STR_ASSIST_WAIT,
+		[V1_GO_SLEEP] = STR_SLEEP,
+		[V1_BLOCK_SEND] = STR_CHAN_SEND,
+		[V1_BLOCK_RECV] = STR_CHAN_RECV,
+		[V1_BLOCK_SELECT] = STR_SELECT,
+		[V1_BLOCK_SYNC] = STR_SYNC,
+		[V1_BLOCK_COND] = STR_SYNC_COND,
+		[V1_BLOCK_NET] = STR_NETWORK,
+		[V1_BLOCK_GC] = STR_ASSIST_WAIT,
 	};
 	int64_t ns = trunc_ns((double)(int64_t)((uint64_t)ev->ts - (uint64_t)v->min_ts) * v->ns_per_tick), stk, start;
 	struct v1_g *g = ev->g ? known(v, ev, ev->g) : NULL, *other;

@@ -7,31 +7,131 @@
 #define SCAN_WINDOW (1u << 20)
 
 const uint8_t v1_args[V1_TYPES] = {
-	[V1_GOMAXPROCS] = 3, [V1_PROC_START] = 2, [V1_PROC_STOP] = 1, [V1_GC_START] = 3, [V1_GC_DONE] = 1, [V1_STW_START] = 2,
-	[V1_STW_DONE] = 1, [V1_SWEEP_START] = 2, [V1_SWEEP_DONE] = 3, [V1_GO_CREATE] = 4, [V1_GO_START] = 3, [V1_GO_END] = 1,
-	[V1_GO_STOP] = 2, [V1_GO_SCHED] = 2, [V1_GO_PREEMPT] = 2, [V1_GO_SLEEP] = 2, [V1_GO_BLOCK] = 2, [V1_GO_UNBLOCK] = 4,
-	[V1_BLOCK_SEND] = 2, [V1_BLOCK_RECV] = 2, [V1_BLOCK_SELECT] = 2, [V1_BLOCK_SYNC] = 2, [V1_BLOCK_COND] = 2, [V1_BLOCK_NET] = 2,
-	[V1_SYSCALL] = 2, [V1_SYSEXIT] = 4, [V1_SYSBLOCK] = 1, [V1_WAITING] = 2, [V1_IN_SYSCALL] = 2, [V1_HEAP_ALLOC] = 2,
-	[V1_HEAP_GOAL] = 2, [V1_FUTILE_WAKEUP] = 1, [V1_START_LOCAL] = 2, [V1_UNBLOCK_LOCAL] = 3, [V1_SYSEXIT_LOCAL] = 3,
-	[V1_START_LABEL] = 4, [V1_BLOCK_GC] = 2, [V1_ASSIST_START] = 2, [V1_ASSIST_DONE] = 1, [V1_TASK_CREATE] = 5, [V1_TASK_END] = 3,
-	[V1_REGION] = 5, [V1_LOG] = 4, [V1_CPU_SAMPLE] = 5,
+	[V1_GOMAXPROCS] = 3,
+	[V1_PROC_START] = 2,
+	[V1_PROC_STOP] = 1,
+	[V1_GC_START] = 3,
+	[V1_GC_DONE] = 1,
+	[V1_STW_START] = 2,
+	[V1_STW_DONE] = 1,
+	[V1_SWEEP_START] = 2,
+	[V1_SWEEP_DONE] = 3,
+	[V1_GO_CREATE] = 4,
+	[V1_GO_START] = 3,
+	[V1_GO_END] = 1,
+	[V1_GO_STOP] = 2,
+	[V1_GO_SCHED] = 2,
+	[V1_GO_PREEMPT] = 2,
+	[V1_GO_SLEEP] = 2,
+	[V1_GO_BLOCK] = 2,
+	[V1_GO_UNBLOCK] = 4,
+	[V1_BLOCK_SEND] = 2,
+	[V1_BLOCK_RECV] = 2,
+	[V1_BLOCK_SELECT] = 2,
+	[V1_BLOCK_SYNC] = 2,
+	[V1_BLOCK_COND] = 2,
+	[V1_BLOCK_NET] = 2,
+	[V1_SYSCALL] = 2,
+	[V1_SYSEXIT] = 4,
+	[V1_SYSBLOCK] = 1,
+	[V1_WAITING] = 2,
+	[V1_IN_SYSCALL] = 2,
+	[V1_HEAP_ALLOC] = 2,
+	[V1_HEAP_GOAL] = 2,
+	[V1_FUTILE_WAKEUP] = 1,
+	[V1_START_LOCAL] = 2,
+	[V1_UNBLOCK_LOCAL] = 3,
+	[V1_SYSEXIT_LOCAL] = 3,
+	[V1_START_LABEL] = 4,
+	[V1_BLOCK_GC] = 2,
+	[V1_ASSIST_START] = 2,
+	[V1_ASSIST_DONE] = 1,
+	[V1_TASK_CREATE] = 5,
+	[V1_TASK_END] = 3,
+	[V1_REGION] = 5,
+	[V1_LOG] = 4,
+	[V1_CPU_SAMPLE] = 5,
 };
 
 const bool v1_stacked[V1_TYPES] = {
-	[V1_GOMAXPROCS] = true, [V1_GC_START] = true, [V1_SWEEP_START] = true, [V1_GO_CREATE] = true, [V1_GO_STOP] = true,
-	[V1_GO_SCHED] = true, [V1_GO_PREEMPT] = true, [V1_GO_SLEEP] = true, [V1_GO_BLOCK] = true, [V1_GO_UNBLOCK] = true,
-	[V1_BLOCK_SEND] = true, [V1_BLOCK_RECV] = true, [V1_BLOCK_SELECT] = true, [V1_BLOCK_SYNC] = true, [V1_BLOCK_COND] = true,
-	[V1_BLOCK_NET] = true, [V1_SYSCALL] = true, [V1_UNBLOCK_LOCAL] = true, [V1_BLOCK_GC] = true, [V1_ASSIST_START] = true,
-	[V1_TASK_CREATE] = true, [V1_TASK_END] = true, [V1_REGION] = true, [V1_LOG] = true, [V1_CPU_SAMPLE] = true,
+	[V1_GOMAXPROCS] = true,
+	[V1_GC_START] = true,
+	[V1_SWEEP_START] = true,
+	[V1_GO_CREATE] = true,
+	[V1_GO_STOP] = true,
+	[V1_GO_SCHED] = true,
+	[V1_GO_PREEMPT] = true,
+	[V1_GO_SLEEP] = true,
+	[V1_GO_BLOCK] = true,
+	[V1_GO_UNBLOCK] = true,
+	[V1_BLOCK_SEND] = true,
+	[V1_BLOCK_RECV] = true,
+	[V1_BLOCK_SELECT] = true,
+	[V1_BLOCK_SYNC] = true,
+	[V1_BLOCK_COND] = true,
+	[V1_BLOCK_NET] = true,
+	[V1_SYSCALL] = true,
+	[V1_UNBLOCK_LOCAL] = true,
+	[V1_BLOCK_GC] = true,
+	[V1_ASSIST_START] = true,
+	[V1_TASK_CREATE] = true,
+	[V1_TASK_END] = true,
+	[V1_REGION] = true,
+	[V1_LOG] = true,
+	[V1_CPU_SAMPLE] = true,
 };
 
 static const char *const names[V1_TYPES] = {
-	"none", "Batch", "Frequency", "Stack", "Gomaxprocs", "ProcStart", "ProcStop", "GCStart", "GCDone", "STWStart", "STWDone",
-	"GCSweepStart", "GCSweepDone", "GoCreate", "GoStart", "GoEnd", "GoStop", "GoSched", "GoPreempt", "GoSleep", "GoBlock", "GoUnblock",
-	"GoBlockSend", "GoBlockRecv", "GoBlockSelect", "GoBlockSync", "GoBlockCond", "GoBlockNet", "GoSysCall", "GoSysExit", "GoSysBlock",
-	"GoWaiting", "GoInSyscall", "HeapAlloc", "HeapGoal", "TimerGoroutine", "FutileWakeup", "String", "GoStartLocal", "GoUnblockLocal",
-	"GoSysExitLocal", "GoStartLabel", "GoBlockGC", "GCMarkAssistStart", "GCMarkAssistDone", "UserTaskCreate", "UserTaskEnd", "UserRegion",
-	"UserLog", "CPUSample",
+	"none",
+	"Batch",
+	"Frequency",
+	"Stack",
+	"Gomaxprocs",
+	"ProcStart",
+	"ProcStop",
+	"GCStart",
+	"GCDone",
+	"STWStart",
+	"STWDone",
+	"GCSweepStart",
+	"GCSweepDone",
+	"GoCreate",
+	"GoStart",
+	"GoEnd",
+	"GoStop",
+	"GoSched",
+	"GoPreempt",
+	"GoSleep",
+	"GoBlock",
+	"GoUnblock",
+	"GoBlockSend",
+	"GoBlockRecv",
+	"GoBlockSelect",
+	"GoBlockSync",
+	"GoBlockCond",
+	"GoBlockNet",
+	"GoSysCall",
+	"GoSysExit",
+	"GoSysBlock",
+	"GoWaiting",
+	"GoInSyscall",
+	"HeapAlloc",
+	"HeapGoal",
+	"TimerGoroutine",
+	"FutileWakeup",
+	"String",
+	"GoStartLocal",
+	"GoUnblockLocal",
+	"GoSysExitLocal",
+	"GoStartLabel",
+	"GoBlockGC",
+	"GCMarkAssistStart",
+	"GCMarkAssistDone",
+	"UserTaskCreate",
+	"UserTaskEnd",
+	"UserRegion",
+	"UserLog",
+	"CPUSample",
 };
 
 const char *v1_name(uint8_t type)
@@ -127,7 +227,7 @@ static int add_batch(struct v1 *v, uint64_t pid, uint64_t off, uint32_t *ret_pro
 			return no_memory(err);
 	}
 	p = v->proc[i - 1];
-	v->batch[v->nbatch] = (struct v1_batch){ off, -1, (int32_t)(i - 1) };
+	v->batch[v->nbatch] = (struct v1_batch) { off, -1, (int32_t)(i - 1) };
 	if (p->batch < 0)
 		p->batch = (int32_t)v->nbatch;
 	else
@@ -233,7 +333,7 @@ static int add_stack(struct v1 *v, const uint64_t *args, int n, uint64_t at, str
 			return no_memory(err);
 	}
 	s = &v->stack[known - 1];
-	*s = (struct v1_stack){ v->nstack_pcs, (uint32_t)args[1], 0 };
+	*s = (struct v1_stack) { v->nstack_pcs, (uint32_t)args[1], 0 };
 	for (i = 0; i < args[1]; i++) {
 		const uint64_t *f = args + 2 + 4 * i;
 
@@ -241,7 +341,7 @@ static int add_stack(struct v1 *v, const uint64_t *args, int n, uint64_t at, str
 		if (!pc) {
 			if (v1_grow(&v->pc, v->npc + 1, &v->cap_pc, sizeof(*v->pc)) < 0)
 				return no_memory(err);
-			v->pc[v->npc++] = (struct v1_pc){ f[0], f[1], f[2], f[3], 0 };
+			v->pc[v->npc++] = (struct v1_pc) { f[0], f[1], f[2], f[3], 0 };
 			pc = v->npc;
 			if (idmap_put(&v->pcs, f[0], (void *)pc) < 0)
 				return no_memory(err);
@@ -260,7 +360,7 @@ static int add_sample(struct v1 *v, const uint64_t *args, int n, uint64_t at, st
 	if (v1_grow(&v->sample, v->nsample + 1, &v->cap_sample, sizeof(*v->sample)) < 0 ||
 	    v1_grow(&v->sample_order, v->nsample + 1, &v->cap_sample_order, sizeof(*v->sample_order)) < 0)
 		return no_memory(err);
-	v->sample[v->nsample] = (struct v1_sample){ args[3], (int32_t)args[2], (uint32_t)args[4] };
+	v->sample[v->nsample] = (struct v1_sample) { args[3], (int32_t)args[2], (uint32_t)args[4] };
 	v->sample_order[v->nsample].time = (int64_t)args[1];
 	v->sample_order[v->nsample].index = v->nsample;
 	v->nsample++;
@@ -278,7 +378,7 @@ static int add_exit(struct v1 *v, int64_t ts, const uint64_t *args, uint64_t at,
 	if (v1_grow(&v->exits, v->nexits + 1, &v->cap_exits, sizeof(*v->exits)) < 0)
 		return no_memory(err);
 	/* `off` is the distance while indexing */
-	v->exits[v->nexits++] = (struct v1_exit){ real, args[1], ts >= real ? (uint64_t)(ts - real) : UINT64_MAX };
+	v->exits[v->nexits++] = (struct v1_exit) { real, args[1], ts >= real ? (uint64_t)(ts - real) : UINT64_MAX };
 	if (v->nexits < V1_EXITS_MAX)
 		return 0;
 	while (v->nexits > V1_EXITS_MAX / 2) {
@@ -456,7 +556,7 @@ int64_t v1_stk_slow(struct v1 *v, uint32_t id)
 	for (i = 0; i < s->n; i++) {
 		pc = &v->pc[v->stack_pcs[s->first + i]];
 		if (!pc->frame) {
-			f = (struct gander_gotrace_frame){ pc->pc, pc->line, (uint32_t)v1_str(v, pc->func), (uint32_t)v1_str(v, pc->file) };
+			f = (struct gander_gotrace_frame) { pc->pc, pc->line, (uint32_t)v1_str(v, pc->func), (uint32_t)v1_str(v, pc->file) };
 			r = tables_frame(v->tab, &f);
 			if (r < 0)
 				return r;
@@ -564,7 +664,7 @@ static int decode(struct v1 *v, struct v1_proc *pr, struct v1_event *ev, struct 
 		}
 		pr->p = p;
 		break;
-skip_text:
+	skip_text:
 		if (skip > (uint64_t)(pr->lim - p)) {
 			if (skip > pr->batch_end - (pr->lim_off - (uint64_t)(pr->lim - p)))
 				return corrupt(at, err, "a string runs past its batch");
@@ -623,8 +723,8 @@ skip_text:
 		ev->text_off = pr->lim_off - (uint64_t)(pr->lim - p);
 		ev->text_len = (uint32_t)skip;
 		if (skip > (uint64_t)(pr->lim - p))
-			return ev->text_off + skip > pr->batch_end ? corrupt(at, err, "a message runs past its batch") :
-								     (r = window(v, pr, ev->text_off + skip, err)) < 0 ? r : 1;
+			return ev->text_off + skip > pr->batch_end ? corrupt(at, err, "a message runs past its batch") : (r = window(v, pr, ev->text_off + skip, err)) < 0 ? r
+																					   : 1;
 		pr->p = p + skip;
 		break;
 	}

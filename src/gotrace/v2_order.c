@@ -10,11 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GO_RUNNABLE = 1, GO_RUNNING, GO_SYSCALL, GO_WAITING };
-enum { PROC_RUNNING = 1, PROC_IDLE, PROC_SYSCALL, PROC_ABANDONED };
-enum { GC_UNDETERMINED, GC_OFF, GC_RUNNING };
+enum { GO_RUNNABLE = 1,
+       GO_RUNNING,
+       GO_SYSCALL,
+       GO_WAITING };
+enum { PROC_RUNNING = 1,
+       PROC_IDLE,
+       PROC_SYSCALL,
+       PROC_ABANDONED };
+enum { GC_UNDETERMINED,
+       GC_OFF,
+       GC_RUNNING };
 
-enum { TAKEN = 1, WAIT = 0 }; /* what becomes of an event that is tried; < 0: the trace is broken */
+enum { TAKEN = 1,
+       WAIT = 0 }; /* what becomes of an event that is tried; < 0: the trace is broken */
 
 static const uint8_t go_state[] = { [GO_RUNNABLE] = GANDER_GOTRACE_GO_RUNNABLE,
 				    [GO_RUNNING] = GANDER_GOTRACE_GO_RUNNING,
@@ -73,7 +82,11 @@ __attribute__((noinline, cold)) static int bad_string(const struct v2 *v, const 
 	return bad(v, c, err, "found invalid string ID %llu", (unsigned long long)id);
 }
 
-enum { NEED_M = 1, NEED_P = 2, NEED_G = 4, NO_P = 8, NO_G = 16 };
+enum { NEED_M = 1,
+       NEED_P = 2,
+       NEED_G = 4,
+       NO_P = 8,
+       NO_G = 16 };
 __attribute__((noinline, cold)) static int bad_context(const struct v2 *v, const struct v2_cursor *c, const struct v2_m *m, unsigned need,
 						       struct err *err)
 {
@@ -615,7 +628,7 @@ static int user_task(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct g
 			free(task);
 			return no_memory(v, err);
 		}
-		*task = (struct v2_task){ parent, name };
+		*task = (struct v2_task) { parent, name };
 	} else if (task) {
 		parent = task->parent;
 		name = task->name;
@@ -652,7 +665,7 @@ static int user_region(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct
 		x = g_ext(g);
 		if (!x || v2_grow(&x->region, x->nregion + 1, &x->cap_region, sizeof(*x->region)) < 0)
 			return no_memory(v, err);
-		x->region[x->nregion++] = (struct v2_region){ c->args[0], name };
+		x->region[x->nregion++] = (struct v2_region) { c->args[0], name };
 		v->nregions++;
 	} else if (g->ext && g->ext->nregion) {
 		r = &g->ext->region[g->ext->nregion - 1];
@@ -700,8 +713,8 @@ static int user_log(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct ga
 
 static int gc_mark(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct gander_gotrace_event *out, struct err *err, const bool full)
 {
-	uint8_t kind = c->type == EV_GC_ACTIVE ? GANDER_GOTRACE_RANGE_ACTIVE :
-		       c->type == EV_GC_BEGIN  ? GANDER_GOTRACE_RANGE_BEGIN : GANDER_GOTRACE_RANGE_END;
+	uint8_t kind = c->type == EV_GC_ACTIVE ? GANDER_GOTRACE_RANGE_ACTIVE : c->type == EV_GC_BEGIN ? GANDER_GOTRACE_RANGE_BEGIN
+												      : GANDER_GOTRACE_RANGE_END;
 	bool adopt = false;
 	uint32_t stack = 0;
 
@@ -784,7 +797,9 @@ static int mark_assist(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct
 	if (begin && !stack_ok(v, c->args[0], &stack, full))
 		return bad_stack(v, c, c->args[0], err);
 	x->assist = active || begin;
-	emit_range(v, out, c, active ? GANDER_GOTRACE_RANGE_ACTIVE : begin ? GANDER_GOTRACE_RANGE_BEGIN : GANDER_GOTRACE_RANGE_END, m, stack,
+	emit_range(v, out, c, active ? GANDER_GOTRACE_RANGE_ACTIVE : begin ? GANDER_GOTRACE_RANGE_BEGIN
+									   : GANDER_GOTRACE_RANGE_END,
+		   m, stack,
 		   GANDER_GOTRACE_RANGE_MARK_ASSIST, STR_RANGE_MARK_ASSIST, GANDER_GOTRACE_RES_GOROUTINE, (int64_t)g->id, full);
 	return TAKEN;
 }
@@ -833,16 +848,16 @@ static int stop_the_world(struct v2 *v, struct v2_cursor *c, struct v2_m *m, str
 
 /* ---- one event tried ---- */
 
-#define NEED_CONTEXT(need, cond)                                                     \
-	do {                                                                         \
-		if (unlikely(cond))                                                  \
-			return bad_context(v, c, m, need, err);                      \
+#define NEED_CONTEXT(need, cond) \
+	do { \
+		if (unlikely(cond)) \
+			return bad_context(v, c, m, need, err); \
 	} while (0)
 #define NEED_USER() NEED_CONTEXT(NEED_M | NEED_P | NEED_G, m->p == GANDER_GOTRACE_NONE || m->g == GANDER_GOTRACE_NONE)
-#define NEED_STACK(id)                                                               \
-	do {                                                                         \
-		if (unlikely(!stack_ok(v, id, &stack, full)))                        \
-			return bad_stack(v, c, id, err);                             \
+#define NEED_STACK(id) \
+	do { \
+		if (unlikely(!stack_ok(v, id, &stack, full))) \
+			return bad_stack(v, c, id, err); \
 	} while (0)
 
 static always_inline int advance(struct v2 *v, struct v2_cursor *c, struct gander_gotrace_event *out, struct err *err, const bool full)
@@ -1312,7 +1327,7 @@ int v2_exp_batch(const struct v2 *v, uint32_t i, struct gander_gotrace_exp_batch
 	if (i >= v->nexp)
 		return -ENOENT;
 	e = &v->exp[i];
-	*ret = (struct gander_gotrace_exp_batch){ e->experiment, e->thread, v->buf + e->off, e->len };
+	*ret = (struct gander_gotrace_exp_batch) { e->experiment, e->thread, v->buf + e->off, e->len };
 	return 0;
 }
 

@@ -30,7 +30,7 @@ static int no_memory(struct v2 *v, struct err *err)
 	return err_set(err, -ENOMEM, "generation %llu: out of memory", (unsigned long long)v->gen);
 }
 
-#define corrupt(v, p, err, fmt, ...)                                                                                    \
+#define corrupt(v, p, err, fmt, ...) \
 	err_set(err, -EPROTO, "byte %llu, generation %llu: " fmt, (unsigned long long)v2_off(v, p), \
 		(unsigned long long)(v)->gen, ##__VA_ARGS__)
 
@@ -92,7 +92,7 @@ static int refs_put(struct v2_refs *r, uint64_t id, uint32_t off)
 			return -ENOMEM;
 		if (r->cap != old)
 			memset(r->dense + old, 0, (r->cap - old) * sizeof(*r->dense));
-		r->dense[id] = (struct v2_ref){ off, 0 };
+		r->dense[id] = (struct v2_ref) { off, 0 };
 		if (id >= r->n)
 			r->n = (uint32_t)id + 1;
 		return 0;
@@ -100,7 +100,7 @@ static int refs_put(struct v2_refs *r, uint64_t id, uint32_t off)
 	if (v2_grow(&r->extra, r->nextra + 1, &r->cap_extra, sizeof(*r->extra)) < 0 ||
 	    idmap_put(&r->sparse, id, (void *)(uintptr_t)(r->nextra + 1)) < 0)
 		return -ENOMEM;
-	r->extra[r->nextra++] = (struct v2_ref){ off, 0 };
+	r->extra[r->nextra++] = (struct v2_ref) { off, 0 };
 	return 0;
 }
 
@@ -302,7 +302,7 @@ static int read_stacks(struct v2 *v, const uint8_t *p, const uint8_t *end, struc
 				return corrupt(v, at, err, "invalid string id %llu for a %s in stack %llu",
 					       (unsigned long long)(func && !v2_ref(&v->strs, func) ? func : file),
 					       func && !v2_ref(&v->strs, func) ? "function" : "file", (unsigned long long)id);
-			*slot = (struct v2_pc){ pc, (uint32_t)(func_at - v->buf), 0 };
+			*slot = (struct v2_pc) { pc, (uint32_t)(func_at - v->buf), 0 };
 			v->npc++;
 			if (pc_room(v) < 0)
 				return no_memory(v, err);
@@ -331,8 +331,8 @@ static int read_samples(struct v2 *v, const uint8_t *p, const uint8_t *end, stru
 		if (v2_grow(&v->sample, v->nsample + 1, &v->cap_sample, sizeof(*v->sample)) < 0 ||
 		    v2_grow(&v->sample_order, v->nsample + 1, &v->cap_sample_order, sizeof(*v->sample_order)) < 0)
 			return no_memory(v, err);
-		v->sample[v->nsample] = (struct v2_sample){ (int64_t)m, (int64_t)pid, g ? (int64_t)g : GANDER_GOTRACE_NONE, stack,
-							    (uint32_t)(at - v->buf) };
+		v->sample[v->nsample] = (struct v2_sample) { (int64_t)m, (int64_t)pid, g ? (int64_t)g : GANDER_GOTRACE_NONE, stack,
+							     (uint32_t)(at - v->buf) };
 		v->sample_order[v->nsample].time = (int64_t)time; /* units until the frequency is known */
 		v->sample_order[v->nsample].index = v->nsample;
 		v->nsample++;
@@ -356,8 +356,7 @@ static int read_sync(struct v2 *v, const uint8_t *p, const uint8_t *end, uint64_
 				return corrupt(v, at, err, "expected a frequency above 0");
 			v->has_freq = true;
 			v->ns_per_unit = 1.0 / ((double)freq / 1e9);
-			v->unit_ns = v->ns_per_unit >= 1 && v->ns_per_unit <= 1024 && v->ns_per_unit == (double)(uint64_t)v->ns_per_unit ?
-					     (uint64_t)v->ns_per_unit : 0;
+			v->unit_ns = v->ns_per_unit >= 1 && v->ns_per_unit <= 1024 && v->ns_per_unit == (double)(uint64_t)v->ns_per_unit ? (uint64_t)v->ns_per_unit : 0;
 		} else if (*at == EV_CLOCK_SNAPSHOT && v->t->version >= 25) {
 			if (v->has_clock)
 				return corrupt(v, at, err, "found multiple clock snapshot events");
@@ -381,7 +380,7 @@ static int add_events(struct v2 *v, int64_t m, uint64_t time, uint32_t off, uint
 
 	if (v2_grow(&v->batch, v->nbatch + 1, &v->cap_batch, sizeof(*v->batch)) < 0)
 		return no_memory(v, err);
-	v->batch[v->nbatch] = (struct v2_batch){ time, off, len, -1 };
+	v->batch[v->nbatch] = (struct v2_batch) { time, off, len, -1 };
 	if (!i) {
 		if (v2_grow(&v->cursor, v->ncursor + 1, &v->cap_cursor, sizeof(*v->cursor)) < 0)
 			return no_memory(v, err);
@@ -420,7 +419,7 @@ static int read_header(struct v2 *v, size_t pos, struct header *h, struct err *e
 		return 0;
 	at = p = v->buf + pos;
 	end = v->buf + v->len;
-	*h = (struct header){ .type = *p++ };
+	*h = (struct header) { .type = *p++ };
 	if (h->type == EV_END_OF_GENERATION) {
 		h->data = pos + 1;
 		return 1;
@@ -433,8 +432,7 @@ static int read_header(struct v2 *v, size_t pos, struct header *h, struct err *e
 		h->exp = *p++;
 	}
 	if (varint(&p, end, &h->gen) < 0 || varint(&p, end, &h->m) < 0 || varint(&p, end, &h->time) < 0 || varint(&p, end, &h->size) < 0)
-		return corrupt(v, at, err, "%s", v->eof && end - at < HEADER_MAX ? "truncated: the input ends inside a batch header" :
-										   "malformed number in a batch header");
+		return corrupt(v, at, err, "%s", v->eof && end - at < HEADER_MAX ? "truncated: the input ends inside a batch header" : "malformed number in a batch header");
 	if (h->size > V2_BATCH_MAX)
 		return corrupt(v, at, err, "invalid batch size %llu, maximum is %u", (unsigned long long)h->size, V2_BATCH_MAX);
 	h->data = (size_t)(p - v->buf);
@@ -456,7 +454,7 @@ static int read_batch(struct v2 *v, const struct header *h, struct err *err)
 	if (h->exp) {
 		if (v2_grow(&v->exp, v->nexp + 1, &v->cap_exp, sizeof(*v->exp)) < 0)
 			return no_memory(v, err);
-		v->exp[v->nexp++] = (struct v2_exp){ h->exp, (int64_t)h->m, off, (uint32_t)h->size };
+		v->exp[v->nexp++] = (struct v2_exp) { h->exp, (int64_t)h->m, off, (uint32_t)h->size };
 		return 0;
 	}
 	if (kind == EV_STRINGS)

@@ -12,8 +12,17 @@
 #include <zlib.h>
 
 enum { /* Profile */
-	P_SAMPLE_TYPE = 1, P_SAMPLE = 2, P_MAPPING = 3, P_LOCATION = 4, P_FUNCTION = 5, P_STRING = 6,
-	P_TIME = 9, P_DURATION = 10, P_PERIOD_TYPE = 11, P_PERIOD = 12, P_COMMENT = 13,
+       P_SAMPLE_TYPE = 1,
+       P_SAMPLE = 2,
+       P_MAPPING = 3,
+       P_LOCATION = 4,
+       P_FUNCTION = 5,
+       P_STRING = 6,
+       P_TIME = 9,
+       P_DURATION = 10,
+       P_PERIOD_TYPE = 11,
+       P_PERIOD = 12,
+       P_COMMENT = 13,
 };
 
 struct place { /* what makes a location one: hashed as bytes */
@@ -26,10 +35,10 @@ struct pprof {
 	FILE *out;
 	z_stream z;
 	bool z_open;
-	int failed;      /* -Exxx, first */
-	struct buf msg;  /* the message being built */
-	struct buf sub;  /* a message inside it */
-	struct buf raw;  /* what waits for the compressor */
+	int failed;     /* -Exxx, first */
+	struct buf msg; /* the message being built */
+	struct buf sub; /* a message inside it */
+	struct buf raw; /* what waits for the compressor */
 	struct intern strings;
 	struct intern functions; /* (name, file) as string ids */
 	struct intern locations; /* struct place */

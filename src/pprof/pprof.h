@@ -13,7 +13,7 @@ struct pprof;
 
 struct pprof_label {
 	const char *key;
-	const char *str;  /* a text label, or NULL and: */
+	const char *str; /* a text label, or NULL and: */
 	int64_t num;
 	const char *unit; /* of num; may be NULL */
 };

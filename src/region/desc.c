@@ -5,8 +5,17 @@
 #include <errno.h>
 
 static const uint8_t scalar_size[] = {
-	[GD_U8] = 1,  [GD_U16] = 2, [GD_U32] = 4, [GD_U64] = 8, [GD_I8] = 1,	[GD_I16] = 2,
-	[GD_I32] = 4, [GD_I64] = 8, [GD_F32] = 4, [GD_F64] = 8, [GD_BOOL] = 1,
+	[GD_U8] = 1,
+	[GD_U16] = 2,
+	[GD_U32] = 4,
+	[GD_U64] = 8,
+	[GD_I8] = 1,
+	[GD_I16] = 2,
+	[GD_I32] = 4,
+	[GD_I64] = 8,
+	[GD_F32] = 4,
+	[GD_F64] = 8,
+	[GD_BOOL] = 1,
 };
 
 static const uint8_t *skip_name(const uint8_t *at, const uint8_t *end)

@@ -45,7 +45,7 @@ enum gd_type {
 	GD_I64,
 	GD_F32,
 	GD_F64,
-	GD_BOOL,   /* u8, 0 or 1 */
+	GD_BOOL, /* u8, 0 or 1 */
 	GD_ENUM,
 	GD_STRING, /* UTF-8 as far as the program keeps to it */
 	GD_BYTES,
@@ -77,7 +77,7 @@ struct gd_desc { /* a description's head; points into its bytes */
 	const uint8_t *fields, *end;
 };
 
-struct gd_field { /* one field; points into the bytes */
+struct gd_field {         /* one field; points into the bytes */
 	const char *name; /* not NUL-terminated */
 	uint8_t name_len, flags, type;
 	const uint8_t *type_at; /* where its type code stands */

@@ -96,7 +96,9 @@ int gd_num_compare(struct gd_num x, struct gd_num y)
 		r = compare_mixed(to_wide(y), dx);
 		return r == 2 ? r : -r;
 	}
-	return dx < dy ? -1 : dx > dy ? 1 : dx == dy ? 0 : 2;
+	return dx < dy ? -1 : dx > dy ? 1
+		      : dx == dy      ? 0
+				      : 2;
 }
 
 bool gd_num_holds(unsigned rel, struct gd_num x, struct gd_num y)

@@ -36,7 +36,7 @@
 #include <stdint.h>
 
 #define GD_MAGIC       0x31474e5244444e47ull /* "GNDDRNG1" as bytes */
-#define GD_MAJOR       1u /* another major: refused; a newer minor only adds what may be skipped */
+#define GD_MAJOR       1u                    /* another major: refused; a newer minor only adds what may be skipped */
 #define GD_MINOR       0u
 #define GD_NAME_PREFIX "gander." /* file name: gander.UID.16 hex digits, in a tmpfs */
 #define GD_PAGE        4096u
@@ -55,17 +55,17 @@
 #define GD_STACK_MAX     64u    /* frames of a call stack */
 
 /* Where things are. What the program writes and what collectors write share no page, but for slots and free[]. */
-#define GD_OFF_HEADER   0x000000u /* struct gd_header, 1 page */
-#define GD_OFF_CLASSES  0x001000u /* struct gd_class[GD_CLASSES], 256 KiB */
-#define GD_OFF_CONTROL  0x041000u /* struct gd_control, 36 KiB */
-#define GD_OFF_CHANNELS 0x04a000u /* struct gd_channel[GD_CHANNELS], 20 KiB each */
-#define GD_OFF_FILTERS  0x080000u /* filters that collectors wrote, append-only */
-#define GD_OFF_HEAP     0x180000u /* struct gd_record, written by the program, append-only */
-#define GD_OFF_DATA     0x400000u /* packet i at GD_OFF_DATA + i * GD_PACKET */
-#define GD_FILTERS_SIZE (GD_OFF_HEAP - GD_OFF_FILTERS)
-#define GD_HEAP_SIZE    (GD_OFF_DATA - GD_OFF_HEAP)
-#define GD_META_SIZE    GD_OFF_DATA
-#define GD_REGION_SIZE(npackets) ((uint64_t)GD_OFF_DATA + (uint64_t)(npackets) * GD_PACKET)
+#define GD_OFF_HEADER            0x000000u /* struct gd_header, 1 page */
+#define GD_OFF_CLASSES           0x001000u /* struct gd_class[GD_CLASSES], 256 KiB */
+#define GD_OFF_CONTROL           0x041000u /* struct gd_control, 36 KiB */
+#define GD_OFF_CHANNELS          0x04a000u /* struct gd_channel[GD_CHANNELS], 20 KiB each */
+#define GD_OFF_FILTERS           0x080000u /* filters that collectors wrote, append-only */
+#define GD_OFF_HEAP              0x180000u /* struct gd_record, written by the program, append-only */
+#define GD_OFF_DATA              0x400000u /* packet i at GD_OFF_DATA + i * GD_PACKET */
+#define GD_FILTERS_SIZE          (GD_OFF_HEAP - GD_OFF_FILTERS)
+#define GD_HEAP_SIZE             (GD_OFF_DATA - GD_OFF_HEAP)
+#define GD_META_SIZE             GD_OFF_DATA
+#define GD_REGION_SIZE(npackets) ((uint64_t)GD_OFF_DATA + (uint64_t)(npackets)*GD_PACKET)
 
 /* header.state */
 #define GD_STATE_BUILDING 0u
@@ -184,8 +184,8 @@ struct gd_rule {
 #define GD_LOCK_CHANNEL(c) (16 + (c)) /* byte: held as long as the recording of channel c lives */
 
 struct gd_control {
-	uint32_t gen;    /* [RULE] odd while rules change */
-	uint32_t nrules; /* rules[0..nrules) may be used */
+	uint32_t gen;          /* [RULE] odd while rules change */
+	uint32_t nrules;       /* rules[0..nrules) may be used */
 	uint32_t filters_used; /* bytes of the filters part taken */
 	uint32_t pad0;
 	uint8_t pad1[4096 - 16];
@@ -228,20 +228,20 @@ struct gd_slot {
 
 /* seq makes the word unlike any earlier one, so that a compare-and-swap cannot mistake a packet that came back. */
 #define GD_TAIL(seq, index) ((uint64_t)(seq) << 16 | ((index) + 1))
-#define GD_TAIL_INDEX(tail) ((uint32_t)((tail) & 0xffff) - 1)
+#define GD_TAIL_INDEX(tail) ((uint32_t)((tail)&0xffff) - 1)
 #define GD_TAIL_SEQ(tail)   ((tail) >> 16)
 
 struct gd_channel {
 	/* first page: written by the channel's collector, but for free[] */
 	uint32_t state, mode;
-	uint32_t context;     /* GD_CTX_ */
-	uint32_t quota;       /* overwrite mode: packets that a slot may hold */
-	uint32_t stack_depth; /* frames for GD_CTX_STACK, <= GD_STACK_MAX */
-	uint32_t block_ms;    /* discard mode: wait so long for a packet before losing (tests) */
+	uint32_t context;                /* GD_CTX_ */
+	uint32_t quota;                  /* overwrite mode: packets that a slot may hold */
+	uint32_t stack_depth;            /* frames for GD_CTX_STACK, <= GD_STACK_MAX */
+	uint32_t block_ms;               /* discard mode: wait so long for a packet before losing (tests) */
 	uint32_t keys_first, keys_count; /* count mode: packets that form the table of struct gd_count_key */
-	uint8_t session[16];    /* the recording's id */
-	uint32_t collector_pid; /* informative; the lock says who lives */
-	uint32_t epoch;         /* grows when a new recording takes the channel */
+	uint8_t session[16];             /* the recording's id */
+	uint32_t collector_pid;          /* informative; the lock says who lives */
+	uint32_t epoch;                  /* grows when a new recording takes the channel */
 	uint8_t pad0[896 - 56];
 	uint64_t granted[GD_PACKETS_MAX / 64]; /* bit i: packet i has memory and belongs to this channel */
 	uint64_t free[GD_PACKETS_MAX / 64];    /* [FREE] bit i: it is granted and nobody holds it */
@@ -282,8 +282,8 @@ struct gd_packet {
 };
 
 /* An event: this word, context, payload; all packed, nothing aligned. */
-#define GD_EVENT_ID_MASK 0x7fffu
-#define GD_EVENT_CUT     0x8000u /* the payload was cut; the lengths inside are true for what is there */
+#define GD_EVENT_ID_MASK           0x7fffu
+#define GD_EVENT_CUT               0x8000u /* the payload was cut; the lengths inside are true for what is there */
 #define GD_EVENT_WORD(id, counter) ((uint64_t)(counter) << 16 | (id))
 
 #define GD_HEAD(count, off) ((uint64_t)(count) << 32 | (off))

@@ -141,7 +141,8 @@ static bool take_attr(const struct gd_view *v, struct cursor *c, const uint8_t *
 	at = take(v, c, tag == GD_ATTR_BOOL ? 1 : 8);
 	if (!at || tag > GD_ATTR_TIME)
 		return false;
-	val->kind = tag == GD_ATTR_U64 ? GD_NUM_U64 : tag == GD_ATTR_F64 ? GD_NUM_F64 : GD_NUM_I64;
+	val->kind = tag == GD_ATTR_U64 ? GD_NUM_U64 : tag == GD_ATTR_F64 ? GD_NUM_F64
+									 : GD_NUM_I64;
 	val->bits = tag == GD_ATTR_BOOL ? *at : gd_load64(at);
 	return true;
 }
@@ -288,8 +289,17 @@ static void load_context(struct program *p, uint64_t operand, struct value *val)
 }
 
 static const uint8_t type_size[] = {
-	[GD_U8] = 1,  [GD_U16] = 2, [GD_U32] = 4, [GD_U64] = 8, [GD_I8] = 1,   [GD_I16] = 2,
-	[GD_I32] = 4, [GD_I64] = 8, [GD_F32] = 4, [GD_F64] = 8, [GD_BOOL] = 1,
+	[GD_U8] = 1,
+	[GD_U16] = 2,
+	[GD_U32] = 4,
+	[GD_U64] = 8,
+	[GD_I8] = 1,
+	[GD_I16] = 2,
+	[GD_I32] = 4,
+	[GD_I64] = 8,
+	[GD_F32] = 4,
+	[GD_F64] = 8,
+	[GD_BOOL] = 1,
 };
 
 static void load_operand(struct program *p, uint64_t where, uint64_t operand, struct value *val)
@@ -572,11 +582,11 @@ static inline bool range_insn(const struct gd_view *v, uint64_t w, uint64_t wher
 	bool there;
 
 	switch (w & 0xff) {
-#define FIXED(op, size, load)                                                                                          \
-	case op:                                                                                                       \
-		there = off + (size) <= len;                                                                           \
-		if (there)                                                                                             \
-			x = (uint64_t)(load);                                                                          \
+#define FIXED(op, size, load) \
+	case op: \
+		there = off + (size) <= len; \
+		if (there) \
+			x = (uint64_t)(load); \
 		break;
 		FIXED(GD_OP_U8, 1, d[off])
 		FIXED(GD_OP_U16, 2, gd_load16(d + off))

@@ -20,7 +20,7 @@
 #define GD_FILTER_GENERIC_MAX 8192u    /* bytes */
 #define GD_FILTER_LINKED_MAX  16384u   /* bytes */
 #define GD_FILTER_NAME_MAX    255u     /* bytes of a field's whole name, `a.b[3].c` */
-#define GD_FILTER_WORK	      1000000u /* elements walked and bytes globbed in one run; beyond it comparisons are false */
+#define GD_FILTER_WORK        1000000u /* elements walked and bytes globbed in one run; beyond it comparisons are false */
 
 /* An event's payload, before it is written: the concatenation of pieces. Who has it in one piece gives one piece with
  * elem 0. No value but a string, a sequence or a container may continue in the next piece, and those only behind their
@@ -42,8 +42,8 @@ struct gd_view {
 
 /* The value of the field that hit counters are kept by (struct gd_count_key in region.h). */
 struct gd_filter_key {
-	uint8_t kind; /* GD_KEY_; 0: the event has no such value (an attribute that it lacks): count it without a key */
-	uint8_t len;  /* 8 for numbers */
+	uint8_t kind;   /* GD_KEY_; 0: the event has no such value (an attribute that it lacks): count it without a key */
+	uint8_t len;    /* 8 for numbers */
 	char value[44]; /* zero behind len; longer strings are cut */
 };
 
@@ -68,9 +68,9 @@ int gd_filter_link(const void *generic, size_t len, const void *desc, size_t des
 
 struct gd_filter_head {
 	uint32_t magic;
-	uint32_t size;	/* of all, a multiple of 8 */
+	uint32_t size;  /* of all, a multiple of 8 */
 	uint16_t ninsn; /* at least 1 */
-	uint16_t key;	/* 1 + index of the LOAD that gives the key, 0: none */
+	uint16_t key;   /* 1 + index of the LOAD that gives the key, 0: none */
 	uint32_t needs; /* linked: GD_CTX_ bits */
 	uint64_t zero[2];
 };
@@ -83,12 +83,12 @@ struct gd_insn {
 	uint8_t op;
 	uint8_t flags;
 	uint16_t yes, no; /* GD_GO_, or a distance; instructions that decide nothing go to the next */
-	uint8_t rel;	  /* GD_REL_, GD_STR_, GD_ARITH_ */
-	uint8_t reg;	  /* registers: destination or left (bits 0-3), right (bits 4-7) */
-	uint64_t where;	  /* operand. generic: u16 offset, u16 length of the name in the program
+	uint8_t rel;      /* GD_REL_, GD_STR_, GD_ARITH_ */
+	uint8_t reg;      /* registers: destination or left (bits 0-3), right (bits 4-7) */
+	uint64_t where;   /* operand. generic: u16 offset, u16 length of the name in the program
 			     linked: u32 delta, u16 first step (in words from the start), u16 number of steps */
-	uint64_t a;	  /* by op */
-	uint64_t b;	  /* GD_OP_U8 to I64: the range's width; else struct gd_operand */
+	uint64_t a;       /* by op */
+	uint64_t b;       /* GD_OP_U8 to I64: the range's width; else struct gd_operand */
 };
 
 struct gd_operand {
@@ -98,13 +98,13 @@ struct gd_operand {
 	uint16_t zero;
 	uint16_t text, text_len; /* linked: the attribute's key or the class's name, in the program */
 };
-#define GD_OPERAND_TID	 0x80u
-#define GD_OPERAND_GOID	 0x81u
-#define GD_OPERAND_CPU	 0x82u
-#define GD_OPERAND_SPAN	 0x83u
-#define GD_OPERAND_KEY	 0x84u
+#define GD_OPERAND_TID   0x80u
+#define GD_OPERAND_GOID  0x81u
+#define GD_OPERAND_CPU   0x82u
+#define GD_OPERAND_SPAN  0x83u
+#define GD_OPERAND_KEY   0x84u
 #define GD_OPERAND_LEVEL 0x85u
-#define GD_OPERAND_NAME	 0x86u /* the class's name */
+#define GD_OPERAND_NAME  0x86u /* the class's name */
 
 /* A step on the way to an operand, one word. It starts where the one before ended, the first at the payload's start.
  * All first skip `fixed` bytes. */
@@ -126,8 +126,8 @@ struct gd_step {
 /* op; G: in the generic form, L: in the linked form */
 enum gd_filter_op {
 	GD_OP_CONST = 1, /* GL: goes to yes */
-	GD_OP_U8,	 /* L: (value at delta in the first piece) - a <= b, all modulo 2^64: any comparison of an */
-	GD_OP_U16,	 /*    integer with a constant is a range. NOT: outside of it */
+	GD_OP_U8,        /* L: (value at delta in the first piece) - a <= b, all modulo 2^64: any comparison of an */
+	GD_OP_U16,       /*    integer with a constant is a range. NOT: outside of it */
 	GD_OP_U32,
 	GD_OP_U64,
 	GD_OP_I8,
@@ -150,8 +150,17 @@ enum gd_filter_op {
 
 #define GD_REGISTERS 8u
 
-enum gd_rel { GD_REL_EQ, GD_REL_NE, GD_REL_LT, GD_REL_LE, GD_REL_GT, GD_REL_GE };
-enum gd_str { GD_STR_EQ, GD_STR_PREFIX, GD_STR_SUFFIX, GD_STR_CONTAINS, GD_STR_GLOB };
+enum gd_rel { GD_REL_EQ,
+	      GD_REL_NE,
+	      GD_REL_LT,
+	      GD_REL_LE,
+	      GD_REL_GT,
+	      GD_REL_GE };
+enum gd_str { GD_STR_EQ,
+	      GD_STR_PREFIX,
+	      GD_STR_SUFFIX,
+	      GD_STR_CONTAINS,
+	      GD_STR_GLOB };
 enum gd_arith {
 	GD_ARITH_ADD,
 	GD_ARITH_SUB,
@@ -166,7 +175,10 @@ enum gd_arith {
 };
 
 /* Numbers: an integer from -2^63 to 2^64 - 1, or a double. Integers are exact: what does not fit is no value. */
-enum gd_num_kind { GD_NUM_NONE, GD_NUM_I64, GD_NUM_U64, GD_NUM_F64 };
+enum gd_num_kind { GD_NUM_NONE,
+		   GD_NUM_I64,
+		   GD_NUM_U64,
+		   GD_NUM_F64 };
 struct gd_num {
 	uint32_t kind;
 	uint64_t bits;

@@ -38,9 +38,12 @@ static const struct {
 	const char *name;
 	uint8_t type, need;
 } contexts[] = {
-	{ "$tid", GD_OPERAND_TID, GD_CTX_TID }, { "$goid", GD_OPERAND_GOID, GD_CTX_GOID },
-	{ "$cpu", GD_OPERAND_CPU, GD_CTX_CPU }, { "$span", GD_OPERAND_SPAN, GD_CTX_SPAN },
-	{ "$key", GD_OPERAND_KEY, GD_CTX_KEY }, { "$level", GD_OPERAND_LEVEL, 0 },
+	{ "$tid", GD_OPERAND_TID, GD_CTX_TID },
+	{ "$goid", GD_OPERAND_GOID, GD_CTX_GOID },
+	{ "$cpu", GD_OPERAND_CPU, GD_CTX_CPU },
+	{ "$span", GD_OPERAND_SPAN, GD_CTX_SPAN },
+	{ "$key", GD_OPERAND_KEY, GD_CTX_KEY },
+	{ "$level", GD_OPERAND_LEVEL, 0 },
 	{ "$name", GD_OPERAND_NAME, 0 },
 };
 
@@ -371,7 +374,8 @@ static void put_operand(struct insn *insn, const struct place *p, uint32_t type,
 
 static uint32_t integer_type(const struct place *p)
 {
-	uint32_t type = p->type == GD_ENUM ? p->type_at[1] : p->type == GD_BOOL ? GD_U8 : p->type;
+	uint32_t type = p->type == GD_ENUM ? p->type_at[1] : p->type == GD_BOOL ? GD_U8
+										: p->type;
 
 	return type >= GD_U8 && type <= GD_I64 ? type : 0;
 }

@@ -5,7 +5,7 @@
 
 #include "region/desc.h"
 
-#define ARENA (256 * 1024) /* of zero pages: costs what is used */
+#define ARENA  (256 * 1024) /* of zero pages: costs what is used */
 #define BROKEN UINT32_MAX
 
 /* A built event is one piece, whose inner lengths nobody could mend: what it may hold is bounded instead. */
@@ -15,8 +15,8 @@ struct declared {
 	struct gander_event event; /* first: the caller's handle */
 	uint32_t ready;            /* [DECLARED] set last */
 	uint32_t desc_len;
-	uint32_t fixed;            /* payload size when it is always the same, else 0 */
-	uint32_t next;             /* offset in the arena */
+	uint32_t fixed; /* payload size when it is always the same, else 0 */
+	uint32_t next;  /* offset in the arena */
 	uint8_t desc[];
 };
 

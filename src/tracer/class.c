@@ -352,7 +352,7 @@ void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len)
 			if (last->flags & GD_RULE_COUNT)
 				want |= GD_COUNTING(c);
 		}
-		__atomic_store_n(&cls->enabled, want, __ATOMIC_SEQ_CST); /* [ENABLE] */
+		__atomic_store_n(&cls->enabled, want, __ATOMIC_SEQ_CST);                                       /* [ENABLE] */
 		if (__atomic_load_n(&control->gen, __ATOMIC_SEQ_CST) == gen && (!(gen & 1) || ++looks == 100)) /* [RULE] */
 			return;
 	}
@@ -383,7 +383,7 @@ void gander__register(struct gander_event *const *first, struct gander_event *co
 		}
 		enabled = tracer_declare(desc, (uint32_t)len, &ev->id);
 		__atomic_store_n(&ev->state, 1, __ATOMIC_RELEASE); /* [LOG] */
-		if (enabled) /* through the read-only mapping, which a forked child keeps */
+		if (enabled)                                       /* through the read-only mapping, which a forked child keeps */
 			__atomic_store_n(&ev->enabled, (const uint32_t *)(const void *)(gander__t.ro + ((char *)enabled - gander__t.map)),
 					 __ATOMIC_RELEASE);
 	}

@@ -100,7 +100,7 @@ static inline void pool_end(struct pool *pool, uint64_t inc)
 {
 	__atomic_store_n(&pool->p->last_time, pool->time, __ATOMIC_RELAXED);
 	__atomic_store_n(&pool->p->head, pool->head + inc, __ATOMIC_RELEASE); /* [HEAD] */
-	__atomic_store_n(&pool->s->owner, 0, __ATOMIC_RELEASE);		       /* [OWNER] */
+	__atomic_store_n(&pool->s->owner, 0, __ATOMIC_RELEASE);               /* [OWNER] */
 }
 
 static void pool_emit(unsigned c, uint64_t id, uint64_t inc, const void *context, uint32_t context_len, const struct gander__piece *piece,

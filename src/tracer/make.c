@@ -283,7 +283,11 @@ static int decode64(const char *s, uint8_t *to, size_t cap)
 	size_t n = 0;
 
 	for (; *s; s++) {
-		int v = *s >= 'A' && *s <= 'Z' ? *s - 'A' : *s >= 'a' && *s <= 'z' ? *s - 'a' + 26 : *s >= '0' && *s <= '9' ? *s - '0' + 52 : *s == '+' ? 62 : *s == '/' ? 63 : -1;
+		int v = *s >= 'A' && *s <= 'Z' ? *s - 'A' : *s >= 'a' && *s <= 'z' ? *s - 'a' + 26
+						    : *s >= '0' && *s <= '9'       ? *s - '0' + 52
+						    : *s == '+'                    ? 62
+						    : *s == '/'                    ? 63
+										   : -1;
 
 		if (v < 0)
 			return -1;
@@ -465,7 +469,7 @@ void tracer_remove_dead(bool always)
 		unsigned short len;
 		unsigned char type;
 		char name[];
-	} *e;
+	} * e;
 	char buf[2048] __attribute__((aligned(8))), prefix[32];
 	uint32_t uid = (uint32_t)sys(SYS_getuid), seen = 0, skip, chance = (uint32_t)(gander__t.start.counter >> 4);
 	static const uint8_t none[16];

@@ -11,6 +11,7 @@
 
 #include "tracer/tracer.h"
 
+/* clang-format off: the assembly is laid out by hand */
 #if defined(__x86_64__)
 #define TRACER_HAS_SEQUENCES 1
 #include <emmintrin.h>
@@ -111,14 +112,11 @@ static inline bool seq_event(char *rs, const struct seq_event *e)
 		     "shlq $16, %%rcx\n\taddq %[data], %%rcx\n\t"
 		     "movq %%rcx, %%r8\n\tmovq (%%rcx), %%r9\n\tmovzwl %%r9w, %%edi\n\tmovl 40(%[e]), %%eax\n\taddl %%edi, %%eax\n\tcmpl $65520, %%eax\n\tja %l[refill]\n\t"
 		     "addq %%rcx, %%rdi\n\taddq 40(%[e]), %%r9\n\t"
-		     "movq 48(%[e]), %%rax\n\ttestq %%rax, %%rax\n\tjnz 7f\n\trdtsc\n\tshlq $32, %%rdx\n\torq %%rdx, %%rax\n7:\n\t"
-		     SEQ_TIME_TAIL
+		     "movq 48(%[e]), %%rax\n\ttestq %%rax, %%rax\n\tjnz 7f\n\trdtsc\n\tshlq $32, %%rdx\n\torq %%rdx, %%rax\n7:\n\t" SEQ_TIME_TAIL
 		     "movq %%rdx, %%r10\n\tmovq %%rax, (%%rdi)\n\taddq $8, %%rdi\n\t"
-		     "movq 16(%[e]), %%rsi\n\tmovq 24(%[e]), %%rcx\n\t" SEQ_COPY("0")
-		     "movq (%[e]), %%rbx\n\tmovq 8(%[e]), %%r11\n\ttestq %%r11, %%r11\n\tjz 81f\n"
-		     "80:\n\tmovq (%%rbx), %%rsi\n\tmovl 8(%%rbx), %%ecx\n\t" SEQ_COPY("1")
-		     "addq $16, %%rbx\n\tdecq %%r11\n\tjnz 80b\n"
-		     "81:\n\tmovq %%r10, 8(%%r8)\n\tmovq %%r9, (%%r8)\n" /* [HEAD] release: x86 keeps stores in order */
+		     "movq 16(%[e]), %%rsi\n\tmovq 24(%[e]), %%rcx\n\t" SEQ_COPY("0") "movq (%[e]), %%rbx\n\tmovq 8(%[e]), %%r11\n\ttestq %%r11, %%r11\n\tjz 81f\n"
+										      "80:\n\tmovq (%%rbx), %%rsi\n\tmovl 8(%%rbx), %%ecx\n\t" SEQ_COPY("1") "addq $16, %%rbx\n\tdecq %%r11\n\tjnz 80b\n"
+																			     "81:\n\tmovq %%r10, 8(%%r8)\n\tmovq %%r9, (%%r8)\n" /* [HEAD] release: x86 keeps stores in order */
 		     SEQ_END
 		     :
 		     : [rs] "r"(rs), [data] "m"(t->data), [npackets] "m"(t->npackets), [e] "r"(e), [id] "m"(e->id)
@@ -142,8 +140,7 @@ static inline bool seq_count(char *rs, const char *slotp, const struct gd_slot *
 
 	__asm__ goto(SEQ_BEGIN SEQ_PACKET
 		     "cmpl %[epoch], 96(%%rcx)\n\tjne %l[refill]\n\t"
-		     "incq 128(%%rcx, %[id], 8)\n"
-		     SEQ_END
+		     "incq 128(%%rcx, %[id], 8)\n" SEQ_END
 		     :
 		     : [rs] "r"(rs), [slotp] "r"(slotp), [slots] "r"(slots), [data] "r"(t->data), [npackets] "m"(t->npackets), [id] "r"((uint64_t)id),
 		       [epoch] "r"(epoch)

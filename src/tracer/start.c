@@ -178,7 +178,6 @@ static int note_image(struct dl_phdr_info *info, size_t size, void *arg)
 	return want->inside != NULL;
 }
 
-
 void tracer_note_object(const void *address)
 {
 	struct image want = { address, 0 };
@@ -225,7 +224,7 @@ extern void *dlopen(const char *file, int mode) __attribute__((weak));
 static void stay_loaded(void)
 {
 	const char *own = (const char *)&__ehdr_start;
-	const ElfW(Dyn) *d;
+	const ElfW(Dyn) * d;
 	Dl_info info;
 
 	if (own && own + __ehdr_start.e_phoff == (const char *)getauxval(AT_PHDR))

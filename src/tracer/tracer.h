@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define HIDDEN   __attribute__((visibility("hidden")))
+#define HIDDEN      __attribute__((visibility("hidden")))
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
@@ -21,29 +21,29 @@
 
 struct tracer {
 	/* read by every event */
-	const uint32_t *alive;  /* in a page that fork wipes: 0 in a child, and before there is a region */
-	char *map;              /* the region, read-write, not inherited by fork; NULL: off */
-	char *data;             /* map + GD_OFF_DATA */
+	const uint32_t *alive; /* in a page that fork wipes: 0 in a child, and before there is a region */
+	char *map;             /* the region, read-write, not inherited by fork; NULL: off */
+	char *data;            /* map + GD_OFF_DATA */
 	uint32_t npackets;
-	uint32_t sequences;     /* 1: restartable sequences work; 0: slots are owned */
-	uint32_t fast;          /* 1: sequences, and the CPU's counter as the clock */
-	long rseq_off;          /* struct rseq, from the thread pointer */
-	long slot_off;          /* the slot's number, from the thread pointer */
-	long tid_off;           /* the kernel's thread id, from the thread pointer; 0: unknown */
-	uint32_t clock;         /* GD_CLOCK_ */
-	uint32_t nslots;        /* pool: how many are used */
-	bool coarse;            /* GANDER_CLOCK=coarse */
-	uint64_t boot_ahead;    /* coarse: CLOCK_BOOTTIME - CLOCK_MONOTONIC at start */
+	uint32_t sequences;  /* 1: restartable sequences work; 0: slots are owned */
+	uint32_t fast;       /* 1: sequences, and the CPU's counter as the clock */
+	long rseq_off;       /* struct rseq, from the thread pointer */
+	long slot_off;       /* the slot's number, from the thread pointer */
+	long tid_off;        /* the kernel's thread id, from the thread pointer; 0: unknown */
+	uint32_t clock;      /* GD_CLOCK_ */
+	uint32_t nslots;     /* pool: how many are used */
+	bool coarse;         /* GANDER_CLOCK=coarse */
+	uint64_t boot_ahead; /* coarse: CLOCK_BOOTTIME - CLOCK_MONOTONIC at start */
 
-	const char *ro;         /* the first GD_META_SIZE bytes, read-only; a forked child inherits this */
-	uint32_t *guard;        /* what `alive` points to */
-	long stackblock_off;    /* {stack's start, size} of a thread, from the thread pointer; 0: unknown */
+	const char *ro;      /* the first GD_META_SIZE bytes, read-only; a forked child inherits this */
+	uint32_t *guard;     /* what `alive` points to */
+	long stackblock_off; /* {stack's start, size} of a thread, from the thread pointer; 0: unknown */
 	char *main_stack_end;
 	uint64_t span_seed;
 	_Atomic uint64_t ns_per_tick; /* fixed point, 32 bits behind; grows more precise; any thread */
 	_Atomic uint64_t tick_check;  /* counter at which ns_per_tick is looked at again; any thread */
 	struct gd_clock_sample start;
-	_Atomic uint32_t reason;      /* index into off_reasons of start.c, 0: none */
+	_Atomic uint32_t reason; /* index into off_reasons of start.c, 0: none */
 };
 
 extern struct tracer gander__t HIDDEN;
@@ -55,7 +55,7 @@ enum tracer_own {
 	TRACER_OWN_SPAN,
 	TRACER_OWN_KEY,
 };
-#define TRACER_OWN_KEYS 2
+#define TRACER_OWN_KEYS            2
 #define TRACER_KEYS_WITHOUT_MEMORY 32
 extern pthread_key_t tracer_own_key[TRACER_OWN_KEYS] HIDDEN; /* made by the constructor */
 
@@ -100,7 +100,8 @@ static inline uint64_t tracer_counter(void)
 	if (LIKELY(gander__t.clock == GD_CLOCK_TSC)) {
 		uint64_t v;
 
-		__asm__ volatile("mrs %0, cntvct_el0" : "=r"(v));
+		__asm__ volatile("mrs %0, cntvct_el0"
+				 : "=r"(v));
 		return v;
 	}
 #endif
@@ -125,17 +126,17 @@ void tracer_emit_all(const struct gander_event *ev, uint32_t on, struct gander__
 #define TRACER_DESC_MAX 4096
 /* Writes the description (region/desc.h), returns its length, -1 when it does not fit. `to` has TRACER_DESC_MAX bytes. */
 int tracer_describe(uint8_t *to, const char *name, unsigned level, unsigned kind, const struct gander_field *fields, unsigned nfields) HIDDEN;
-void tracer_refuse_class(void) HIDDEN; /* counts a class that could not be declared */
+void tracer_refuse_class(void) HIDDEN;                                         /* counts a class that could not be declared */
 uint32_t *tracer_declare(const void *desc, uint32_t len, uint32_t *id) HIDDEN; /* read-write class slot, NULL: no room */
-uint32_t tracer_channels_in_use(const struct gd_control *control) HIDDEN; /* those that a rule names */
+uint32_t tracer_channels_in_use(const struct gd_control *control) HIDDEN;      /* those that a rule names */
 void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len) HIDDEN;
-void tracer_heap_allocated(uint32_t bytes) HIDDEN; /* so much of the heap has memory */
+void tracer_heap_allocated(uint32_t bytes) HIDDEN;         /* so much of the heap has memory */
 uint32_t tracer_heap_take(uint32_t len, char **at) HIDDEN; /* offset of the record's bytes, 0: no room */
 void tracer_heap_finish(char *at, uint32_t kind) HIDDEN;
 void tracer_note(const char *text) HIDDEN; /* something that could not be set up, for people */
 
 /* start.c */
-void tracer_start(void) HIDDEN; /* makes the region, once; later calls return at once */
+void tracer_start(void) HIDDEN;                      /* makes the region, once; later calls return at once */
 void tracer_note_object(const void *address) HIDDEN; /* records the loaded image that holds the address */
 
 /* room.c: bytes that a region in the tmpfs of `fd` may take for itself. */
@@ -153,7 +154,7 @@ enum tracer_off {
 	TRACER_OFF_NO_FILE,   /* the file could not be made */
 };
 int tracer_make(const char *from) HIDDEN;
-void tracer_say_off(int reason) HIDDEN;    /* leaves the reason where `gander list` finds it */
+void tracer_say_off(int reason) HIDDEN;      /* leaves the reason where `gander list` finds it */
 void tracer_remove_dead(bool always) HIDDEN; /* some regions of dead programs; else at one start in four */
 void tracer_session(const char *env) HIDDEN; /* channel 0 from GANDER_SESSION */
 const char *tracer_off_text(int reason) HIDDEN;

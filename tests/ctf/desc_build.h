@@ -14,7 +14,7 @@ static inline void d_u8(struct buf *b, unsigned v)
 
 static inline void d_u16(struct buf *b, unsigned v)
 {
-	buf_put(b, &(uint16_t){ (uint16_t)v }, 2);
+	buf_put(b, &(uint16_t) { (uint16_t)v }, 2);
 }
 
 static inline void d_u32(struct buf *b, uint32_t v)

@@ -60,14 +60,14 @@ static void all_types(uint64_t t, int round)
 	d_f32(&packet, 1.5f);
 	d_f64(&packet, -2.25e-9);
 	d_u8(&packet, round & 1);
-	d_u8(&packet, (unsigned)round);			     /* enum u8 */
+	d_u8(&packet, (unsigned)round);                       /* enum u8 */
 	d_u64(&packet, round ? (uint64_t)-3 : 0x7fffffffull); /* enum i64 */
 	d_str(&packet, round ? "caf\303\251 \"quoted\"\n\\" : "");
 	d_u16(&packet, 3);
 	buf_put(&packet, "\0\377x", 3);
 	for (i = 0; i < 3; i++)
 		d_u16(&packet, (unsigned)(i * 1000)); /* array of u16 */
-	d_u16(&packet, (unsigned)round);	      /* sequence of i64 */
+	d_u16(&packet, (unsigned)round);              /* sequence of i64 */
 	for (i = 0; i < round; i++)
 		d_u64(&packet, (uint64_t)-i);
 	d_u16(&packet, 2); /* sequence of strings */
@@ -166,8 +166,8 @@ static void declare_all_types(void)
 }
 
 /* Names that collide, that are reserved, that end strings and comments. */
-static const char *const hostile[] = { "struct", "_u", "u",    "__u_length", "a.b", "a-b", "a_b", "\"", "*/ };", "\n",
-				       "1st",	 "\377\376", "event", "a_b_2",	"\\",  " ",   "%s" };
+static const char *const hostile[] = { "struct", "_u", "u", "__u_length", "a.b", "a-b", "a_b", "\"", "*/ };", "\n",
+				       "1st", "\377\376", "event", "a_b_2", "\\", " ", "%s" };
 #define NHOSTILE (sizeof(hostile) / sizeof(hostile[0]))
 
 static void many(uint64_t n)

@@ -18,7 +18,7 @@ struct mkregion {
 
 /* A file in dir, or an anonymous one when dir is NULL. READY, without classes. */
 void mkregion_new(struct mkregion *m, const char *dir, uint32_t npackets, uint32_t nslots);
-void mkregion_die(struct mkregion *m); /* the lock goes, the file stays */
+void mkregion_die(struct mkregion *m);  /* the lock goes, the file stays */
 void mkregion_done(struct mkregion *m); /* the file too */
 struct gd_header *mkregion_header(struct mkregion *m);
 struct gd_channel *mkregion_channel(struct mkregion *m, unsigned c);

@@ -23,7 +23,7 @@ static struct shared {
 		volatile uint64_t steps, texts, signals;
 		uint64_t pad[13];
 	} t[THREADS];
-} *shared;
+} * shared;
 static __thread volatile uint32_t me;
 static long limit = -1;
 static int hz;
@@ -132,12 +132,15 @@ static bool check(struct mini *m, int threads, const char *what, bool say)
 
 		if (mini_class(m, i)->state == GD_CLASS_PUBLISHED && !gd_desc_parse(&d, m->map + mini_class(m, i)->desc_off, mini_class(m, i)->desc_len) &&
 		    d.name_len > 7 && !memcmp(d.name, "stress.", 7))
-			seen.id[d.name[8] == 't' ? 0 : d.name[8] == 'e' ? 1 : 2] = i;
+			seen.id[d.name[8] == 't' ? 0 : d.name[8] == 'e' ? 1
+									: 2] = i;
 	}
 	for (t = 0; t < threads; t++)
 		for (k = 0; k < 3; k++) {
 			/* one more than counted may be there: emitted, and killed before it was counted */
-			seen.max[t][k] = (k == 0 ? shared->t[t].steps : k == 1 ? shared->t[t].texts : shared->t[t].signals) + 1;
+			seen.max[t][k] = (k == 0 ? shared->t[t].steps : k == 1 ? shared->t[t].texts
+									       : shared->t[t].signals) +
+					 1;
 			seen.bits[t][k] = calloc(1, seen.max[t][k] / 8 + 1);
 		}
 	packets = mini_walk(m, 0, visit, &seen);

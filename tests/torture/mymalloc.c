@@ -67,7 +67,10 @@ __attribute__((visibility("default"))) void *aligned_alloc(size_t align, size_t 
 	((uint64_t *)(void *)p)[-2] = size;
 	return p;
 }
-__attribute__((visibility("default"))) void *memalign(size_t align, size_t size) { return aligned_alloc(align, size); }
+__attribute__((visibility("default"))) void *memalign(size_t align, size_t size)
+{
+	return aligned_alloc(align, size);
+}
 
 __attribute__((visibility("default"))) int posix_memalign(void **to, size_t align, size_t size)
 {

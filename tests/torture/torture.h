@@ -24,7 +24,7 @@ struct count_file {
 	struct count_writer writer[WRITERS];
 };
 
-#define CHECK_OF(n) ((uint32_t)(n) * 2654435761u)
+#define CHECK_OF(n) ((uint32_t)(n)*2654435761u)
 static const char *const torture_texts[4] __attribute__((unused)) = { "", "seven77", "sixteen bytes ok", "a longer text, so that events have many lengths, and some copies are long" };
 
 #endif

@@ -31,7 +31,7 @@
 #include <unistd.h>
 
 #ifdef VICTIM_DL
-#define GANDER_INFO 6
+#define GANDER_INFO               6
 #define on_step(writer, n, check) ((void)(n))
 #define on_text(writer, n, text)  ((void)(n))
 #define gander_logf(...)
@@ -779,8 +779,9 @@ static void double_free(void)
 	file->done = 1;
 	again = p;
 	free(p);
-	__asm__ volatile("" : "+r"(again)); /* the compiler would see it too */
-	free(again); /* the planted mistake */
+	__asm__ volatile(""
+			 : "+r"(again)); /* the compiler would see it too */
+	free(again);                     /* the planted mistake */
 }
 
 /* exit() while others emit: destructors run, threads do not stop. */

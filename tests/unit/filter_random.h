@@ -40,13 +40,13 @@ static unsigned below(uint64_t *s, unsigned n)
 	return (unsigned)((rnd(s) >> 33) % n);
 }
 
-static const char *const words[] = { "",	   "a",	      "GET", "POST",  "/api/v1/users",	  "/api",
+static const char *const words[] = { "", "a", "GET", "POST", "/api/v1/users", "/api",
 				     "index.html", "RUNNING", "x*y", "aXbXc", "\xc3\xa9t\xc3\xa9" };
 #define NWORDS (sizeof(words) / sizeof(words[0]))
 
-static const int64_t edges[] = { 0,	    1,		-1,	   2,	      5,     127,      128,    -128,
-				 255,	    256,	404,	   500,	      65535, 32768,    -32768, INT32_MAX,
-				 INT32_MIN, UINT32_MAX, INT64_MAX, INT64_MIN, 4096,  300000000 };
+static const int64_t edges[] = { 0, 1, -1, 2, 5, 127, 128, -128,
+				 255, 256, 404, 500, 65535, 32768, -32768, INT32_MAX,
+				 INT32_MIN, UINT32_MAX, INT64_MAX, INT64_MIN, 4096, 300000000 };
 #define NEDGES (sizeof(edges) / sizeof(edges[0]))
 
 static void put_le(struct buf *b, uint64_t v, unsigned size)
@@ -91,7 +91,8 @@ static void random_type(uint64_t *s, struct buf *b, int depth)
 		for (i = 0; i < 3; i++) {
 			put_le(b, i * 2, 8);
 			put_le(b, i * 2 + (i == 1), 8);
-			put_name8(b, i == 0 ? "IDLE" : i == 1 ? "RUNNING" : "RUN_SLOW");
+			put_name8(b, i == 0 ? "IDLE" : i == 1 ? "RUNNING"
+							      : "RUN_SLOW");
 		}
 	} else if (pick < 14) {
 		buf_putc(b, pick == 12 ? GD_STRING : GD_BYTES);
@@ -348,8 +349,8 @@ static void random_operand(uint64_t *s, const struct sample *m, struct buf *b, i
 static void random_condition(uint64_t *s, const struct sample *m, struct buf *b, int depth)
 {
 	static const char *const rels[] = { "==", "!=", "<", "<=", ">", ">=" };
-	static const char *const globs[] = { "*",    "/api/*", "*.html",     "*X*",   "a?b*c", "[A-Z]*",
-					     "RUN*", "GET",    "*/v[0-9]/*", "x\\*y", "" };
+	static const char *const globs[] = { "*", "/api/*", "*.html", "*X*", "a?b*c", "[A-Z]*",
+					     "RUN*", "GET", "*/v[0-9]/*", "x\\*y", "" };
 	unsigned i = below(s, m->npaths), type = m->types[i];
 
 	if (depth < 4 && below(s, 2)) {

@@ -78,9 +78,12 @@ static void options_parse(void **state)
 	uint64_t ns = 0, size = 0;
 	struct opt_list list = { .n = 0 };
 	const struct opt opts[] = {
-		{ OPT_FLAG, 'f', "flag", NULL, "", &flag }, { OPT_STR, 'o', "out", "DIR", "", &str },
-		{ OPT_DURATION, 0, "for", "T", "", &ns },   { OPT_SIZE, 0, "size", "N", "", &size },
-		{ OPT_LIST, 'e', "event", "GLOB", "", &list }, { OPT_END },
+		{ OPT_FLAG, 'f', "flag", NULL, "", &flag },
+		{ OPT_STR, 'o', "out", "DIR", "", &str },
+		{ OPT_DURATION, 0, "for", "T", "", &ns },
+		{ OPT_SIZE, 0, "size", "N", "", &size },
+		{ OPT_LIST, 'e', "event", "GLOB", "", &list },
+		{ OPT_END },
 	};
 	char a[][16] = { "t", "x", "-fo", "dir", "--for=1.5ms", "-ea*", "-e", "b", "--size", "64k", "--", "-y" };
 	char *argv[13];
@@ -117,8 +120,10 @@ static void units_are_short(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(err_tells_a_story),  cmocka_unit_test(json_escapes_what_is_hostile),
-		cmocka_unit_test(hist_buckets_are_narrow_and_merge), cmocka_unit_test(options_parse),
+		cmocka_unit_test(err_tells_a_story),
+		cmocka_unit_test(json_escapes_what_is_hostile),
+		cmocka_unit_test(hist_buckets_are_narrow_and_merge),
+		cmocka_unit_test(options_parse),
 		cmocka_unit_test(units_are_short),
 	};
 

@@ -39,8 +39,17 @@ static void globs_are_checked(void **state)
 	static const struct {
 		const char *glob, *error;
 	} cases[] = {
-		{ "*", NULL }, { "a.[bc].?", NULL }, { "[]]", NULL }, { "[!]a]x", NULL }, { "\\*", NULL }, { "", "empty" },
-		{ "ab[c", "column 3" }, { "x\\", "column 2" }, { "[", "column 1" }, { "[]", "column 1" }, { "a\nb", "column 2" },
+		{ "*", NULL },
+		{ "a.[bc].?", NULL },
+		{ "[]]", NULL },
+		{ "[!]a]x", NULL },
+		{ "\\*", NULL },
+		{ "", "empty" },
+		{ "ab[c", "column 3" },
+		{ "x\\", "column 2" },
+		{ "[", "column 1" },
+		{ "[]", "column 1" },
+		{ "a\nb", "column 2" },
 	};
 	char longer[200];
 	size_t i;
@@ -392,19 +401,46 @@ static void damage_is_survived(void **state)
 			mkregion_emit(&m, 0, 0, id, 0, &n, 8);
 		slot = &mkregion_channel(&m, 0)->slot[0];
 		switch (k) {
-		case 0: slot->cur = 9; break;
-		case 1: slot->cur = UINT32_MAX; break;
-		case 2: mkregion_packet(&m, 1)->prev = 2; break; /* a circle */
-		case 3: mkregion_packet(&m, 1)->prev = 4000000000u; break;
-		case 4: mkregion_packet(&m, 1)->head = GD_HEAD(5, 70000); break;
-		case 5: mkregion_packet(&m, 1)->head = GD_HEAD(5, 3); break;
-		case 6: mkregion_packet(&m, 1)->last_time = 1; break;
-		case 7: mkregion_packet(&m, 0)->last_time = UINT64_MAX; break;
-		case 8: mkregion_packet(&m, 1)->first = 1u << 30; break;
-		case 9: mkregion_packet(&m, 1)->seq = 0; break;
-		case 10: mkregion_packet(&m, 1)->lap = 3; break;
-		case 11: for (i = 0; i < 8; i++) mkregion_packet(&m, i)->seq = 5; break;
-		case 12: memset(m.map + GD_OFF_CHANNELS, 0xff, sizeof(struct gd_channel)); break;
+		case 0:
+			slot->cur = 9;
+			break;
+		case 1:
+			slot->cur = UINT32_MAX;
+			break;
+		case 2:
+			mkregion_packet(&m, 1)->prev = 2;
+			break; /* a circle */
+		case 3:
+			mkregion_packet(&m, 1)->prev = 4000000000u;
+			break;
+		case 4:
+			mkregion_packet(&m, 1)->head = GD_HEAD(5, 70000);
+			break;
+		case 5:
+			mkregion_packet(&m, 1)->head = GD_HEAD(5, 3);
+			break;
+		case 6:
+			mkregion_packet(&m, 1)->last_time = 1;
+			break;
+		case 7:
+			mkregion_packet(&m, 0)->last_time = UINT64_MAX;
+			break;
+		case 8:
+			mkregion_packet(&m, 1)->first = 1u << 30;
+			break;
+		case 9:
+			mkregion_packet(&m, 1)->seq = 0;
+			break;
+		case 10:
+			mkregion_packet(&m, 1)->lap = 3;
+			break;
+		case 11:
+			for (i = 0; i < 8; i++)
+				mkregion_packet(&m, i)->seq = 5;
+			break;
+		case 12:
+			memset(m.map + GD_OFF_CHANNELS, 0xff, sizeof(struct gd_channel));
+			break;
 		}
 		assert_int_equal(open_made(&r, &m, NULL), 0);
 		assert_int_equal(channel_open_dead(&ch, r, 0, NULL), 0);

@@ -73,7 +73,8 @@ static void test_tsdl(void **state)
 		{ HEAD U8 "struct s { u8 a; } align(32); stream { }; event { fields := struct { struct s x; struct s y[3]; }; };", NULL },
 		{ HEAD U8 "variant v { u8 a; string b; }; stream { }; event { fields := struct { enum : u8 { a, b = 5 ... 9, } t; variant v <t> x; }; };", NULL },
 		{ HEAD "typealias integer { size = 64; byte_order = be; base = x; } := unsigned long; typedef unsigned long word; "
-		       "stream { }; event { fields := struct { word a; unsigned long b; const unsigned long c; }; };", NULL },
+		       "stream { }; event { fields := struct { word a; unsigned long b; const unsigned long c; }; };",
+		  NULL },
 		{ HEAD "stream { }; event { fields := struct { floating_point { exp_dig = 8; mant_dig = 24; } f; integer { size = 3; } bits[5]; }; };", NULL },
 		{ HEAD U8 "stream { packet.context := struct { u8 n; }; }; event { fields := struct { u8 a[stream.packet.context.n]; }; };", NULL },
 		{ HEAD "env { a = 5; b = -7; c = \"x\"; }; callsite { name = \"x\"; line = 5; }; // end", NULL },
@@ -151,11 +152,14 @@ static void test_json(void **state)
 		{ DSC, NULL },
 		{ FC("{\"name\":\"a\"," U "}"), NULL },
 		{ FC("{\"name\":\"a\"," U "},{\"name\":\"b\",\"field-class\":{\"type\":\"dynamic-length-string\","
-		     "\"length-field-location\":{\"path\":[\"a\"]}}}"), NULL },
+		     "\"length-field-location\":{\"path\":[\"a\"]}}}"),
+		  NULL },
 		{ FC("{\"name\":\"a\"," U "},{\"name\":\"s\",\"field-class\":{\"type\":\"structure\",\"member-classes\":[{\"name\":\"b\","
-		     "\"field-class\":{\"type\":\"dynamic-length-blob\",\"length-field-location\":{\"path\":[null,\"a\"]}}}]}}"), NULL },
+		     "\"field-class\":{\"type\":\"dynamic-length-blob\",\"length-field-location\":{\"path\":[null,\"a\"]}}}]}}"),
+		  NULL },
 		{ FC("{\"name\":\"a\"," U "},{\"name\":\"o\",\"field-class\":{\"type\":\"optional\",\"selector-field-location\":"
-		     "{\"origin\":\"event-record-payload\",\"path\":[\"a\"]},\"selector-field-ranges\":[[1,3]]," U "}}"), NULL },
+		     "{\"origin\":\"event-record-payload\",\"path\":[\"a\"]},\"selector-field-ranges\":[[1,3]]," U "}}"),
+		  NULL },
 		{ FC("{\"name\":\"a\",\"field-class\":{\"type\":\"variable-length-signed-integer\",\"mappings\":{\"x\":[[-5,18446744073709551615]]}}}"), NULL },
 		{ "\x1e{\"type\":\"trace-class\"}", "preamble" },
 		{ "\x1e{\"type\":\"preamble\",\"version\":3}", "CTF 2" },
@@ -350,7 +354,7 @@ static void test_short_source(void **state)
 	assert_int_equal(ctf_writer_clock(w, 1000, 0, 0, &err), 0);
 	s = ctf_stream_open(w, 0, 0, 0, &err);
 	assert_int_equal(s, 0);
-	assert_int_equal(ctf_stream_append(w, s, &(struct ctf_piece){ .begin = 5, .end = 5 }, &err), 0);
+	assert_int_equal(ctf_stream_append(w, s, &(struct ctf_piece) { .begin = 5, .end = 5 }, &err), 0);
 	stat(stream, &before);
 	piece.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	assert_int_equal(ctf_stream_append(w, s, &piece, &err), -ENODATA);
@@ -367,7 +371,7 @@ static void test_short_source(void **state)
 
 static void test_numbers(void **state)
 {
-	static const uint64_t values[] = { 0,	     9,		10,	     99,	 100,	       999,	   1000,		 9999,		     10000,
+	static const uint64_t values[] = { 0, 9, 10, 99, 100, 999, 1000, 9999, 10000,
 					   99999999, 100000000, 999999999999, 1234567890123, 1ull << 63, UINT64_MAX, 10000000000000000ull };
 	char ours[32], theirs[32];
 	unsigned i;
@@ -421,9 +425,15 @@ static void test_quoting(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_tsdl),	  cmocka_unit_test(test_tsdl_bounds), cmocka_unit_test(test_json),
-		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_no_memory),  cmocka_unit_test(test_writer_refuses),
-		cmocka_unit_test(test_short_source), cmocka_unit_test(test_numbers),  cmocka_unit_test(test_quoting),
+		cmocka_unit_test(test_tsdl),
+		cmocka_unit_test(test_tsdl_bounds),
+		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_writer_refuses),
+		cmocka_unit_test(test_short_source),
+		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_quoting),
 	};
 	int r;
 

@@ -96,11 +96,13 @@ static bool decode_attr(const uint8_t *data, const char *key, struct filter_valu
 				v->text = (const char *)data + 2;
 				return true;
 			}
-			v->num.kind = tag == GD_ATTR_U64 ? GD_NUM_U64 : tag == GD_ATTR_F64 ? GD_NUM_F64 : GD_NUM_I64;
+			v->num.kind = tag == GD_ATTR_U64 ? GD_NUM_U64 : tag == GD_ATTR_F64 ? GD_NUM_F64
+											   : GD_NUM_I64;
 			v->num.bits = tag == GD_ATTR_BOOL ? *data : gd_load64(data);
 			return true;
 		}
-		data += tag == GD_ATTR_STRING ? gd_load16(data) + 2 : tag == GD_ATTR_BOOL ? 1 : 8;
+		data += tag == GD_ATTR_STRING ? gd_load16(data) + 2 : tag == GD_ATTR_BOOL ? 1
+											  : 8;
 	}
 	return false;
 }
@@ -284,9 +286,9 @@ static const char table_desc[] = "\x01\x00\x06\x0b\x0a"
 				 "\x04path\x00\x0d"   /* string */
 				 "\x02id\x00\x04"     /* u64 */
 				 "\x05"
-				 "delta\x00\x05"		 /* i8 */
-				 "\x05ratio\x00\x0a"		 /* f64 */
-				 "\x02ok\x00\x0b"		 /* bool */
+				 "delta\x00\x05"                 /* i8 */
+				 "\x05ratio\x00\x0a"             /* f64 */
+				 "\x02ok\x00\x0b"                /* bool */
 				 "\x05state\x00\x0c\x01\x02\x00" /* enum of u8 */
 				 "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x04IDLE"
 				 "\x01\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x07RUNNING"
@@ -592,7 +594,9 @@ static void numbers_are_exact(void **state)
 			memcpy(&d, &n[k].bits, 8);
 			l[k] = n[k].kind == GD_NUM_F64 ? d : (long double)x[k];
 		}
-		order = l[0] < l[1] ? -1 : l[0] > l[1] ? 1 : l[0] == l[1] ? 0 : 2;
+		order = l[0] < l[1] ? -1 : l[0] > l[1] ? 1
+				   : l[0] == l[1]      ? 0
+						       : 2;
 		assert_int_equal(gd_num_compare(n[0], n[1]), order);
 		if (n[0].kind == GD_NUM_F64 || n[1].kind == GD_NUM_F64)
 			continue;
@@ -623,7 +627,8 @@ static void numbers_are_exact(void **state)
 				want = x[0] >> x[1];
 			break;
 		default:
-			want = op == GD_ARITH_AND ? x[0] & x[1] : op == GD_ARITH_OR ? x[0] | x[1] : x[0] ^ x[1];
+			want = op == GD_ARITH_AND ? x[0] & x[1] : op == GD_ARITH_OR ? x[0] | x[1]
+										    : x[0] ^ x[1];
 			/* bits are those of 64-bit words */
 			want = x[0] < 0 || x[1] < 0 ? (__int128)(int64_t)want : (__int128)(uint64_t)want;
 		}

@@ -67,8 +67,14 @@ static void proc(struct gostate *s, int64_t t, int64_t id, unsigned from, unsign
 	gostate_event(s, &ev);
 }
 
-enum { NONE = GANDER_GOTRACE_GO_NOT_EXIST, UNDET = GANDER_GOTRACE_GO_UNDETERMINED, READY = GANDER_GOTRACE_GO_RUNNABLE, RUN = GANDER_GOTRACE_GO_RUNNING,
-       WAIT = GANDER_GOTRACE_GO_WAITING, CALL = GANDER_GOTRACE_GO_SYSCALL, P_RUN = GANDER_GOTRACE_PROC_RUNNING, P_IDLE = GANDER_GOTRACE_PROC_IDLE };
+enum { NONE = GANDER_GOTRACE_GO_NOT_EXIST,
+       UNDET = GANDER_GOTRACE_GO_UNDETERMINED,
+       READY = GANDER_GOTRACE_GO_RUNNABLE,
+       RUN = GANDER_GOTRACE_GO_RUNNING,
+       WAIT = GANDER_GOTRACE_GO_WAITING,
+       CALL = GANDER_GOTRACE_GO_SYSCALL,
+       P_RUN = GANDER_GOTRACE_PROC_RUNNING,
+       P_IDLE = GANDER_GOTRACE_PROC_IDLE };
 
 static void start(struct gostate *s, struct gosyms *syms, struct seen *seen, unsigned spans)
 {
@@ -92,16 +98,16 @@ static void a_life_in_spans(void **state)
 	sync_event(&s, 1000);
 	proc(&s, 1001, 0, UNDET, P_RUN);
 	proc(&s, 1002, 1, UNDET, P_IDLE);
-	go(&s, 1010, 1, UNDET, RUN, -1, 0, 5);	 /* was running since the begin */
-	go(&s, 1100, 2, NONE, READY, 1, 0, 5);	 /* goroutine 1 makes 2 */
-	proc(&s, 1120, 1, P_IDLE, P_RUN);	 /* idle for 20 of 2's wait */
-	go(&s, 1150, 2, READY, RUN, -1, 1, 6);	 /* waited 50 */
-	go(&s, 1200, 2, RUN, WAIT, 2, 1, 6);	 /* ran 50 */
-	go(&s, 1300, 2, WAIT, READY, 1, 0, 5);	 /* woken by 1 after 100 */
+	go(&s, 1010, 1, UNDET, RUN, -1, 0, 5); /* was running since the begin */
+	go(&s, 1100, 2, NONE, READY, 1, 0, 5); /* goroutine 1 makes 2 */
+	proc(&s, 1120, 1, P_IDLE, P_RUN);      /* idle for 20 of 2's wait */
+	go(&s, 1150, 2, READY, RUN, -1, 1, 6); /* waited 50 */
+	go(&s, 1200, 2, RUN, WAIT, 2, 1, 6);   /* ran 50 */
+	go(&s, 1300, 2, WAIT, READY, 1, 0, 5); /* woken by 1 after 100 */
 	go(&s, 1310, 2, READY, RUN, -1, 1, 6);
 	go(&s, 1320, 2, RUN, CALL, 2, 1, 6);
-	proc(&s, 1330, 1, P_RUN, P_IDLE);	 /* the P is taken after 10 */
-	go(&s, 1350, 2, CALL, READY, 2, -1, 6);	 /* 20 without it */
+	proc(&s, 1330, 1, P_RUN, P_IDLE);       /* the P is taken after 10 */
+	go(&s, 1350, 2, CALL, READY, 2, -1, 6); /* 20 without it */
 	go(&s, 1351, 2, READY, RUN, -1, 0, 6);
 	go(&s, 1360, 2, RUN, NONE, 2, 0, 6);
 	sync_event(&s, 2000);
@@ -140,7 +146,7 @@ static void contradictions_do_no_harm(void **state)
 	struct gander_gotrace_event ev = { .time_ns = 50, .kind = GANDER_GOTRACE_REGION_END, .thread = -1, .proc = -1, .goroutine = 77 };
 
 	start(&s, &syms, &seen, ~0u);
-	go(&s, 10, 1, RUN, WAIT, 1, 0, 5); /* nobody said that it exists */
+	go(&s, 10, 1, RUN, WAIT, 1, 0, 5);   /* nobody said that it exists */
 	go(&s, 20, 1, NONE, READY, 9, 0, 5); /* made again while it waits */
 	go(&s, 30, 1, WAIT, WAIT, 1, 0, 5);
 	go(&s, 40, 2, WAIT, NONE, -1, -1, -1);

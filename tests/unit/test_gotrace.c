@@ -203,7 +203,7 @@ static void every_way_in(void **state)
 	for (i = 0; i < nfiles; i++) {
 		if (!files[i].sound)
 			continue;
-		d = (struct drip){ &files[i], 0 };
+		d = (struct drip) { &files[i], 0 };
 		assert_int_equal(gander_gotrace_open_read(&t, drip_read, &d, NULL, &err), 0);
 		for (n = 0; gander_gotrace_next(t, &ev, &err) > 0; n++)
 			;
@@ -293,9 +293,14 @@ static void interned(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_every_format),	   cmocka_unit_test(cut_at_every_byte), cmocka_unit_test(damaged_at_random),
-		cmocka_unit_test(refuses_what_is_no_trace), cmocka_unit_test(every_way_in),	cmocka_unit_test(hands_on_read_errors),
-		cmocka_unit_test(bounded_generation),	   cmocka_unit_test(interned),
+		cmocka_unit_test(reads_every_format),
+		cmocka_unit_test(cut_at_every_byte),
+		cmocka_unit_test(damaged_at_random),
+		cmocka_unit_test(refuses_what_is_no_trace),
+		cmocka_unit_test(every_way_in),
+		cmocka_unit_test(hands_on_read_errors),
+		cmocka_unit_test(bounded_generation),
+		cmocka_unit_test(interned),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -52,7 +52,9 @@ static void messages_are_profile_proto(void **state)
 	unsigned char b[4096];
 	size_t n = profile(b, sizeof(b));
 	/* string 0 is "", then the first sample type's strings and its ValueType{1, 2} */
-	static const char head[] = "\x32\x00\x32\x0b" "contentions\x32\x05" "count\x0a\x04\x08\x01\x10\x02";
+	static const char head[] = "\x32\x00\x32\x0b"
+				   "contentions\x32\x05"
+				   "count\x0a\x04\x08\x01\x10\x02";
 	/* Sample{location_id: [1 2], value: [3 4500], label: {reason select}, label: {bytes 7 bytes}} */
 	static const char sample[] = "\x0a\x02\x01\x02\x12\x03\x03\x94\x23\x1a\x04";
 
