@@ -132,8 +132,16 @@ func makeRegion() string {
 	if e := syscall.Fchmod(fd, 0600); e != nil {
 		return fail("fchmod", e)
 	}
-	if e := syscall.Flock(fd, syscall.LOCK_SH|syscall.LOCK_NB); e != nil {
-		return fail("flock", e)
+	// Somebody who looks for dead regions may hold the new file's lock for a moment; who holds it longer is not waited for.
+	for try := 0; ; try++ {
+		e := syscall.Flock(fd, syscall.LOCK_SH|syscall.LOCK_NB)
+		if e == nil {
+			break
+		}
+		if e != syscall.EWOULDBLOCK || try == 1000 {
+			return fail("flock", e)
+		}
+		runtime.Gosched()
 	}
 	size := int64(region.MetaSize) + int64(npackets)<<region.PacketShift
 	if e := syscall.Ftruncate(fd, size); e != nil {

@@ -390,7 +390,12 @@ int tracer_make(const char *from)
 	if (fd < 0)
 		return fd == -ENOSPC ? TRACER_OFF_NO_ROOM : TRACER_OFF_NO_TMPFS;
 	/* the umask may have taken our own rights away */
-	if (sys(SYS_fchmod, fd, 0600) < 0 || sys(SYS_flock, fd, LOCK_SH | LOCK_NB) < 0)
+	if (sys(SYS_fchmod, fd, 0600) < 0)
+		goto out;
+	/* Somebody who looks for dead regions may hold the new file's lock for a moment; who holds it longer is not waited for. */
+	for (i = 0; (r = sys(SYS_flock, fd, LOCK_SH | LOCK_NB)) == -EWOULDBLOCK && i < 1000; i++)
+		sys(SYS_sched_yield);
+	if (r < 0)
 		goto out;
 	reason = TRACER_OFF_NO_ROOM;
 	npackets = choose_packets(fd);
