@@ -15,6 +15,8 @@ static struct {
 	const char *dir, *contexts, *rotate, *session;
 	struct opt_list add, remove;
 	uint64_t stack, for_ns, max_size, keep, buffer, ctf;
+	const char *kernel, *kernel_scope;
+	uint64_t kernel_buffer;
 	bool overwrite, block, quiet, json, stop;
 } o;
 
@@ -27,6 +29,9 @@ static const struct opt opts[] = {
 	{ OPT_FLAG, 0, "overwrite", NULL, "flight recorder: keep the newest events in memory, write them at the end", &o.overwrite },
 	{ OPT_FLAG, 0, "block", NULL, "let programs wait up to 2 s for memory instead of losing events (for tests)", &o.block },
 	{ OPT_SIZE, 0, "buffer", "SIZE", "memory a program at most (default: 32M, or half of what its tmpfs has left)", &o.buffer },
+	{ OPT_STR, 0, "kernel", "LIST", "the kernel's view too (root or CAP_PERFMON): sched syscalls irq block", &o.kernel },
+	{ OPT_STR, 0, "kernel-scope", "WHOSE", "of it: own, machine, auto (system calls of these programs, else all; default)", &o.kernel_scope },
+	{ OPT_SIZE, 0, "kernel-buffer", "SIZE", "its memory for each CPU (default: 2M)", &o.kernel_buffer },
 	{ OPT_SIZE, 0, "max-size", "SIZE", "stop when the recording is so large", &o.max_size },
 	{ OPT_STR, 0, "rotate", "SIZE|TIME", "begin a new chunk every 100M or 10m, readable by itself", &o.rotate },
 	{ OPT_U64, 0, "keep", "N", "with --rotate: remove all but the newest N chunks", &o.keep },
@@ -127,6 +132,11 @@ static uint64_t reason_count(const struct record_result *r, size_t i)
 	return *(const uint64_t *)((const char *)r + reasons[i].at);
 }
 
+static uint64_t kernel_lost(const struct record_result *r)
+{
+	return r->kernel.lost + r->kernel.damaged + r->kernel.unwritten;
+}
+
 static void summary_text(const char *dir, const struct record_result *r)
 {
 	char events[UNIT_TEXT], bytes[UNIT_TEXT], time[UNIT_TEXT];
@@ -142,6 +152,15 @@ static void summary_text(const char *dir, const struct record_result *r)
 	for (i = 0; i < sizeof(reasons) / sizeof(*reasons); i++)
 		if (reason_count(r, i))
 			fprintf(stderr, "gander:   %llu %s\n", (unsigned long long)reason_count(r, i), reasons[i].text);
+	if (o.kernel) {
+		fprintf(stderr, "gander: kernel: %llu events (%s) of %u CPU%s\n", (unsigned long long)r->kernel.events,
+			bytes_text(bytes, r->kernel.bytes), r->kernel.cpus, r->kernel.cpus == 1 ? "" : "s");
+		fprintf(stderr, "gander: kernel: lost: ");
+		if (kernel_lost(r))
+			fprintf(stderr, "%llu events%s\n", (unsigned long long)kernel_lost(r), r->kernel.lost ? " (a larger --kernel-buffer helps)" : "");
+		else
+			fprintf(stderr, "nothing\n");
+	}
 	if (r->cut)
 		fprintf(stderr, "gander: %llu events were too long and are cut\n", (unsigned long long)r->cut);
 }
@@ -177,6 +196,17 @@ static void summary_json(const char *dir, const struct record_result *r)
 	json_obj_end(&j);
 	json_key(&j, "cut");
 	json_u64(&j, r->cut);
+	if (o.kernel) {
+		json_key(&j, "kernel");
+		json_obj(&j);
+		json_key(&j, "events");
+		json_u64(&j, r->kernel.events);
+		json_key(&j, "bytes");
+		json_u64(&j, r->kernel.bytes);
+		json_key(&j, "lost");
+		json_u64(&j, kernel_lost(r));
+		json_obj_end(&j);
+	}
 	json_key(&j, "problems");
 	json_u64(&j, r->problems);
 	json_key(&j, "clock_error_ns");
@@ -279,6 +309,22 @@ static int run(int argc, char **argv)
 												  : "--buffer: at least 256k");
 		return cli_usage(&err);
 	}
+	if ((o.kernel && kernel_groups_parse(o.kernel, &ro.kernel_groups, &err) < 0) ||
+	    (o.kernel_scope && kernel_scope_parse(o.kernel_scope, &ro.kernel_scope, &err) < 0))
+		return cli_usage(&err);
+	if ((o.kernel_scope || o.kernel_buffer) && !o.kernel) {
+		err_set(&err, -EINVAL, "--kernel-scope and --kernel-buffer go with --kernel");
+		return cli_usage(&err);
+	}
+	if (o.kernel && o.overwrite) {
+		err_set(&err, -EINVAL, "--kernel does not go with --overwrite: the kernel's view is written as it comes");
+		return cli_usage(&err);
+	}
+	if (o.kernel_buffer > KERNEL_BUFFER_MAX) {
+		err_set(&err, -EINVAL, "--kernel-buffer: at most 1G");
+		return cli_usage(&err);
+	}
+	ro.kernel_buffer = o.kernel_buffer;
 	ro.context = CONTEXT_DEFAULT;
 	if ((o.contexts && read_contexts(o.contexts, &ro.context, &err) < 0) || read_rotate(&ro, &err) < 0)
 		return cli_usage(&err);
@@ -322,5 +368,5 @@ static int run(int argc, char **argv)
 		status = WIFSIGNALED(result.cmd_status) ? 128 + WTERMSIG(result.cmd_status) : WEXITSTATUS(result.cmd_status);
 		return status;
 	}
-	return result.stopped_early || result.lost - result.lost_overwritten || result.problems ? CLI_LOST : CLI_OK;
+	return result.stopped_early || result.lost - result.lost_overwritten || kernel_lost(&result) || result.problems ? CLI_LOST : CLI_OK;
 }

@@ -26,7 +26,7 @@ int chunk_begin(struct record *rec, struct err *err)
 	snprintf(path, sizeof(path), "%s/ctf", rec->dir);
 	if (mkdir(path, 0700) < 0)
 		return err_set(err, -errno, "cannot make '%s': %m", path);
-	return 0;
+	return kernelview_begin(rec, err);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -73,7 +73,9 @@ int chunk_rotate(struct record *rec, struct err *err)
 		    out_close(&p->out, &p->ch, clock_of(rec, p->r)->last.counter, err) < 0)
 			return err->code;
 	}
-	res = manifest_write(rec, true, err);
+	res = kernelview_finish(rec, err);
+	if (res == 0)
+		res = manifest_write(rec, true, err);
 	if (res == 0)
 		res = chunk_begin(rec, err);
 	if (res < 0)

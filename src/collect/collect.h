@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "collect/collect_channel.h"
 #include "collect/collect_find.h"
+#include "kernel/kernel.h"
 
 #include <signal.h>
 
@@ -31,6 +32,9 @@ struct record_opts {
 	uint64_t buffer; /* bytes a program; 0: a good default */
 	uint64_t for_ns, max_size, rotate_size, rotate_ns, keep;
 	int ctf_version;
+	unsigned kernel_groups; /* KERNEL_SCHED ...; 0: not the kernel's view */
+	enum kernel_scope kernel_scope;
+	uint64_t kernel_buffer;      /* bytes a CPU; 0: a good default */
 	volatile sig_atomic_t *stop; /* set by a signal handler; ends the recording */
 	void (*note)(void *arg, const char *text);
 	void (*started)(void *arg, const char *session);              /* everything that is there is being recorded */
@@ -43,6 +47,7 @@ struct record_result {
 	uint64_t events, bytes, elapsed_ns;
 	uint64_t lost, lost_full, lost_nested, lost_slot, lost_other, lost_overwritten, lost_damaged, lost_disk, cut;
 	double clock_error_ns;
+	struct kernel_totals kernel;
 	bool stopped_early; /* a full disk or another failure: `why` */
 	char why[480];
 	int cmd_status; /* of the command, as wait(2) gives it */

@@ -2,6 +2,7 @@
 #ifndef GANDER_COLLECT_RECORD_H
 #define GANDER_COLLECT_RECORD_H
 
+#include "base/json.h"
 #include "base/map.h"
 #include "collect/collect.h"
 #include "collect/collect_out.h"
@@ -33,6 +34,14 @@ struct program {
 	struct gd_clock_sample since, until;
 	uint64_t last_flush_ns, last_alive_ns, last_sample_ns, dead_ns;
 	struct totals base; /* when the running chunk began */
+};
+
+/* A process that has no region: only the kernel's view of it is recorded. */
+struct bare {
+	pid_t pid;
+	int pidfd;
+	bool ended;
+	char comm[32];
 };
 
 struct problem {
@@ -68,6 +77,10 @@ struct record {
 	bool cmd_done, ending, failed;
 	int cmd_status;
 	char why[480];
+	struct kernel *kernel;            /* NULL: not asked for */
+	struct kernel_totals kernel_base; /* when the running chunk began */
+	struct bare bare[RECORD_PIDS_MAX];
+	unsigned nbare;
 };
 
 /* program.c */
@@ -109,6 +122,19 @@ void reserve_drop(const struct record *rec);
 
 /* record.c */
 uint64_t record_trace_bytes(const struct record *rec);
+
+/* kernelview.c; all but kernelview_open() do nothing where the kernel's view is not recorded */
+int kernelview_open(struct record *rec, struct err *err);
+int kernelview_begin(struct record *rec, struct err *err); /* in rec->dir */
+int kernelview_start(struct record *rec, struct err *err);
+void kernelview_program(struct record *rec, pid_t pid);
+void kernelview_bare(struct record *rec, pid_t pid); /* a process without a region */
+bool kernelview_bare_alive(struct record *rec);
+unsigned kernelview_drain(struct record *rec, uint64_t now, bool all); /* quarters of the fullest ring */
+int kernelview_finish(struct record *rec, struct err *err);
+void kernelview_done(struct record *rec);
+uint64_t kernelview_lost(const struct kernel_totals *t);
+void kernelview_manifest(struct json *j, const struct record *rec);
 
 /* manifest.c: one program as an object. */
 void manifest_program(struct buf *out, struct record *rec, const struct program *p, bool first);

@@ -174,6 +174,7 @@ int command_start(struct record *rec, struct err *err)
 	if (res < 0)
 		return res;
 	rec->cmd_pid = pid;
+	kernelview_program(rec, pid);
 	rec->cmd_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	return 0;
 }

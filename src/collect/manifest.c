@@ -311,6 +311,7 @@ int manifest_write(struct record *rec, bool final, struct err *err)
 	json_key(&j, "error_ns");
 	json_f64(&j, rec->clock.error_ns);
 	json_obj_end(&j);
+	kernelview_manifest(&j, rec);
 	for (i = 0; i < rec->nprog; i++) {
 		program_totals(rec->prog[i], &t);
 		totals_sub(&t, &rec->prog[i]->base);

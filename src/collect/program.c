@@ -197,6 +197,7 @@ static int program_add(struct record *rec, struct region *r, pid_t pid, bool dea
 	struct program *p;
 	int res;
 
+	kernelview_program(rec, pid);
 	pass_over(rec, r->dev, r->ino);
 	if (rec->nprog == PROGRAMS_MAX) {
 		region_close(r);
@@ -475,7 +476,9 @@ int record_attach(struct record *rec, pid_t pid, struct err *err)
 
 	if (res < 0)
 		return res;
-	if (!f.n) {
+	if (!f.n && rec->kernel) {
+		kernelview_bare(rec, pid);
+	} else if (!f.n) {
 		proc_comm(pid, comm, sizeof(comm));
 		snprintf(text, sizeof(text), "process %d (%s) has no gander events (it uses neither libgander nor the Go agent)", (int)pid, comm);
 		record_problem(rec, pid, comm, "", text);

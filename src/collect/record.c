@@ -130,7 +130,7 @@ uint64_t record_trace_bytes(const struct record *rec)
 
 	for (i = 0; i < rec->nprog; i++)
 		n += out_bytes(&rec->prog[i]->out);
-	return n;
+	return n + (rec->kernel ? kernel_bytes(rec->kernel) : 0);
 }
 
 static void show_progress(struct record *rec, uint64_t now)
@@ -196,12 +196,12 @@ static void look_for_new(struct record *rec, uint64_t now)
 	}
 }
 
-static bool over(const struct record *rec, uint64_t now)
+static bool over(struct record *rec, uint64_t now)
 {
 	const struct record_opts *o = rec->o;
 
 	return rec->ending || rec->failed || (o->stop && *o->stop > (o->cmd != NULL)) || rec->cmd_done || (o->for_ns && now - rec->start_ns >= o->for_ns) ||
-	       (o->max_size && record_trace_bytes(rec) >= o->max_size) || (!rec->nprog && !o->all && !o->cmd);
+	       (o->max_size && record_trace_bytes(rec) >= o->max_size) || (!rec->nprog && !o->all && !o->cmd && !kernelview_bare_alive(rec));
 }
 
 /* An idle recording writes nothing but a sign of life now and then. */
@@ -240,6 +240,8 @@ static void loop(struct record *rec)
 					program_end(rec, i--, true);
 			}
 		}
+		i = kernelview_drain(rec, now, false);
+		busy += i >= 2 ? 16 : i;
 		look_for_new(rec, now);
 		if (now - rec->last_manifest_ns >= MANIFEST_NS && !rec->failed && changed(rec, now)) {
 			rec->last_manifest_ns = now;
@@ -264,10 +266,13 @@ static void loop(struct record *rec)
 /* Every event that was emitted before this is called is in a packet; those that are being emitted now get two milliseconds. */
 static void finish(struct record *rec)
 {
+	struct err err = ERR_INIT;
 	unsigned i, round, whole;
 
 	if (rec->o->cmd)
 		record_scan(rec, FIND_FILES); /* children that nobody has seen yet */
+	if (rec->kernel)
+		kernel_stop(rec->kernel);
 	for (i = 0; i < rec->nprog; i++)
 		channel_stop(&rec->prog[i]->ch);
 	for (round = 0; round < 2 && !rec->failed; round++) {
@@ -277,6 +282,8 @@ static void finish(struct record *rec)
 	}
 	if (rec->failed)
 		reserve_drop(rec);
+	if (kernelview_finish(rec, &err) < 0)
+		record_fail(rec, err.text);
 	command_ended(rec, false);
 	rec->ending = true;
 	while (rec->nprog)
@@ -320,6 +327,8 @@ static void fill_result(const struct record *rec, struct record_result *res)
 	res->lost_disk = all.disk;
 	res->cut = all.cut;
 	res->clock_error_ns = rec->clock.error_ns;
+	if (rec->kernel)
+		kernel_totals(rec->kernel, &res->kernel);
 	res->stopped_early = rec->failed;
 	snprintf(res->why, sizeof(res->why), "%s", rec->why);
 	res->cmd_status = rec->cmd_status;
@@ -381,7 +390,9 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 			goto out;
 		}
 	}
-	res = recording_make_dir(o->dir, err);
+	res = kernelview_open(rec, err);
+	if (res == 0)
+		res = recording_make_dir(o->dir, err);
 	if (res == 0)
 		res = reserve_make(rec, err);
 	if (res == 0)
@@ -392,6 +403,7 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 	if (rec->control_fd < 0)
 		rec->control_fd = -1;
 	watch(rec);
+	res = kernelview_start(rec, err);
 	for (i = 0; i < o->npids && res == 0; i++)
 		res = record_attach(rec, o->pids[i], err);
 	if (res == 0 && o->all)
@@ -408,6 +420,7 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 	if (res < 0) {
 		while (rec->nprog)
 			program_free(rec->prog[--rec->nprog]);
+		kernelview_done(rec);
 		recording_remove(o->dir);
 		goto out;
 	}
@@ -435,6 +448,7 @@ out:
 		close(rec->control_fd);
 	if (rec->cmd_pidfd >= 0)
 		close(rec->cmd_pidfd);
+	kernelview_done(rec);
 	buf_done(&rec->ended);
 	map_done(&rec->known);
 	free(rec->problem);

@@ -472,7 +472,7 @@ struct ctf_fc *ctf_model_packet_header(struct ctf_arena *a)
 	return a->failed ? NULL : fc;
 }
 
-struct ctf_fc *ctf_model_packet_context(struct ctf_arena *a, bool process)
+struct ctf_fc *ctf_model_packet_context(struct ctf_arena *a, bool process, bool cpu)
 {
 	struct ctf_fc *fc = ctf_fc_new(a, CTF_STRUCT), *name;
 
@@ -488,6 +488,17 @@ struct ctf_fc *ctf_model_packet_context(struct ctf_arena *a, bool process)
 		if (name)
 			name->count = 16;
 	}
+	if (cpu)
+		add_int(a, fc, 32, "cpu_id", CTF_ROLE_NONE);
+	return a->failed ? NULL : fc;
+}
+
+struct ctf_fc *ctf_model_kernel_context(struct ctf_arena *a)
+{
+	struct ctf_fc *fc = ctf_fc_new(a, CTF_STRUCT);
+
+	add_named(a, fc, ctf_fc_int(a, 32, true), NAME("tid"));
+	add_named(a, fc, ctf_fc_int(a, 32, true), NAME("pid"));
 	return a->failed ? NULL : fc;
 }
 

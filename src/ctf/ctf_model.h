@@ -194,7 +194,8 @@ int ctf_model_identifiers(struct ctf_trace_class *t);
 struct ctf_fc *ctf_model_payload(struct ctf_arena *a, const void *desc, size_t len, struct ctf_event_class *ec);
 struct ctf_fc *ctf_model_context(struct ctf_arena *a, uint32_t mask);
 struct ctf_fc *ctf_model_packet_header(struct ctf_arena *a);
-struct ctf_fc *ctf_model_packet_context(struct ctf_arena *a, bool process);
+struct ctf_fc *ctf_model_packet_context(struct ctf_arena *a, bool process, bool cpu);
+struct ctf_fc *ctf_model_kernel_context(struct ctf_arena *a); /* i32 tid, pid */
 struct ctf_fc *ctf_model_event_header(struct ctf_arena *a);
 
 /* Text <- model. What TSDL cannot say (optional fields, LEB128) is -ENOTSUP from ctf_tsdl_can(). */

@@ -13,6 +13,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "streams are written as the region has them");
@@ -21,14 +22,15 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "streams are written as
 #define COPY_CHUNK     (256u << 10)
 #define PROCNAME       16u
 
-/* What stands before a packet's events. In memory and on disk; the last two only with packet_process. */
+/* What stands before a packet's events. In memory and on disk; the last two only with packet_process,
+ * of the kernel the first of them. */
 struct packet_head {
 	uint32_t magic;
 	uint8_t uuid[16];
 	uint32_t stream_class;
 	uint64_t stream_id;
 	uint64_t begin, end, content_bits, packet_bits, seq, discarded;
-	uint32_t vpid;
+	uint32_t vpid; /* of the kernel: the CPU */
 	char procname[PROCNAME];
 } __attribute__((packed));
 
@@ -52,7 +54,7 @@ struct ctf_writer {
 	char *dir;
 	int dirfd, version;
 	struct ctf_trace_class t; /* packet header, clock, environment; its arena holds no event classes */
-	bool packet_process, clock_set, dirty;
+	bool kernel, packet_process, clock_set, dirty;
 	uint32_t nstream_classes, mask[STREAM_CLASSES];
 	struct class *class;
 	uint32_t nclasses, class_cap;
@@ -124,13 +126,21 @@ static void read_boot_id(uint8_t out[16])
 static int make_env(struct ctf_writer *w, const struct ctf_writer_opts *o)
 {
 	char host[256] = "localhost";
+	struct utsname u;
 	int r;
 
 	if (!o->hostname && gethostname(host, sizeof(host) - 1) < 0)
 		snprintf(host, sizeof(host), "localhost");
 	r = add_env(w, "hostname", o->hostname ? o->hostname : host, 0);
 	if (!r)
-		r = add_env(w, "domain", "ust", 0);
+		r = add_env(w, "domain", w->kernel ? "kernel" : "ust", 0);
+	if (!r && w->kernel && uname(&u) == 0) {
+		r = add_env(w, "sysname", u.sysname, 0);
+		if (!r)
+			r = add_env(w, "kernel_release", u.release, 0);
+		if (!r)
+			r = add_env(w, "kernel_version", u.version, 0);
+	}
 	if (!r)
 		r = add_env(w, "tracer_name", "gander", 0);
 	if (!r)
@@ -139,7 +149,7 @@ static int make_env(struct ctf_writer *w, const struct ctf_writer_opts *o)
 		r = add_env(w, "tracer_minor", NULL, 1);
 	if (!r)
 		r = add_env(w, "tracer_version", GANDER_VERSION, 0);
-	if (!r)
+	if (!r && !w->kernel)
 		r = add_env(w, "vpid", NULL, o->pid);
 	if (!r && o->procname)
 		r = add_env(w, "procname", o->procname, 0);
@@ -163,11 +173,13 @@ int ctf_writer_open(struct ctf_writer **ret, const struct ctf_writer_opts *o, st
 	ctf_arena_init(&w->t.arena, 1 << 20);
 	w->t.last_env = &w->t.env;
 	w->version = o->version == 2 ? 2 : 1;
-	w->packet_process = o->packet_process;
+	w->kernel = o->kernel;
+	w->packet_process = o->packet_process && !o->kernel;
 	w->pid = o->pid;
 	if (o->procname)
 		memcpy(w->procname, o->procname, strnlen(o->procname, PROCNAME));
-	w->head_size = o->packet_process ? sizeof(struct packet_head) : offsetof(struct packet_head, vpid);
+	w->head_size = w->packet_process ? sizeof(struct packet_head) : w->kernel ? offsetof(struct packet_head, procname)
+										  : offsetof(struct packet_head, vpid);
 	w->dir = strdup(o->dir);
 	w->by_id = calloc(GD_EVENT_ID_MASK + 1, sizeof(*w->by_id));
 	w->t.clock = ctf_alloc(&w->t.arena, sizeof(*w->t.clock));
@@ -187,7 +199,7 @@ int ctf_writer_open(struct ctf_writer **ret, const struct ctf_writer_opts *o, st
 		w->t.uuid[8] = (uint8_t)((w->t.uuid[8] & 0x3f) | 0x80);
 	}
 	w->t.clock->name = "monotonic";
-	w->t.clock->description = "counter of the traced program";
+	w->t.clock->description = o->kernel ? "CLOCK_MONOTONIC" : "counter of the traced program";
 	w->t.clock->has_uuid = true;
 	w->t.clock->absolute = true; /* babeltrace2 takes LTTng's clocks to be so, and mixes no others with them */
 	memcpy(w->t.clock->uuid, o->boot_id, 16);
@@ -296,9 +308,11 @@ static int put_stream_class(struct ctf_writer *w, uint32_t class, struct err *er
 	int r = 0;
 
 	ctf_arena_init(&a, 1 << 20);
-	sc.packet_context = ctf_model_packet_context(&a, w->packet_process);
+	sc.packet_context = ctf_model_packet_context(&a, w->packet_process, w->kernel);
 	sc.event_header = ctf_model_event_header(&a);
-	if (w->mask[class])
+	if (w->kernel)
+		sc.common_context = ctf_model_kernel_context(&a);
+	else if (w->mask[class])
 		sc.common_context = ctf_model_context(&a, w->mask[class]);
 	if (a.failed)
 		r = fail_memory(err);
@@ -461,7 +475,10 @@ int ctf_stream_open(struct ctf_writer *w, uint32_t context, uint32_t instance, u
 	s = &w->stream[w->nstreams];
 	memset(s, 0, sizeof(*s));
 	for (n = 1;; n++) {
-		snprintf(name, sizeof(name), n == 1 ? "slot-%u" : "slot-%u-%d", instance, n);
+		if (n == 1)
+			snprintf(name, sizeof(name), "%s-%u", w->kernel ? "cpu" : "slot", instance);
+		else
+			snprintf(name, sizeof(name), "%s-%u-%d", w->kernel ? "cpu" : "slot", instance, n);
 		s->fd = openat(w->dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 		if (s->fd >= 0)
 			break;
@@ -551,7 +568,7 @@ static int append(struct ctf_writer *w, struct stream *s, const struct ctf_piece
 	h.content_bits = h.packet_bits = (w->head_size + p->len) * 8;
 	h.seq = s->seq;
 	h.discarded = p->discarded > s->discarded ? p->discarded : s->discarded;
-	h.vpid = w->pid;
+	h.vpid = w->kernel ? s->instance : w->pid;
 	memcpy(h.procname, w->procname, PROCNAME);
 
 	r = write_parts(s->fd, s->size, iov, p->data && p->len ? 2 : 1);
@@ -562,7 +579,7 @@ static int append(struct ctf_writer *w, struct stream *s, const struct ctf_piece
 		if (ftruncate(s->fd, (off_t)s->size) < 0 && r != -ENOSPC)
 			r = -errno;
 		errno = -r;
-		return err_set(err, r, "cannot write to the stream 'slot-%u' of '%s': %m", s->instance, w->dir);
+		return err_set(err, r, "cannot write to the stream '%s-%u' of '%s': %m", w->kernel ? "cpu" : "slot", s->instance, w->dir);
 	}
 	s->size += w->head_size + p->len;
 	w->bytes += w->head_size + p->len;
@@ -616,7 +633,7 @@ int ctf_stream_close(struct ctf_writer *w, int stream, uint64_t end, uint64_t di
 	if (!r)
 		r = append(w, s, &last, err);
 	if (close(s->fd) < 0 && !r)
-		r = err_set(err, -errno, "cannot close the stream 'slot-%u' of '%s': %m", s->instance, w->dir);
+		r = err_set(err, -errno, "cannot close the stream '%s-%u' of '%s': %m", w->kernel ? "cpu" : "slot", s->instance, w->dir);
 	s->fd = -1;
 	return r;
 }

@@ -23,6 +23,7 @@ struct ctf_writer;
 struct ctf_writer_opts {
 	const char *dir;                    /* made if it is not there (mode 0700); holds no other trace */
 	int version;                        /* 1: CTF 1.8; 2: CTF 2 */
+	bool kernel;                        /* of the kernel: LTTng's environment, a stream a CPU (cpu-N), contexts tid and pid */
 	bool packet_process;                /* vpid and procname in every packet too (contexts "pid", "process name") */
 	uint32_t pid;                       /* env: vpid, as the program sees it */
 	const char *procname, *exe, *agent; /* env; NULL: left out. May be any bytes */
@@ -53,7 +54,7 @@ int ctf_writer_class(struct ctf_writer *w, uint32_t id, const void *desc, size_t
 int ctf_writer_sync(struct ctf_writer *w, struct err *err);
 
 /* A stream: `context` is the channel's mask (GD_CTX_), `instance` the slot's number: file slot-INSTANCE, or, where there is one of that name
- * already, slot-INSTANCE-2 and so on. `begin`: the counter when the recording began. Returns the stream's number (>= 0). */
+ * already, slot-INSTANCE-2 and so on (of the kernel: cpu-INSTANCE, and the context is given). `begin`: the counter when the recording began. Returns the stream's number (>= 0). */
 int ctf_stream_open(struct ctf_writer *w, uint32_t context, uint32_t instance, uint64_t begin, struct err *err);
 
 struct ctf_piece {

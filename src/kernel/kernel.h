@@ -1,0 +1,87 @@
+/* The kernel's view of a recording: tracepoints by perf_event_open(2) from each CPU's ring into a CTF trace in the terms of
+ * LTTng's kernel tracer. docs/kernel.md says what is in it and why. Never prints, never exits; one thread.
+ *
+ *   kernel_open       finds the tracepoints, opens them on every CPU, maps the rings; nothing is recorded yet
+ *   kernel_begin      a CTF trace to write to; with --rotate again for each chunk, after kernel_finish
+ *   kernel_program    whose system calls (or, narrowed, whose everything) is kept
+ *   kernel_start      from here on
+ *   kernel_drain      every few milliseconds
+ *   kernel_stop       until here
+ *   kernel_finish     the rest, the last loss counts, the trace's end */
+#ifndef GANDER_KERNEL_KERNEL_H
+#define GANDER_KERNEL_KERNEL_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum {
+	KERNEL_SCHED = 1,
+	KERNEL_SYSCALLS = 2,
+	KERNEL_IRQ = 4,
+	KERNEL_BLOCK = 8,
+};
+
+enum kernel_scope {
+	KERNEL_SCOPE_AUTO,    /* system calls of the recorded programs, all else of the whole machine */
+	KERNEL_SCOPE_OWN,     /* only what concerns the recorded programs */
+	KERNEL_SCOPE_MACHINE, /* everything of everybody, but the collector's own system calls */
+};
+
+#define KERNEL_BUFFER     (2ull << 20) /* bytes a CPU, unless asked otherwise */
+#define KERNEL_BUFFER_MIN (64ull << 10)
+#define KERNEL_BUFFER_MAX (1ull << 30)
+
+struct kernel_opts {
+	unsigned groups;
+	enum kernel_scope scope;
+	uint64_t buffer;                              /* bytes a CPU; 0: KERNEL_BUFFER */
+	void (*problem)(void *arg, const char *text); /* something that was asked for and is not so */
+	void *arg;
+};
+
+struct kernel_totals {
+	uint64_t events, bytes; /* that are in the trace; bytes without packet headers */
+	uint64_t lost;          /* the ring was full */
+	uint64_t damaged;       /* records that made no sense */
+	uint64_t unwritten;     /* the disk was full */
+	uint64_t late;          /* came so long after younger ones that their time had to be raised */
+	uint64_t others;        /* left out: of other programs */
+	unsigned cpus;
+};
+
+struct kernel;
+
+/* "sched,syscalls,irq,block" */
+int kernel_groups_parse(const char *list, unsigned *ret, struct err *err);
+/* "own", "machine", "auto" */
+int kernel_scope_parse(const char *text, enum kernel_scope *ret, struct err *err);
+const char *kernel_scope_name(enum kernel_scope scope);
+const char *kernel_group_name(unsigned bit); /* one of the bits */
+
+int kernel_open(struct kernel **ret, const struct kernel_opts *opts, struct err *err);
+void kernel_free(struct kernel *k); /* NULL is fine. Unregistering a tracepoint takes the kernel about 40 ms each */
+
+/* real_minus_mono: CLOCK_REALTIME - CLOCK_MONOTONIC, the same as for the recording's other traces. */
+int kernel_begin(struct kernel *k, const char *dir, uint64_t real_minus_mono, int ctf_version, struct err *err);
+int kernel_finish(struct kernel *k, struct err *err);
+
+/* The process is one of those that are recorded; its children are too. Any time. */
+void kernel_program(struct kernel *k, pid_t pid);
+
+/* The threads that there are go into the trace. After kernel_start(), so that no change of theirs is missed. */
+void kernel_dump(struct kernel *k);
+
+int kernel_start(struct kernel *k, struct err *err);
+void kernel_stop(struct kernel *k);
+
+/* Takes what is in the rings. Returns how many quarters of a ring were full (the sooner the next call should come), or -Exxx when
+ * the trace cannot be written. `all`: writes also what is held back for its order. */
+int kernel_drain(struct kernel *k, uint64_t now_ns, bool all, struct err *err);
+
+void kernel_totals(const struct kernel *k, struct kernel_totals *t);
+uint64_t kernel_bytes(const struct kernel *k); /* on disk, of this trace */
+
+#endif
