@@ -3,6 +3,7 @@
  * in memory of its own, exactly as long as it is. */
 #include "region/desc.h"
 #include "region/vm.h"
+#include "region/vm_quick.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +22,22 @@ static void run(const void *program, size_t len, const void *payload, size_t pay
 	struct gd_view v = { .piece = piece, .npieces = 1, .level = 3 };
 	struct gd_filter_key key;
 
+	uint64_t quick[GD_FILTER_LINKED_MAX / 8] = { 0 }, w[4] = { 0 };
+	int passed;
+
 	gd_filter_needs(program, len);
-	gd_filter_run(program, len, &v, &key);
+	passed = gd_filter_run(program, len, &v, &key);
+	/* what the first instruction alone says, where all that it may look at can be read */
+	if (len) {
+		memcpy(quick, program, len < sizeof(quick) ? len : sizeof(quick));
+		if (payload_len <= sizeof(w)) {
+			memcpy(w, payload, payload_len);
+			if (gd_quick_words(quick, w, (uint32_t)payload_len) == GD_QUICK_REJECT && passed)
+				abort();
+		}
+		if (gd_quick_pieces(quick, piece, 1) == GD_QUICK_REJECT && passed)
+			abort();
+	}
 	/* the same bytes in three pieces */
 	piece[0].len = (uint32_t)payload_len / 3;
 	piece[1].data = (const char *)payload + piece[0].len;
@@ -31,7 +46,9 @@ static void run(const void *program, size_t len, const void *payload, size_t pay
 	piece[2].data = (const char *)payload + payload_len / 2;
 	piece[2].len = (uint32_t)(payload_len - payload_len / 2);
 	v.npieces = 3;
-	gd_filter_run(program, len, &v, &key);
+	passed = gd_filter_run(program, len, &v, &key);
+	if (gd_quick_pieces(quick, piece, 3) == GD_QUICK_REJECT && passed)
+		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

@@ -34,6 +34,12 @@ func (l Level) String() string {
 // Off says why this program cannot be recorded: a short reason such as "no-tmpfs", or "" when it can.
 func Off() string { return whyOff }
 
+// Above these bits of a class's word are those of filters, and above those the bits of hit counters.
+const (
+	channelBits = 0xff
+	filterBits  = 0xffff
+)
+
 // never is what the events of classes that cannot be on look at.
 var never uint32
 

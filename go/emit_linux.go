@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"gander.internal/gander/internal/region"
+	"gander.internal/gander/internal/vm"
 )
 
 // class is one kind of event in this program's region.
@@ -42,12 +43,54 @@ const (
 //
 //go:noinline
 func (c *class) emit(ctx context.Context, p *piece, n int, size int) {
+	if on := atomic.LoadUint32(c.on); on > channelBits {
+		if linked := c.quickFilter(on); linked != nil && vm.Rejects(linked, (*vm.Piece)(unsafe.Pointer(p)), n) { // a piece is laid out as a vm.Piece
+			return
+		}
+	}
 	slot := procPin()
 	ok := writePlain(c, p, uint64(n)<<whatPieces|uint64(size)<<whatSize, slot)
 	procUnpin()
 	if !ok {
 		c.emitSlow(ctx, atomic.LoadUint32(c.on), p, n, size, 0)
 	}
+}
+
+// quickFilter is the filter of the one recording that wants the class, where it may be looked at without a bound of its own; nil otherwise.
+func (c *class) quickFilter(on uint32) unsafe.Pointer {
+	chans := on & channelBits
+	if on != chans*0x101 || chans&(chans-1) != 0 {
+		return nil
+	}
+	words := bits.RotateLeft32(atomic.LoadUint32(&c.slot.Filter[bits.TrailingZeros8(uint8(chans))&7])-region.OffFilters, -3)
+	if words > (region.OffData-vm.QuickNeeds-region.OffFilters)/8 { // or not a multiple of eight
+		return nil
+	}
+	return at(region.OffFilters + words*8)
+}
+
+// counted adds one to the hit counter of the one recording that wants the class and only counts; false when there are others, or no packet
+// yet. It comes before the event's fields are looked at.
+//
+//go:noinline
+func (c *class) counted(on uint32) bool {
+	chans := on & channelBits
+	if on != chans<<16|chans || chans&(chans-1) != 0 {
+		return false
+	}
+	chn := channel(uint32(bits.TrailingZeros32(chans)))
+	done := false
+	slot := procPin()
+	if uint(slot) < region.Slots {
+		cur := atomic.LoadUint32(&chn.Slot[slot].Cur) - 1
+		if p := packet(cur); cur < live.npackets && p.Epoch == chn.Epoch {
+			// pinned, so this P's counter has no other writer
+			*(*uint64)(unsafe.Add(unsafe.Pointer(p), region.PacketHeader+8*uintptr(c.id)))++
+			done = true
+		}
+	}
+	procUnpin()
+	return done
 }
 
 // emitCut is emit for a payload that may have been cut already.

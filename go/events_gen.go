@@ -43,6 +43,9 @@ func (ev *Event0) EmitContext(ctx context.Context) {
 
 //go:noinline
 func (ev *Event0) emit(ctx context.Context) {
+	if on := atomic.LoadUint32(ev.on); on > filterBits && ev.class.counted(on) {
+		return
+	}
 	ev.class.emit(ctx, &piece{}, 0, 0)
 }
 
@@ -79,6 +82,9 @@ func (ev *Event1[A]) EmitContext(ctx context.Context, a A) {
 
 //go:noinline
 func (ev *Event1[A]) emit(ctx context.Context, a A) {
+	if on := atomic.LoadUint32(ev.on); on > filterBits && ev.class.counted(on) {
+		return
+	}
 	var buf [8]byte
 	var ps [2]piece
 	at, from, np, size := 0, 0, 0, 0
@@ -140,6 +146,9 @@ func (ev *Event2[A, B]) EmitContext(ctx context.Context, a A, b B) {
 
 //go:noinline
 func (ev *Event2[A, B]) emit(ctx context.Context, a A, b B) {
+	if on := atomic.LoadUint32(ev.on); on > filterBits && ev.class.counted(on) {
+		return
+	}
 	var buf [16]byte
 	var ps [4]piece
 	at, from, np, size := 0, 0, 0, 0
@@ -218,6 +227,9 @@ func (ev *Event3[A, B, C]) EmitContext(ctx context.Context, a A, b B, c C) {
 
 //go:noinline
 func (ev *Event3[A, B, C]) emit(ctx context.Context, a A, b B, c C) {
+	if on := atomic.LoadUint32(ev.on); on > filterBits && ev.class.counted(on) {
+		return
+	}
 	var buf [24]byte
 	var ps [6]piece
 	at, from, np, size := 0, 0, 0, 0
@@ -313,6 +325,9 @@ func (ev *Event4[A, B, C, D]) EmitContext(ctx context.Context, a A, b B, c C, d 
 
 //go:noinline
 func (ev *Event4[A, B, C, D]) emit(ctx context.Context, a A, b B, c C, d D) {
+	if on := atomic.LoadUint32(ev.on); on > filterBits && ev.class.counted(on) {
+		return
+	}
 	var buf [32]byte
 	var ps [8]piece
 	at, from, np, size := 0, 0, 0, 0
@@ -425,6 +440,9 @@ func (ev *Event5[A, B, C, D, E]) EmitContext(ctx context.Context, a A, b B, c C,
 
 //go:noinline
 func (ev *Event5[A, B, C, D, E]) emit(ctx context.Context, a A, b B, c C, d D, e E) {
+	if on := atomic.LoadUint32(ev.on); on > filterBits && ev.class.counted(on) {
+		return
+	}
 	var buf [40]byte
 	var ps [10]piece
 	at, from, np, size := 0, 0, 0, 0
@@ -554,6 +572,9 @@ func (ev *Event6[A, B, C, D, E, F]) EmitContext(ctx context.Context, a A, b B, c
 
 //go:noinline
 func (ev *Event6[A, B, C, D, E, F]) emit(ctx context.Context, a A, b B, c C, d D, e E, f F) {
+	if on := atomic.LoadUint32(ev.on); on > filterBits && ev.class.counted(on) {
+		return
+	}
 	var buf [48]byte
 	var ps [12]piece
 	at, from, np, size := 0, 0, 0, 0
@@ -700,6 +721,9 @@ func (ev *Event7[A, B, C, D, E, F, G]) EmitContext(ctx context.Context, a A, b B
 
 //go:noinline
 func (ev *Event7[A, B, C, D, E, F, G]) emit(ctx context.Context, a A, b B, c C, d D, e E, f F, g G) {
+	if on := atomic.LoadUint32(ev.on); on > filterBits && ev.class.counted(on) {
+		return
+	}
 	var buf [56]byte
 	var ps [14]piece
 	at, from, np, size := 0, 0, 0, 0
@@ -863,6 +887,9 @@ func (ev *Event8[A, B, C, D, E, F, G, H]) EmitContext(ctx context.Context, a A, 
 
 //go:noinline
 func (ev *Event8[A, B, C, D, E, F, G, H]) emit(ctx context.Context, a A, b B, c C, d D, e E, f F, g G, h H) {
+	if on := atomic.LoadUint32(ev.on); on > filterBits && ev.class.counted(on) {
+		return
+	}
 	var buf [64]byte
 	var ps [16]piece
 	at, from, np, size := 0, 0, 0, 0

@@ -1,6 +1,7 @@
 /* The event path. gander__emit_words() with one recording and the default context is the fast one; everything else goes through
  * tracer_emit_all(). Nothing here allocates, locks, calls the kernel or raises a signal; a signal handler that emits may
  * interrupt it anywhere. */
+#include "region/vm_quick.h"
 #include "tracer/seq.h"
 #include "tracer/tracer.h"
 
@@ -271,26 +272,37 @@ static void pool_count(unsigned c, uint32_t id, uint32_t epoch)
 	__atomic_store_n(&s->owner, 0, __ATOMIC_RELEASE); /* [OWNER] */
 }
 
-static void count_plain(unsigned c, uint32_t id)
+/* One hit of a class, when the slot's packet of counters is there. */
+static inline bool count_quick(unsigned c, uint32_t id)
 {
-	struct gd_channel *ch = tracer_channel(c);
-	uint32_t epoch = ch->epoch;
 #if TRACER_HAS_SEQUENCES
 	char *tp = __builtin_thread_pointer();
+	struct gd_channel *ch = tracer_channel(c);
+
+	return LIKELY(gander__t.sequences) && LIKELY(seq_count(tp + gander__t.rseq_off, tp + gander__t.slot_off, ch->slot, id, ch->epoch));
+#else
+	return false;
+#endif
+}
+
+static __attribute__((noinline)) void count_slow(unsigned c, uint32_t id)
+{
 	unsigned i;
 
-	if (LIKELY(gander__t.sequences)) {
-		for (i = 0; i < RETRIES; i++) {
-			if (seq_count(tp + gander__t.rseq_off, tp + gander__t.slot_off, ch->slot, id, epoch))
-				return;
-			if (tracer_refill(c, tracer_slot_now(), 0, false, true) < 0)
-				return;
-		}
-		tracer_lose(c, tracer_slot_now(), GD_LOST_OTHER);
+	if (!gander__t.sequences) {
+		pool_count(c, id, tracer_channel(c)->epoch);
 		return;
 	}
-#endif
-	pool_count(c, id, epoch);
+	for (i = 0; i < RETRIES; i++)
+		if (tracer_refill(c, tracer_slot_now(), 0, false, true) < 0 || count_quick(c, id))
+			return;
+	tracer_lose(c, tracer_slot_now(), GD_LOST_OTHER);
+}
+
+static void count_plain(unsigned c, uint32_t id)
+{
+	if (!count_quick(c, id))
+		count_slow(c, id);
 }
 
 static uint64_t mix(uint64_t h, uint64_t v)
@@ -396,56 +408,117 @@ static inline bool is_plain(uint32_t on)
 	       __atomic_load_n(&tracer_channel((unsigned)__builtin_ctz(on))->context, __ATOMIC_RELAXED) == GD_CTX_TID;
 }
 
-/* One recording, which counts without a filter. */
-static inline bool only_counts(uint32_t on)
+/* One recording, with exactly one of its two other bits, or with neither. */
+static inline bool is_one(uint32_t channel)
 {
-	uint32_t channel = on & GD_ENABLED_MASK;
+	return channel && !(channel & (channel - 1));
+}
+static inline bool only_filtered(uint32_t on)
+{
+	return (on & GD_ENABLED_MASK) == on >> 8 && is_one(on >> 8);
+}
+static inline bool only_counted(uint32_t on)
+{
+	return (on & 0xffff) == on >> 16 && is_one(on >> 16);
+}
+static_assert(GD_FILTERED(0) == GD_ENABLED(0) << 8 && GD_COUNTING(0) == GD_ENABLED(0) << 16 && GD_ENABLED_MASK == 0xff, "only_filtered() says so");
 
-	return channel && !(channel & (channel - 1)) && on == (channel * (GD_ENABLED(0) | GD_COUNTING(0)));
+/* The class's filter in channel c, NULL: there is none that may be looked at without a bound of its own. */
+static inline const void *quick_filter(const struct gander_event *ev, unsigned c)
+{
+	const struct gd_class *cls = (const struct gd_class *)(const void *)ev->enabled;
+	uint32_t off = __atomic_load_n(&cls->filter[c], __ATOMIC_RELAXED), words = off - GD_OFF_FILTERS;
+
+	words = words >> 3 | words << 29; /* not a multiple of eight: a very large number */
+	return UNLIKELY(words > (GD_META_SIZE - GD_QUICK_NEEDS - GD_OFF_FILTERS) / 8) ? NULL : gander__t.ro + off;
 }
 
-/* What gander__emit_words() leaves over, in a function of its own so that the fast one saves no registers. */
+/* What the others leave over. They are functions of their own, so that none saves registers for another. */
 static __attribute__((noinline)) void emit_words_slow(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
 {
 	uint32_t on = __atomic_load_n(ev->enabled, __ATOMIC_RELAXED); /* [ENABLE] */
 	uint64_t w[4] = { w0, w1, w2, w3 };
 	struct gander__piece piece = { w, size, 0 };
 
-	if (!__atomic_load_n(gander__t.alive, __ATOMIC_RELAXED))
-		return; /* a forked child that has no region */
 	if (!gander__t.sequences && is_plain(on))
 		pool_words((unsigned)__builtin_ctz(on), ev->id, GD_HEAD(1, 12 + size), w, size > 16);
-	else if (only_counts(on))
-		count_plain((unsigned)__builtin_ctz(on), ev->id);
 	else
 		tracer_emit_all(ev, on, &piece, 1, 0);
 }
 
-void gander__emit_words(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
+static __attribute__((noinline)) void count_one(const struct gander_event *ev, unsigned c)
+{
+	if (UNLIKELY(!count_quick(c, ev->id)))
+		count_slow(c, ev->id);
+}
+
+/* Below, a channel << 8 is added to the size: a seventh argument would go through memory. */
+static __attribute__((noinline)) void emit_words_filtered(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2,
+							  uint64_t w3)
+{
+	const void *linked = quick_filter(ev, size >> 8);
+	uint64_t w[4] = { w0, w1, w2, w3 };
+
+	size &= 0xff;
+	/* whichever filter it was: it is this class's, and rejects */
+	if (LIKELY(linked && gd_quick_words(linked, w, size) == GD_QUICK_REJECT))
+		return;
+	emit_words_slow(ev, size, w0, w1, w2, w3);
+}
+
+/* One recording that wants the event whole, with the default context. */
+static __attribute__((noinline)) void emit_words_plain(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
 {
 #if TRACER_HAS_SEQUENCES
+	const struct gd_slot *slots = tracer_channel(size >> 8)->slot;
+	__m128i x0 = _mm_set_epi64x((long long)w1, (long long)w0), x1 = _mm_set_epi64x((long long)w3, (long long)w2);
+	char *tp = __builtin_thread_pointer();
+
+	size &= 0xff;
+	if (LIKELY(seq_words(tp + gander__t.rseq_off, tp + gander__t.slot_off, slots, ev->id, tracer_tid(), GD_HEAD(1, 12 + size), x0, x1, size > 16)))
+		return;
+#endif
+	emit_words_slow(ev, size & 0xff, w0, w1, w2, w3);
+}
+
+void gander__emit_words(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
+{
 	uint32_t on = __atomic_load_n(ev->enabled, __ATOMIC_RELAXED); /* [ENABLE] */
 
-	if (LIKELY(gander__t.fast && __atomic_load_n(gander__t.alive, __ATOMIC_RELAXED) && is_plain(on))) {
-		char *tp = __builtin_thread_pointer();
-		__m128i x0 = _mm_set_epi64x((long long)w1, (long long)w0), x1 = _mm_set_epi64x((long long)w3, (long long)w2);
+	if (UNLIKELY(!__atomic_load_n(gander__t.alive, __ATOMIC_RELAXED)))
+		return; /* a forked child that has no region */
+	if (LIKELY(is_plain(on) && TRACER_HAS_SEQUENCES && gander__t.fast))
+		emit_words_plain(ev, size | (uint32_t)__builtin_ctz(on) << 8, w0, w1, w2, w3);
+	else if (only_filtered(on))
+		emit_words_filtered(ev, size | (uint32_t)__builtin_ctz(on) << 8, w0, w1, w2, w3);
+	else if (only_counted(on))
+		count_one(ev, (unsigned)__builtin_ctz(on));
+	else
+		emit_words_slow(ev, size, w0, w1, w2, w3);
+}
 
-		if (LIKELY(seq_words(tp + gander__t.rseq_off, tp + gander__t.slot_off, tracer_channel((unsigned)__builtin_ctz(on))->slot, ev->id,
-				     tracer_tid(), GD_HEAD(1, 12 + size), x0, x1, size > 16)))
-			return;
-	}
-#endif
-	emit_words_slow(ev, size, w0, w1, w2, w3);
+static __attribute__((noinline)) void emit_pieces_slow(const struct gander_event *ev, const struct gander__piece *piece, uint32_t npieces)
+{
+	/* the pieces are the calling macro's own array */
+	tracer_emit_all(ev, __atomic_load_n(ev->enabled, __ATOMIC_RELAXED), (struct gander__piece *)piece, npieces, 0); /* [ENABLE] */
 }
 
 void gander__emit_pieces(const struct gander_event *ev, const struct gander__piece *piece, uint32_t npieces)
 {
 	uint32_t on = __atomic_load_n(ev->enabled, __ATOMIC_RELAXED); /* [ENABLE] */
+	const void *linked;
 
 	if (UNLIKELY(!__atomic_load_n(gander__t.alive, __ATOMIC_RELAXED)))
 		return;
-	/* the pieces are the calling macro's own array */
-	tracer_emit_all(ev, on, (struct gander__piece *)piece, npieces, 0);
+	if (only_filtered(on)) {
+		linked = quick_filter(ev, (unsigned)__builtin_ctz(on));
+		if (LIKELY(linked && gd_quick_pieces(linked, (const struct gd_piece *)piece, npieces) == GD_QUICK_REJECT))
+			return;
+	} else if (only_counted(on)) {
+		count_one(ev, (unsigned)__builtin_ctz(on));
+		return;
+	}
+	emit_pieces_slow(ev, piece, npieces);
 }
 
 /* ------------------------------------------------------------------ spans, key */

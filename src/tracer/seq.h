@@ -136,13 +136,11 @@ static_assert(offsetof(struct seq_event, context) == 16 && offsetof(struct seq_e
 /* Adds one to the slot's counter of a class; the add is the publishing store. `epoch` tells a packet that counted for another recording. */
 static inline bool seq_count(char *rs, const char *slotp, const struct gd_slot *slots, uint32_t id, uint32_t epoch)
 {
-	const struct tracer *t = &gander__t;
-
 	__asm__ goto(SEQ_BEGIN SEQ_PACKET
 		     "cmpl %[epoch], 96(%%rcx)\n\tjne %l[refill]\n\t"
 		     "incq 128(%%rcx, %[id], 8)\n" SEQ_END
 		     :
-		     : [rs] "r"(rs), [slotp] "r"(slotp), [slots] "r"(slots), [data] "r"(t->data), [npackets] "m"(t->npackets), [id] "r"((uint64_t)id),
+		     : [rs] "r"(rs), [slotp] "r"(slotp), [slots] "r"(slots), [data] "m"(gander__t.data), [npackets] "m"(gander__t.npackets), [id] "r"((uint64_t)id),
 		       [epoch] "r"(epoch)
 		     : "rax", "rcx", "memory", "cc"
 		     : refill);

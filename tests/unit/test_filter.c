@@ -7,6 +7,7 @@
 #include "filter_random.h"
 #include "region/glob.h"
 #include "region/region.h"
+#include "region/vm_quick.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -217,10 +218,25 @@ static bool decode(void *arg, unsigned name, struct filter_value *v)
 	return decode_type(attr, fn->want, at, at + 1, attrs, 0, v);
 }
 
+/* What the first instruction alone decides is what the whole filter answers. Returns how often it decided. */
+static unsigned check_quick(const void *linked, const struct sample *m, const struct gd_piece *flat, int want)
+{
+	enum gd_quick in_pieces = m->npieces ? gd_quick_pieces(linked, m->piece, m->npieces) : GD_QUICK_ASK, in_words = GD_QUICK_ASK;
+	uint64_t w[4] = { 0 };
+
+	if (flat->len <= sizeof(w)) {
+		memcpy(w, flat->data, flat->len);
+		in_words = gd_quick_words(linked, w, flat->len);
+	}
+	assert_true(in_pieces == GD_QUICK_ASK || (int)in_pieces == want);
+	assert_true(in_words == GD_QUICK_ASK || (int)in_words == want);
+	return (in_pieces != GD_QUICK_ASK) + (in_words != GD_QUICK_ASK);
+}
+
 static void bytes_and_decoded_values_agree(void **state)
 {
 	uint64_t seed = 20240611, generic[GD_FILTER_GENERIC_MAX / 8], linked[GD_FILTER_LINKED_MAX / 8];
-	unsigned round, linked_n = 0, passed = 0, unfit = 0, events;
+	unsigned round, linked_n = 0, passed = 0, unfit = 0, quick_n = 0, events;
 	const unsigned rounds = getenv("GANDER_TEST_LONG") ? 400000 : 20000;
 
 	for (round = 0; round < rounds; round++) {
@@ -265,6 +281,7 @@ static void bytes_and_decoded_values_agree(void **state)
 			dec.f = f;
 			dec.m = &m;
 			want = filter_eval(f, decode, &dec);
+			quick_n += check_quick(linked, &m, &flat, want);
 			if (got != want || got_flat != want)
 				fail_msg("round %u: pieces %d, flat %d, decoded %d: %s", round, got, got_flat, want,
 					 text.data);
@@ -275,7 +292,9 @@ static void bytes_and_decoded_values_agree(void **state)
 		buf_done(&text);
 		sample_done(&m);
 	}
-	print_message("%u filters linked, %u of them passed, %u did not fit their class\n", linked_n, passed, unfit);
+	print_message("%u filters linked, %u of them passed, %u did not fit their class; %u times the first instruction was enough\n", linked_n,
+		      passed, unfit, quick_n);
+	assert_true(quick_n > rounds / 100);
 	assert_true(linked_n > rounds / 3 && passed > linked_n / 5 && passed < linked_n * 4 / 5);
 }
 
@@ -681,14 +700,14 @@ static void globs_match_like_the_obvious_matcher(void **state)
 /* Every byte of a linked program changed, every length cut: an end, and no read outside (ASan sees to that). */
 static void damaged_programs_end(void **state)
 {
-	uint64_t generic[GD_FILTER_GENERIC_MAX / 8], linked[GD_FILTER_LINKED_MAX / 8], seed = 99;
+	uint64_t generic[GD_FILTER_GENERIC_MAX / 8], linked[GD_FILTER_LINKED_MAX / 8], quick[GD_FILTER_LINKED_MAX / 8], seed = 99, w[4];
 	struct gd_piece piece = { table_payload, sizeof(table_payload) - 1, 0 };
 	struct gd_view v = { .piece = &piece, .npieces = 1 };
 	struct gd_filter_key key;
 	struct err err = ERR_INIT;
 	struct filter *f;
 	unsigned i, k;
-	int n, m;
+	int n, m, res;
 
 	assert_int_equal(filter_parse(&f,
 				      "status > 600 || arr[1] ~ '*x*' || state ~ '*' && seq[1] + id * 2 == len(method) "
@@ -711,7 +730,12 @@ static void damaged_programs_end(void **state)
 			gen[(i + k * 13) % (unsigned)n] = (uint8_t)rnd(&seed);
 		}
 		desc[below(&seed, sizeof(table_desc) - 1)] ^= i % 5 ? 0 : (uint8_t)rnd(&seed);
-		gd_filter_run(bad, (size_t)m, &v, &key);
+		res = gd_filter_run(bad, (size_t)m, &v, &key);
+		memset(quick, 0, sizeof(quick));
+		memcpy(quick, bad, (size_t)m);
+		assert_true(gd_quick_pieces(quick, &piece, 1) != GD_QUICK_REJECT || !res);
+		memcpy(w, piece.data, sizeof(w));
+		gd_quick_words(quick, w, i % sizeof(w));
 		gd_filter_run(bad, (size_t)m - below(&seed, (unsigned)m), &v, &key);
 		gd_filter_link(gen, (size_t)n, desc, sizeof(table_desc) - 1, out, sizeof(out));
 		free(bad);

@@ -119,6 +119,9 @@ func (ev *%[1]s%[2]s) EmitContext(ctx context.Context%[4]s%[3]s) {
 
 //go:noinline
 func (ev *%[1]s%[2]s) emit(ctx context.Context%[4]s%[3]s) {
+	if on := atomic.LoadUint32(ev.on); on > filterBits && ev.class.counted(on) {
+		return
+	}
 `, typ, use, params, sep, vars)
 	if n == 0 {
 		p("\tev.class.emit(ctx, &piece{}, 0, 0)\n}\n")

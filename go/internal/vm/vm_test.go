@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"unsafe"
 )
 
 type filterVector struct {
@@ -71,7 +72,7 @@ func (f *filterVector) view(t testing.TB) View {
 // C and Go link to the same bytes and give the same answers.
 func TestFilters(t *testing.T) {
 	codes := map[error]int{ErrNoField: -2, ErrInvalid: -22, ErrNoSpace: -28}
-	passed := 0
+	passed, quick := 0, 0
 	for _, f := range read(t).Filters {
 		var out [LinkedMax]byte
 		n, err := Link(unhex(t, f.Generic), unhex(t, f.Desc), out[:])
@@ -94,6 +95,12 @@ func TestFilters(t *testing.T) {
 		if got := Run(out[:n], &v, &key); got != f.Pass {
 			t.Errorf("%s: %v, in C %v", f.Text, got, f.Pass)
 		}
+		if v.N > 0 && Rejects(unsafe.Pointer(&out), v.Piece, v.N) {
+			quick++
+			if f.Pass {
+				t.Errorf("%s: rejected by its first instruction, in C %v", f.Text, f.Pass)
+			}
+		}
 		if value := unhex(t, f.Value); key.Kind != f.Kind || string(key.Value[:key.Len]) != string(value) {
 			t.Errorf("%s: key %d %q, in C %d %q", f.Text, key.Kind, key.Value[:key.Len], f.Kind, value)
 		}
@@ -104,8 +111,8 @@ func TestFilters(t *testing.T) {
 			t.Errorf("%s: %v allocations", f.Text, allocs)
 		}
 	}
-	if passed < 50 {
-		t.Errorf("only %d filters passed an event", passed)
+	if passed < 50 || quick < 10 {
+		t.Errorf("only %d filters passed an event, %d rejected one by their first instruction", passed, quick)
 	}
 }
 
@@ -169,7 +176,11 @@ func TestHostile(t *testing.T) {
 				bad[8+int(seed>>8)%(n-8)] ^= byte(seed >> 24)
 			}
 			var key Key
-			Run(bad[:n-i%9*8], &v, &key)
+			if cut := i % 9 * 8; !Run(bad[:n-cut], &v, &key) || v.N == 0 {
+				Rejects(unsafe.Pointer(&bad), v.Piece, v.N)
+			} else if Rejects(unsafe.Pointer(&bad), v.Piece, v.N) {
+				t.Errorf("%s, damaged: passed, but rejected by its first instruction", f.Text)
+			}
 			gen := unhex(t, f.Generic)
 			gen[8+int(seed>>8)%(len(gen)-8)] ^= byte(seed >> 24)
 			Link(gen, unhex(t, f.Desc), bad[:])
@@ -203,6 +214,7 @@ func TestHostileWriter(t *testing.T) {
 			var key Key
 			for j := 0; j < 20; j++ {
 				Run(out[:n], &v, &key)
+				Rejects(unsafe.Pointer(&out), v.Piece, v.N)
 			}
 		}
 	}
