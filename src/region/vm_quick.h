@@ -32,7 +32,7 @@ static inline enum gd_quick gd_quick_go(uint64_t insn, bool hit)
 	uint32_t go = (hit ? insn >> 16 : insn >> 32) & 0xffff;
 
 	return go == GD_GO_REJECT ? GD_QUICK_REJECT : go == GD_GO_PASS ? GD_QUICK_PASS
-								      : GD_QUICK_ASK;
+								       : GD_QUICK_ASK;
 }
 
 /* x has its operand, of so many bits, at the top; op is one of GD_OP_U8 to GD_OP_I64. */
