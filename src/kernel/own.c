@@ -51,8 +51,8 @@ void own_process(struct own *o, pid_t pid)
 bool own_stat_parse(struct own_thread *t, const char *text, size_t len)
 {
 	const char *open = memchr(text, '(', len), *close = memrchr(text, ')', len), *p;
-	unsigned long flags;
-	char rest[256], state;
+	char rest[256], *at;
+	unsigned i;
 	size_t n;
 
 	if (!open || !close || close < open || (size_t)(text + len - close) < 4)
@@ -62,14 +62,19 @@ bool own_stat_parse(struct own_thread *t, const char *text, size_t len)
 		t->tid = t->tid * 10 + (*p - '0');
 	n = (size_t)(close - open - 1);
 	memcpy(t->comm, open + 1, n < OWN_COMM - 1 ? n : OWN_COMM - 1);
-	snprintf(rest, sizeof(rest), "%.*s", (int)(text + len - close - 2), close + 2);
 	/* state ppid pgrp session tty tpgid flags */
-	if (sscanf(rest, "%c %d %*d %*d %*d %*d %lu", &state, &t->ppid, &flags) != 3)
+	snprintf(rest, sizeof(rest), "%.*s", (int)(text + len - close - 2), close + 2);
+	if (!rest[0] || rest[1] != ' ')
 		return false;
-	t->type = flags & 0x00200000 ? TYPE_KERNEL : TYPE_USER; /* PF_KTHREAD */
-	t->status = state == 'R' ? STATUS_WAIT_CPU : state == 'Z' ? STATUS_ZOMBIE
-					     : state == 'X'	  ? STATUS_EXIT
-								  : STATUS_WAIT;
+	t->ppid = (int32_t)strtol(rest + 1, &at, 10);
+	for (i = 0; i < 4; i++)
+		strtol(at, &at, 10);
+	if (*at != ' ')
+		return false;
+	t->type = strtoul(at, NULL, 10) & 0x00200000 ? TYPE_KERNEL : TYPE_USER; /* PF_KTHREAD */
+	t->status = rest[0] == 'R' ? STATUS_WAIT_CPU : rest[0] == 'Z' ? STATUS_ZOMBIE
+					       : rest[0] == 'X'	      ? STATUS_EXIT
+								      : STATUS_WAIT;
 	return true;
 }
 
