@@ -86,7 +86,7 @@ struct point {
 	unsigned group;
 	struct tp_format format;
 	int other_at, child_at; /* where it says who comes, is woken or moved; who is born; -1: it does not */
-	bool is_exit;          /* sched_process_exit */
+	bool is_exit;           /* sched_process_exit */
 };
 
 struct pending {

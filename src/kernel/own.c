@@ -73,7 +73,7 @@ bool own_stat_parse(struct own_thread *t, const char *text, size_t len)
 		return false;
 	t->type = strtoul(at, NULL, 10) & 0x00200000 ? TYPE_KERNEL : TYPE_USER; /* PF_KTHREAD */
 	t->status = rest[0] == 'R' ? STATUS_WAIT_CPU : rest[0] == 'Z' ? STATUS_ZOMBIE
-					       : rest[0] == 'X'	      ? STATUS_EXIT
+					       : rest[0] == 'X'       ? STATUS_EXIT
 								      : STATUS_WAIT;
 	return true;
 }

@@ -183,7 +183,7 @@ static uint8_t int_code(const struct tp_field *f)
 	static const uint8_t codes[2][4] = { { GD_U8, GD_U16, GD_U32, GD_U64 }, { GD_I8, GD_I16, GD_I32, GD_I64 } };
 
 	return codes[f->is_signed][f->size == 1 ? 0 : f->size == 2 ? 1
-						  : f->size == 4   ? 2
+					      : f->size == 4       ? 2
 								   : 3];
 }
 
