@@ -5,7 +5,7 @@
 #include <string.h>
 
 extern const struct verb verb_events, verb_export, verb_report;
-extern const struct verb verb_go;
+extern const struct verb verb_go, verb_why;
 extern const struct verb verb_count, verb_list, verb_record, verb_snapshot;
 
 const struct verb *const cli_verbs[] = {
@@ -17,6 +17,7 @@ const struct verb *const cli_verbs[] = {
 	&verb_events,
 	&verb_export,
 	&verb_go,
+	&verb_why,
 	NULL,
 };
 

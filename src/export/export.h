@@ -23,6 +23,10 @@ int gopprof_new(struct gopprof **ret, struct gostate *s, enum gopprof_kind kind,
 int gopprof_write(struct gopprof *p, FILE *out, struct err *err); /* after the trace's end */
 void gopprof_free(struct gopprof *p);
 
+struct gopath;
+/* The critical path of `gander why`: hops by stack. */
+int why_pprof(const struct gopath *p, const struct gosyms *s, FILE *out, struct err *err);
+
 /* --- perfetto: a track a P, a goroutine; counters; arrows from waker to woken ---------------------------------------------- */
 struct goperfetto;
 int goperfetto_new(struct goperfetto **ret, struct gostate *s, FILE *out);

@@ -1,0 +1,287 @@
+/* The path in words. */
+#include "analyze/whytext.h"
+#include "base/table.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void where(const struct gosyms *s, uint32_t stack, struct buf *out)
+{
+	struct gosym_frame f = gosyms_where(s, stack);
+
+	buf_puts(out, gosyms_short(gosyms_text(s, f.func)));
+}
+
+static void who(const struct gosyms *s, const struct why_node *x, unsigned flags, struct buf *out)
+{
+	if (!(flags & WHY_TEXT_PLAIN) && x->by >= 0)
+		buf_printf(out, "goroutine %" PRId64 "%s", x->by, x->by_several ? " and others" : "");
+	else
+		buf_puts(out, "a goroutine");
+	if (gosyms_depth(s, x->by_stack)) {
+		buf_puts(out, " in ");
+		where(s, x->by_stack, out);
+	} else if (x->by_func) {
+		buf_printf(out, " of %s", gosyms_short(gosyms_text(s, x->by_func)));
+	}
+}
+
+/* Whether a function with that in its name stands on the stack of who ended the wait. */
+static bool by_calls(const struct gosyms *s, uint32_t stack, const char *part)
+{
+	unsigned i, n = gosyms_depth(s, stack);
+
+	for (i = 0; i < n && i < 8; i++)
+		if (strstr(gosyms_text(s, gosyms_frame(s, stack, i).func), part))
+			return true;
+	return false;
+}
+
+static void ended_by(const struct gosyms *s, const struct why_node *x, unsigned flags, const char *verb, struct buf *out)
+{
+	if (x->by >= 0) {
+		buf_printf(out, " %s ", verb);
+		who(s, x, flags, out);
+	} else if (x->flags & WHY_TIMER) {
+		buf_puts(out, ", ended by a timer or the network poller");
+	}
+}
+
+void why_phrase(const struct gosyms *s, const struct why_node *x, unsigned flags, struct buf *out)
+{
+	const char *reason = gosyms_text(s, x->reason), *lock;
+	struct buf name = BUF_INIT;
+
+	switch (x->kind) {
+	case WHY_SPAN:
+		buf_puts(out, "in all");
+		break;
+	case WHY_RUNNING:
+		buf_puts(out, "running");
+		break;
+	case WHY_NO_P:
+		buf_puts(out, "runnable, no P was idle");
+		if (x->by >= 0) {
+			buf_puts(out, ": mostly ");
+			who(s, x, flags, out);
+			buf_puts(out, " ran");
+		}
+		break;
+	case WHY_WAKING:
+		buf_puts(out, "runnable, though a P was idle: being woken up");
+		break;
+	case WHY_NO_CPU:
+		buf_puts(out, "on a P, but without a CPU");
+		if (*reason)
+			buf_printf(out, ": the kernel ran %s", reason);
+		break;
+	case WHY_ASSIST:
+		buf_puts(out, x->reason ? "GC assist, waiting for the collector's credit" : "GC assist");
+		break;
+	case WHY_SWEEP:
+		buf_puts(out, "GC sweep");
+		break;
+	case WHY_STW:
+		if (!strncmp(reason, "stop-the-world (", 16) && reason[16])
+			buf_printf(out, "stop-the-world for %.*s", (int)strlen(reason + 16) - 1, reason + 16);
+		else
+			buf_puts(out, "stop-the-world");
+		if (x->by >= 0 && x->by != x->g) {
+			buf_puts(out, ", asked for by ");
+			who(s, x, flags, out);
+		}
+		break;
+	case WHY_SYSCALL:
+		why_syscall_name(s, x->stack, &name);
+		if (name.len && name.data[0] == 'C' && name.data[1] == '.')
+			buf_printf(out, "in the C function %s", name.data + 2);
+		else
+			buf_printf(out, "in %s%s", name.len ? "syscall " : "a system call", name.len ? name.data : "");
+		break;
+	case WHY_NETWORK:
+		buf_puts(out, "waiting for the network");
+		break;
+	case WHY_CHANNEL:
+		if (!strcmp(reason, "chan send")) {
+			buf_puts(out, "waiting to send on a channel");
+			ended_by(s, x, flags, by_calls(s, x->by_stack, "chanrecv") ? "that was received from by" : "freed by", out);
+		} else {
+			buf_puts(out, "waiting to receive from a channel");
+			ended_by(s, x, flags, by_calls(s, x->by_stack, "closechan") ? "closed by" : "sent to by", out);
+		}
+		break;
+	case WHY_SELECT:
+		buf_puts(out, "waiting in select");
+		ended_by(s, x, flags, "for", out);
+		break;
+	case WHY_MUTEX:
+		lock = why_lock_name(s, x->stack);
+		buf_printf(out, "waiting for %s", lock ? lock : "mutex");
+		ended_by(s, x, flags, "held by", out);
+		break;
+	case WHY_SYNC:
+		lock = why_lock_name(s, x->stack);
+		buf_printf(out, "waiting for %s", lock ? lock : !strcmp(reason, "sync.(*Cond).Wait") ? "condition"
+											   : "something of package sync");
+		ended_by(s, x, flags, "released by", out);
+		break;
+	case WHY_SLEEP:
+		buf_puts(out, "sleeping");
+		break;
+	case WHY_GC:
+		buf_printf(out, !strcmp(reason, "preempted") ? "stopped by the collector, which looks at the stack" : "waiting for the collector (%s)", reason);
+		break;
+	case WHY_WAIT:
+		buf_printf(out, "waiting%s%s%s", *reason ? " (" : "", reason, *reason ? ")" : x->flags & WHY_OPEN ? ", for what the trace does not say" : "");
+		ended_by(s, x, flags, "for", out);
+		break;
+	case WHY_CREATION:
+		buf_puts(out, "before the goroutine was made");
+		ended_by(s, x, flags, "by", out);
+		break;
+	case WHY_GONE:
+		buf_puts(out, "after the goroutine's end");
+		break;
+	case WHY_OTHER:
+		buf_puts(out, "hops beyond the limit of the tree");
+		break;
+	default:
+		buf_puts(out, "not known: the trace does not mention the goroutine");
+		break;
+	}
+	if (x->flags & WHY_INFERRED)
+		buf_puts(out, " (inferred)");
+	if (x->flags & WHY_UNENDED)
+		buf_puts(out, " (not over at the end)");
+	if (x->flags & WHY_TOO_DEEP)
+		buf_puts(out, " (not followed further)");
+	buf_done(&name);
+}
+
+void why_place(const struct gosyms *s, const struct why_node *x, struct buf *out)
+{
+	struct gosym_frame f = gosyms_where(s, x->stack);
+
+	if (!f.func || x->kind == WHY_CREATION || x->kind == WHY_GONE)
+		return;
+	buf_printf(out, "%s %s:%llu", x->kind == WHY_RUNNING || x->kind == WHY_SWEEP ? "up to" : "at", gosyms_short(gosyms_text(s, f.func)), (unsigned long long)f.line);
+}
+
+struct order {
+	const struct gopath *p;
+	uint32_t i;
+};
+
+static int longest_first(const void *a, const void *b)
+{
+	const struct order *x = a, *y = b;
+	uint64_t p = x->p->node[x->i].ns, q = y->p->node[y->i].ns;
+
+	return p < q ? 1 : p > q ? -1
+		     : x->i < y->i ? -1
+				   : x->i > y->i;
+}
+
+uint32_t *why_children(const struct gopath *p, uint32_t node, uint32_t *n)
+{
+	struct order *o;
+	uint32_t *list, i, k;
+
+	*n = 0;
+	for (i = p->node[node].first; i; i = p->node[i].next)
+		++*n;
+	o = calloc((size_t)*n + 1, sizeof(*o));
+	list = calloc((size_t)*n + 1, sizeof(*list));
+	if (!o || !list) {
+		free(o);
+		free(list);
+		*n = 0;
+		return NULL;
+	}
+	for (i = p->node[node].first, k = 0; i; i = p->node[i].next)
+		o[k++] = (struct order) { p, i };
+	if (*n > 1)
+		qsort(o, *n, sizeof(*o), longest_first);
+	for (k = 0; k < *n; k++)
+		list[k] = o[k].i;
+	free(o);
+	return list;
+}
+
+static uint32_t longest_child(const struct gopath *p, uint32_t node)
+{
+	uint32_t i, best = 0;
+
+	for (i = p->node[node].first; i; i = p->node[i].next)
+		if (!best || p->node[i].ns > p->node[best].ns)
+			best = i;
+	return best;
+}
+
+static void say(const struct gopath *p, const struct gosyms *s, uint32_t node, struct buf *out)
+{
+	struct buf place = BUF_INIT;
+	char t[UNIT_TEXT];
+	unsigned level;
+
+	for (level = 0; node; level++) {
+		const struct why_node *x = &p->node[node];
+		uint32_t child = longest_child(p, node), skipped = 0;
+
+		if (level)
+			buf_puts(out, ", which was ");
+		buf_printf(out, "%s ", duration_text(t, x->ns));
+		why_phrase(s, x, 0, out);
+		if (!child) {
+			why_place(s, x, &place);
+			if (place.len)
+				buf_printf(out, " %s", place.data);
+			break;
+		}
+		/* of a long chain: its begin and its end */
+		while (level >= 3 && longest_child(p, child)) {
+			child = longest_child(p, child);
+			skipped++;
+		}
+		if (skipped)
+			buf_printf(out, ", through %u more", skipped);
+		node = child;
+	}
+	buf_done(&place);
+}
+
+void why_sentence(const struct gopath *p, const struct gosyms *s, struct buf *out)
+{
+	char t[UNIT_TEXT];
+	uint32_t n, i, *list = why_children(p, 0, &n);
+
+	buf_printf(out, "%s: ", duration_text(t, p->node[0].ns));
+	for (i = 0; i < n && i < 3; i++) {
+		if (i && p->node[list[i]].ns < p->node[0].ns / 10)
+			break;
+		if (i)
+			buf_puts(out, "; ");
+		say(p, s, list[i], out);
+	}
+	buf_puts(out, n ? "." : "no time at all.");
+	free(list);
+}
+
+void why_path_text(const struct gopath *p, const struct gosyms *s, uint32_t node, struct buf *out)
+{
+	const struct why_node *x = &p->node[node];
+	struct buf place = BUF_INIT;
+
+	if (x->parent) {
+		why_path_text(p, s, x->parent, out);
+		buf_puts(out, " > ");
+	}
+	why_phrase(s, x, WHY_TEXT_PLAIN, out);
+	if (!x->first) {
+		why_place(s, x, &place);
+		if (place.len)
+			buf_printf(out, " %s", place.data);
+	}
+	buf_done(&place);
+}
