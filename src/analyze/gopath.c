@@ -233,6 +233,16 @@ void why_syscall_name(const struct gosyms *s, uint32_t stack, struct buf *out)
 	}
 }
 
+static bool on_stack(const struct gosyms *s, uint32_t stack, const char *func)
+{
+	unsigned i, n = gosyms_depth(s, stack);
+
+	for (i = 0; i < n && i < 8; i++)
+		if (!strcmp(gosyms_text(s, gosyms_frame(s, stack, i).func), func))
+			return true;
+	return false;
+}
+
 /* The runtime's word for a wait as a kind. */
 static enum why_kind kind_of_wait(const struct gosyms *s, uint32_t reason, uint32_t stack)
 {
@@ -257,6 +267,8 @@ static enum why_kind kind_of_wait(const struct gosyms *s, uint32_t reason, uint3
 	for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
 		if (!strcmp(text, kinds[i].reason))
 			return kinds[i].kind;
+	if (on_stack(s, stack, "runtime.gcStart"))
+		return WHY_GC;
 	lock = why_lock_name(s, stack);
 	if (lock && (!strcmp(lock, "mutex") || starts(lock, "rwmutex")))
 		return WHY_MUTEX;
@@ -443,8 +455,8 @@ static void stay(struct walk *w, uint32_t depth, const struct stay *x, int64_t f
 		else if (!like.stack && x->prev != STAY_NONE)
 			like.stack = w->t->stay[x->prev].stack;
 		like.kind = x->flags & STAY_STW ? WHY_STW : x->flags & STAY_ASSIST ? WHY_ASSIST
-						       : x->flags & STAY_SWEEP  ? WHY_SWEEP
-										: WHY_RUNNING;
+						    : x->flags & STAY_SWEEP        ? WHY_SWEEP
+										   : WHY_RUNNING;
 		if (like.kind == WHY_STW) {
 			like.reason = stop_at(w->t, x->g, from);
 			like.by = x->g;

@@ -14,18 +14,18 @@
 enum why_kind {
 	WHY_SPAN, /* the root */
 	WHY_RUNNING,
-	WHY_NO_P,     /* runnable, no P was idle */
-	WHY_WAKING,   /* runnable, though a P was idle: the price of waking a thread, or no CPU for it */
-	WHY_NO_CPU,   /* on a P, but the kernel ran something else: only with the kernel's view */
-	WHY_ASSIST,   /* working, or waiting, for the garbage collector before it may allocate */
-	WHY_SWEEP,    /* sweeping for the collector before it may allocate */
-	WHY_STW,      /* the world was stopped */
-	WHY_SYSCALL,  /* in a system or C call */
-	WHY_NETWORK,  /* waiting for the network poller */
-	WHY_CHANNEL,  /* send, receive */
+	WHY_NO_P,    /* runnable, no P was idle */
+	WHY_WAKING,  /* runnable, though a P was idle: the price of waking a thread, or no CPU for it */
+	WHY_NO_CPU,  /* on a P, but the kernel ran something else: only with the kernel's view */
+	WHY_ASSIST,  /* working, or waiting, for the garbage collector before it may allocate */
+	WHY_SWEEP,   /* sweeping for the collector before it may allocate */
+	WHY_STW,     /* the world was stopped */
+	WHY_SYSCALL, /* in a system or C call */
+	WHY_NETWORK, /* waiting for the network poller */
+	WHY_CHANNEL, /* send, receive */
 	WHY_SELECT,
-	WHY_MUTEX,    /* sync.Mutex, sync.RWMutex */
-	WHY_SYNC,     /* what else package sync has: WaitGroup, Cond, Once */
+	WHY_MUTEX, /* sync.Mutex, sync.RWMutex */
+	WHY_SYNC,  /* what else package sync has: WaitGroup, Cond, Once */
 	WHY_SLEEP,
 	WHY_GC,       /* waiting for the collector: for a cycle's end, for its stack to be looked at */
 	WHY_WAIT,     /* any other wait */
@@ -38,11 +38,11 @@ enum why_kind {
 extern const char *const why_kind_name[WHY_KINDS]; /* as JSON has them: "mutex" */
 
 enum {
-	WHY_INFERRED = 1,  /* who held the lock: known is who gave it away */
-	WHY_UNENDED = 2,   /* the wait was not over at the end */
-	WHY_TIMER = 4,     /* ended by no goroutine: a timer, or the network poller */
-	WHY_TOO_DEEP = 8,  /* not followed further: a limit of the walk */
-	WHY_OPEN = 16,     /* began before the trace */
+	WHY_INFERRED = 1, /* who held the lock: known is who gave it away */
+	WHY_UNENDED = 2,  /* the wait was not over at the end */
+	WHY_TIMER = 4,    /* ended by no goroutine: a timer, or the network poller */
+	WHY_TOO_DEEP = 8, /* not followed further: a limit of the walk */
+	WHY_OPEN = 16,    /* began before the trace */
 };
 
 struct why_node {

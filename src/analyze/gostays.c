@@ -49,7 +49,7 @@ static int resize(struct gostays *t, uint32_t cap)
 	struct stay *p;
 	int fd;
 
-	if (t->fd < 0 && size <= GOSTAYS_HEAP) {
+	if (t->fd < 0 && size <= (t->heap ? t->heap : GOSTAYS_HEAP)) {
 		p = realloc(t->stay, size);
 		if (!p)
 			return -ENOMEM;
@@ -151,7 +151,7 @@ static uint32_t begin_stay(struct gostays *t, struct goro *g, const struct stay 
 		return STAY_NONE;
 	if (t->n == t->cap) {
 		r = t->n == STAY_NONE - 1 || (t->max && t->n >= t->max) ? -EFBIG : resize(t, t->cap > STAY_NONE / 2 ? STAY_NONE - 1 : t->cap ? t->cap * 2
-																	    : FIRST);
+																	     : FIRST);
 		if (r < 0) {
 			t->error = r;
 			return STAY_NONE;
@@ -250,9 +250,9 @@ static void moved(void *ctx, struct goro *g, unsigned from, unsigned to, const s
 		x.flags |= STAY_STW;
 	if (to == GANDER_GOTRACE_GO_RUNNABLE)
 		x.cause = from == GANDER_GOTRACE_GO_NOT_EXIST ? GO_CAUSE_CREATED : from == GANDER_GOTRACE_GO_WAITING ? GO_CAUSE_UNBLOCKED
-									   : from == GANDER_GOTRACE_GO_SYSCALL                ? GO_CAUSE_SYSCALL
-									   : from == GANDER_GOTRACE_GO_RUNNING                ? GO_CAUSE_PREEMPTED
-															      : GO_CAUSE_UNKNOWN;
+									   : from == GANDER_GOTRACE_GO_SYSCALL       ? GO_CAUSE_SYSCALL
+									   : from == GANDER_GOTRACE_GO_RUNNING       ? GO_CAUSE_PREEMPTED
+														     : GO_CAUSE_UNKNOWN;
 	if (to == GANDER_GOTRACE_GO_NOT_EXIST || to == GANDER_GOTRACE_GO_UNDETERMINED)
 		return;
 	begin_stay(t, g, &x);

@@ -42,13 +42,13 @@ struct gostop {
 	uint32_t name, stack;
 };
 
-
 struct gostays {
 	struct gostate *s; /* borrowed */
 	struct stay *stay; /* by start */
 	uint32_t n, cap;
 	size_t mapped; /* bytes, when it lies in a file */
 	int fd;        /* -1: on the heap */
+	size_t heap;   /* bytes that it may take there; 0: GOSTAYS_HEAP */
 	struct gostop *stop;
 	uint32_t nstop, stop_cap;
 	struct goidle { /* from time_ns on there is an idle P, or none; before it there was one for idle_ns in all */
@@ -57,9 +57,9 @@ struct gostays {
 		bool idle;
 	} * idle;
 	uint32_t nidle, idle_cap;
-	int64_t keep_from;     /* the owner's: what ended before is not asked for any more. GO_NEVER: keep all */
-	uint32_t next_compact; /* at so many stays */
-	uint32_t max;          /* stays at most; 0: as many as can be numbered */
+	int64_t keep_from;                                                   /* the owner's: what ended before is not asked for any more. GO_NEVER: keep all */
+	uint32_t next_compact;                                               /* at so many stays */
+	uint32_t max;                                                        /* stays at most; 0: as many as can be numbered */
 	void (*gone)(void *ctx, struct goro *g, uint32_t last, bool at_end); /* a goroutine ends: its last stay, still open. May be NULL */
 	void *ctx;
 	int error; /* -ENOMEM, -EFBIG, or what the temporary file said */

@@ -93,8 +93,7 @@ static void take(struct collect *c, const struct why_span *s)
 static void on_region(void *ctx, const struct goregion *r)
 {
 	struct collect *c = ctx;
-	struct why_span s = { .from_ns = r->r->start_ns, .to_ns = r->end_ns, .g = r->g->id, .id = r->r->task, .name = r->r->type, .what = WHY_OF_REGION,
-			      .open = r->open_start || r->open_end };
+	struct why_span s = { .from_ns = r->r->start_ns, .to_ns = r->end_ns, .g = r->g->id, .id = r->r->task, .name = r->r->type, .what = WHY_OF_REGION, .open = r->open_start || r->open_end };
 
 	take(c, &s);
 }
@@ -130,8 +129,7 @@ static void on_task(void *ctx, const struct gander_gotrace_event *ev, struct gor
 			return;
 		}
 		*at = i; /* a forged trace may begin one twice: the later counts */
-		c->open[i] = (struct why_span) { .from_ns = c->s.now, .g = ev->goroutine, .id = ev->task.id, .parent = ev->task.parent, .what = WHY_OF_TASK,
-						 .name = gosym_map_string(&c->s.map, c->s.syms, ev->task.type) };
+		c->open[i] = (struct why_span) { .from_ns = c->s.now, .g = ev->goroutine, .id = ev->task.id, .parent = ev->task.parent, .what = WHY_OF_TASK, .name = gosym_map_string(&c->s.map, c->s.syms, ev->task.type) };
 		return;
 	}
 	at = map_find(&c->tasks, ev->task.id);
@@ -271,7 +269,7 @@ static void plan(struct walker *w)
 		for (i = w->next; i < w->n; i++) {
 			const struct why_asked *a = w->by_end[i];
 			int64_t from = a->span.from_ns != INT64_MIN ? a->span.from_ns : a->span.g < 0 ? INT64_MIN
-												     : w->s.sync_ns;
+												      : w->s.sync_ns;
 
 			if (!a->done && from < keep)
 				keep = from;

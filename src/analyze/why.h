@@ -6,7 +6,11 @@
 
 #include "analyze/gopath.h"
 
-enum why_what { WHY_OF_GOROUTINE, WHY_OF_TASK, WHY_OF_REGION, WHY_OF_SPAN, WHY_OF_RANGE };
+enum why_what { WHY_OF_GOROUTINE,
+		WHY_OF_TASK,
+		WHY_OF_REGION,
+		WHY_OF_SPAN,
+		WHY_OF_RANGE };
 
 struct why_span {
 	int64_t from_ns, to_ns; /* INT64_MIN, INT64_MAX: as far as the goroutine, or the trace, goes */
@@ -39,7 +43,7 @@ struct why_asked {
 };
 
 struct why_pass {
-	struct gosyms *syms; /* borrowed */
+	struct gosyms *syms;      /* borrowed */
 	int64_t start_ns, end_ns; /* out: of the trace */
 	uint32_t procs;           /* out: GOMAXPROCS */
 	uint32_t stays_max;       /* most that were kept at once */

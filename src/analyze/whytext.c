@@ -123,17 +123,23 @@ void why_phrase(const struct gosyms *s, const struct why_node *x, unsigned flags
 	case WHY_SYNC:
 		lock = why_lock_name(s, x->stack);
 		buf_printf(out, "waiting for %s", lock ? lock : !strcmp(reason, "sync.(*Cond).Wait") ? "condition"
-											   : "something of package sync");
+												     : "something of package sync");
 		ended_by(s, x, flags, "released by", out);
 		break;
 	case WHY_SLEEP:
 		buf_puts(out, "sleeping");
 		break;
 	case WHY_GC:
-		buf_printf(out, !strcmp(reason, "preempted") ? "stopped by the collector, which looks at the stack" : "waiting for the collector (%s)", reason);
+		if (!strcmp(reason, "preempted"))
+			buf_puts(out, "stopped by the collector, which looks at the stack");
+		else if (!strcmp(reason, "sync"))
+			buf_puts(out, "waiting to start the collector");
+		else
+			buf_printf(out, "waiting for the collector (%s)", reason);
 		break;
 	case WHY_WAIT:
-		buf_printf(out, "waiting%s%s%s", *reason ? " (" : "", reason, *reason ? ")" : x->flags & WHY_OPEN ? ", for what the trace does not say" : "");
+		buf_printf(out, "waiting%s%s%s", *reason ? " (" : "", reason, *reason ? ")" : x->flags & WHY_OPEN ? ", for what the trace does not say"
+														  : "");
 		ended_by(s, x, flags, "for", out);
 		break;
 	case WHY_CREATION:
@@ -179,8 +185,8 @@ static int longest_first(const void *a, const void *b)
 	uint64_t p = x->p->node[x->i].ns, q = y->p->node[y->i].ns;
 
 	return p < q ? 1 : p > q ? -1
-		     : x->i < y->i ? -1
-				   : x->i > y->i;
+		   : x->i < y->i ? -1
+				 : x->i > y->i;
 }
 
 uint32_t *why_children(const struct gopath *p, uint32_t node, uint32_t *n)

@@ -375,8 +375,8 @@ static int check_args(struct why_args *a, int n, struct err *err)
 	if (a->slowest > SLOWEST_MAX)
 		return err_set(err, -EINVAL, "--slowest: at most %u", SLOWEST_MAX);
 	a->what = a->goroutine != UINT64_MAX ? WHY_OF_GOROUTINE : a->task ? WHY_OF_TASK
-							      : a->region ? WHY_OF_REGION
-							      : a->span	  ? WHY_OF_SPAN
+							  : a->region     ? WHY_OF_REGION
+							  : a->span       ? WHY_OF_SPAN
 									  : WHY_OF_RANGE;
 	a->what_name = a->task ? a->task : a->region ? a->region
 						     : a->span;

@@ -192,8 +192,7 @@ static void check_trace(const char *path)
 	for (i = 0; i < 10; i++)
 		for (k = 0; k < 12; k++) {
 			int64_t step = (pass.end_ns - pass.start_ns) / 10;
-			struct why_span s = { .from_ns = pass.start_ns + step * i + 7, .to_ns = pass.start_ns + step * (i + 1) + 13, .what = WHY_OF_RANGE,
-					      .g = k && g.list.n ? g.list.v[k * g.list.n / 12].g : -1 };
+			struct why_span s = { .from_ns = pass.start_ns + step * i + 7, .to_ns = pass.start_ns + step * (i + 1) + 13, .what = WHY_OF_RANGE, .g = k && g.list.n ? g.list.v[k * g.list.n / 12].g : -1 };
 
 			why_list_add(&ranges, &s);
 		}

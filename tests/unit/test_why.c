@@ -1,0 +1,493 @@
+/* The critical path on traces made by hand and at random: what it says, and that every sum is exact whatever comes in. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "analyze/whytext.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { NONE = GANDER_GOTRACE_GO_NOT_EXIST,
+       UNDET = GANDER_GOTRACE_GO_UNDETERMINED,
+       READY = GANDER_GOTRACE_GO_RUNNABLE,
+       RUN = GANDER_GOTRACE_GO_RUNNING,
+       WAIT = GANDER_GOTRACE_GO_WAITING,
+       CALL = GANDER_GOTRACE_GO_SYSCALL };
+
+struct trace {
+	struct gosyms syms;
+	struct gostate s;
+	struct gostays t;
+	struct gopath p;
+};
+
+static void open_trace(struct trace *x)
+{
+	memset(x, 0, sizeof(*x));
+	assert_int_equal(gosyms_init(&x->syms), 0);
+	gostate_init(&x->s, &x->syms);
+	assert_int_equal(gostays_init(&x->t, &x->s), 0);
+	assert_int_equal(gopath_init(&x->p), 0);
+	gostate_begin(&x->s, NULL);
+}
+
+static void close_trace(struct trace *x)
+{
+	gopath_done(&x->p);
+	gostays_done(&x->t);
+	gostate_done(&x->s);
+	gosyms_done(&x->syms);
+}
+
+static void sync_at(struct trace *x, int64_t t)
+{
+	struct gander_gotrace_event ev = { .time_ns = t, .kind = GANDER_GOTRACE_SYNC, .thread = -1, .proc = -1, .goroutine = -1 };
+
+	gostate_event(&x->s, &ev);
+}
+
+static void go(struct trace *x, int64_t t, int64_t id, unsigned from, unsigned to, int64_t by)
+{
+	struct gander_gotrace_event ev = { .time_ns = t, .kind = GANDER_GOTRACE_STATE_TRANSITION, .thread = 5, .proc = 0, .goroutine = by };
+
+	ev.transition.id = id;
+	ev.transition.resource = GANDER_GOTRACE_RES_GOROUTINE;
+	ev.transition.from = (uint8_t)from;
+	ev.transition.to = (uint8_t)to;
+	gostate_event(&x->s, &ev);
+}
+
+static void proc(struct trace *x, int64_t t, int64_t id, unsigned from, unsigned to)
+{
+	struct gander_gotrace_event ev = { .time_ns = t, .kind = GANDER_GOTRACE_STATE_TRANSITION, .thread = 1, .proc = id, .goroutine = -1 };
+
+	ev.transition.id = id;
+	ev.transition.resource = GANDER_GOTRACE_RES_PROC;
+	ev.transition.from = (uint8_t)from;
+	ev.transition.to = (uint8_t)to;
+	gostate_event(&x->s, &ev);
+}
+
+static void range(struct trace *x, int64_t t, unsigned kind, unsigned id, int64_t g)
+{
+	struct gander_gotrace_event ev = { .time_ns = t, .kind = (uint8_t)kind, .thread = 5, .proc = 0, .goroutine = g };
+
+	ev.range.id = (uint8_t)id;
+	ev.range.scope = GANDER_GOTRACE_RES_GOROUTINE;
+	ev.range.scope_id = g;
+	gostate_event(&x->s, &ev);
+}
+
+/* Every level adds up, and the hops follow each other from the end to the begin. */
+static void check_sums(const struct gopath *p, int64_t from, int64_t to)
+{
+	uint32_t i;
+
+	assert_int_equal(gopath_check(p), 0);
+	assert_int_equal(p->node[0].ns, to - from);
+	for (i = 0; i < p->nhop && !p->hops_left_out; i++) {
+		assert_int_equal(p->hop[i].end_ns, to);
+		to = p->hop[i].start_ns;
+	}
+	if (!p->hops_left_out)
+		assert_int_equal(from, to);
+}
+
+static void walk(struct trace *x, int64_t g, int64_t from, int64_t to)
+{
+	gopath_done(&x->p);
+	assert_int_equal(gopath_init(&x->p), 0);
+	assert_int_equal(gopath_walk(&x->p, &x->t, g, gostays_now(&x->t, gostate_goro(&x->s, g)), from, to), 0);
+	check_sums(&x->p, from, to);
+}
+
+/* The child of that kind, which must be one. */
+static uint32_t child(const struct gopath *p, uint32_t node, unsigned kind)
+{
+	uint32_t i, found = 0;
+
+	for (i = p->node[node].first; i; i = p->node[i].next)
+		if (p->node[i].kind == kind) {
+			assert_int_equal(found, 0);
+			found = i;
+		}
+	assert_true(found);
+	return found;
+}
+
+static uint64_t ns_of(const struct gopath *p, uint32_t node, unsigned kind)
+{
+	return p->node[child(p, node, kind)].ns;
+}
+
+static void a_wait_is_what_its_waker_did(void **state)
+{
+	struct trace x;
+	uint32_t w, w2;
+
+	open_trace(&x);
+	sync_at(&x, 0);
+	go(&x, 1, 1, UNDET, RUN, -1);
+	go(&x, 2, 2, UNDET, RUN, -1);
+	go(&x, 3, 3, UNDET, RUN, -1);
+	go(&x, 100, 1, RUN, WAIT, 1); /* 1 waits from 100 to 500 for 2 */
+	go(&x, 150, 2, RUN, WAIT, 2); /* which waits from 150 to 400 for 3 */
+	go(&x, 200, 3, RUN, CALL, 3); /* which is in a call from 200 to 350 */
+	go(&x, 350, 3, CALL, RUN, 3);
+	go(&x, 400, 2, WAIT, READY, 3);
+	go(&x, 430, 2, READY, RUN, -1);
+	go(&x, 500, 1, WAIT, READY, 2);
+	go(&x, 520, 1, READY, RUN, -1);
+	sync_at(&x, 600);
+	walk(&x, 1, 0, 600);
+	assert_int_equal(ns_of(&x.p, 0, WHY_RUNNING), 100 + 80);
+	assert_int_equal(ns_of(&x.p, 0, WHY_NO_P), 20);
+	w = child(&x.p, 0, WHY_WAIT);
+	assert_int_equal(x.p.node[w].ns, 400);
+	assert_int_equal(x.p.node[w].by, 2);
+	assert_int_equal(ns_of(&x.p, w, WHY_RUNNING), 50 + 70);
+	assert_int_equal(ns_of(&x.p, w, WHY_NO_P), 30);
+	w2 = child(&x.p, w, WHY_WAIT);
+	assert_int_equal(x.p.node[w2].ns, 250);
+	assert_int_equal(x.p.node[w2].by, 3);
+	assert_int_equal(ns_of(&x.p, w2, WHY_SYSCALL), 150);
+	assert_int_equal(ns_of(&x.p, w2, WHY_RUNNING), 50 + 50);
+	/* only a part of it */
+	walk(&x, 1, 160, 450);
+	w = child(&x.p, 0, WHY_WAIT);
+	assert_int_equal(x.p.node[w].flags & WHY_UNENDED, WHY_UNENDED);
+	walk(&x, 1, 160, 510);
+	w = child(&x.p, 0, WHY_WAIT);
+	assert_int_equal(x.p.node[w].ns, 340);
+	assert_int_equal(ns_of(&x.p, child(&x.p, w, WHY_WAIT), WHY_SYSCALL), 150);
+	/* nobody, and nothing */
+	walk(&x, 77, 100, 200);
+	assert_int_equal(ns_of(&x.p, 0, WHY_UNKNOWN), 100);
+	walk(&x, 1, 300, 300);
+	assert_int_equal(x.p.n, 1);
+	close_trace(&x);
+}
+
+static void before_it_was_made_it_was_its_maker(void **state)
+{
+	struct trace x;
+	uint32_t c;
+
+	open_trace(&x);
+	sync_at(&x, 0);
+	go(&x, 1, 1, UNDET, RUN, -1);
+	go(&x, 50, 1, RUN, CALL, 1);
+	go(&x, 90, 1, CALL, RUN, 1);
+	go(&x, 100, 2, NONE, READY, 1);
+	go(&x, 110, 2, READY, RUN, -1);
+	go(&x, 150, 2, RUN, NONE, 2);
+	sync_at(&x, 200);
+	/* 2 has ended: its last stay is the table's last of it */
+	assert_int_equal(gopath_walk(&x.p, &x.t, 2, x.t.n - 1, 10, 180), 0);
+	check_sums(&x.p, 10, 180);
+	assert_int_equal(ns_of(&x.p, 0, WHY_GONE), 30);
+	assert_int_equal(ns_of(&x.p, 0, WHY_RUNNING), 40);
+	assert_int_equal(ns_of(&x.p, 0, WHY_NO_P), 10);
+	c = child(&x.p, 0, WHY_CREATION);
+	assert_int_equal(x.p.node[c].ns, 90);
+	assert_int_equal(x.p.node[c].by, 1);
+	assert_int_equal(ns_of(&x.p, c, WHY_SYSCALL), 40);
+	assert_int_equal(ns_of(&x.p, c, WHY_RUNNING), 50);
+	close_trace(&x);
+}
+
+static void runnable_is_divided(void **state)
+{
+	struct trace x;
+	uint32_t stw;
+
+	open_trace(&x);
+	sync_at(&x, 0);
+	proc(&x, 1, 0, UNDET, GANDER_GOTRACE_PROC_RUNNING);
+	proc(&x, 2, 1, UNDET, GANDER_GOTRACE_PROC_RUNNING);
+	go(&x, 3, 1, UNDET, RUN, -1);
+	go(&x, 4, 2, UNDET, RUN, -1);
+	go(&x, 100, 1, RUN, READY, 1);
+	proc(&x, 120, 1, GANDER_GOTRACE_PROC_RUNNING, GANDER_GOTRACE_PROC_IDLE);
+	proc(&x, 150, 1, GANDER_GOTRACE_PROC_IDLE, GANDER_GOTRACE_PROC_RUNNING); /* 30 with an idle P */
+	range(&x, 200, GANDER_GOTRACE_RANGE_BEGIN, GANDER_GOTRACE_RANGE_STW, 2);
+	range(&x, 270, GANDER_GOTRACE_RANGE_END, GANDER_GOTRACE_RANGE_STW, 2); /* 70 stopped by 2 */
+	go(&x, 300, 1, READY, RUN, -1);
+	range(&x, 310, GANDER_GOTRACE_RANGE_BEGIN, GANDER_GOTRACE_RANGE_MARK_ASSIST, 1);
+	go(&x, 320, 1, RUN, WAIT, 1); /* for credit */
+	go(&x, 350, 1, WAIT, READY, 2);
+	go(&x, 352, 1, READY, RUN, -1);
+	range(&x, 360, GANDER_GOTRACE_RANGE_END, GANDER_GOTRACE_RANGE_MARK_ASSIST, 1);
+	sync_at(&x, 400);
+	walk(&x, 1, 100, 400);
+	assert_int_equal(ns_of(&x.p, 0, WHY_WAKING), 30);
+	stw = child(&x.p, 0, WHY_STW);
+	assert_int_equal(x.p.node[stw].ns, 70);
+	assert_int_equal(x.p.node[stw].by, 2);
+	assert_int_equal(ns_of(&x.p, 0, WHY_NO_P), 200 - 30 - 70 + 2);
+	assert_int_equal(ns_of(&x.p, 0, WHY_RUNNING), 10 + 40);
+	assert_int_equal(ns_of(&x.p, 0, WHY_ASSIST), 48);
+	/* the part of it with the idle P; half of it */
+	walk(&x, 1, 130, 140);
+	assert_int_equal(ns_of(&x.p, 0, WHY_WAKING), 10);
+	/* who stopped the world was busy with that */
+	walk(&x, 2, 100, 400);
+	assert_int_equal(ns_of(&x.p, 0, WHY_STW), 70);
+	assert_int_equal(ns_of(&x.p, 0, WHY_RUNNING), 230);
+	close_trace(&x);
+}
+
+/* A chain of more goroutines than the walk follows: the sum is exact all the same, and it says so. */
+static void a_chain_without_end(void **state)
+{
+	const int64_t n = WHY_DEPTH_MAX + 500;
+	struct trace x;
+	uint32_t node = 0, depth = 0;
+	int64_t i;
+
+	open_trace(&x);
+	sync_at(&x, 0);
+	for (i = 1; i <= n; i++)
+		go(&x, i, i, UNDET, RUN, -1);
+	for (i = 1; i < n; i++)
+		go(&x, 10000 + i, i, RUN, WAIT, i);
+	for (i = n; i > 1; i--) {
+		go(&x, 20000 + 10 * (n - i), i - 1, WAIT, READY, i);
+		go(&x, 20000 + 10 * (n - i) + 5, i - 1, READY, RUN, -1);
+	}
+	sync_at(&x, 20000 + 10 * n);
+	walk(&x, 1, 0, 20000 + 10 * n);
+	for (; x.p.node[node].first; depth++) {
+		uint32_t c, next = 0;
+
+		for (c = x.p.node[node].first; c; c = x.p.node[c].next)
+			if (x.p.node[c].kind == WHY_WAIT)
+				next = c;
+		if (!next)
+			break;
+		node = next;
+	}
+	assert_int_equal(depth, WHY_DEPTH_MAX);
+	assert_int_equal(x.p.node[node].flags & WHY_TOO_DEEP, WHY_TOO_DEEP);
+	close_trace(&x);
+}
+
+static uint64_t random_state;
+
+static unsigned rnd(unsigned n)
+{
+	random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
+	return (unsigned)(random_state >> 33) % n;
+}
+
+/* Events that no runtime writes: anybody may be woken by anybody in any state, numbers come again, ranges have no begin or no end. */
+static int64_t random_events(struct trace *x, unsigned n, int64_t t)
+{
+	static const unsigned states[] = { NONE, READY, RUN, WAIT, CALL, WAIT, READY, RUN };
+
+	while (n--) {
+		t += rnd(4) ? rnd(50) : 0; /* times may be equal */
+		switch (rnd(12)) {
+		case 0:
+			proc(x, t, rnd(3), rnd(4), 2 + rnd(2));
+			break;
+		case 1:
+			range(x, t, rnd(2) ? GANDER_GOTRACE_RANGE_BEGIN : GANDER_GOTRACE_RANGE_END, rnd(2) ? GANDER_GOTRACE_RANGE_STW : GANDER_GOTRACE_RANGE_MARK_ASSIST,
+			      rnd(8));
+			break;
+		case 2:
+			if (!rnd(10)) {
+				sync_at(x, t);
+				break;
+			}
+			/* fall through */
+		default:
+			go(x, t, rnd(8), rnd(3) ? states[rnd(8)] : rnd(6), states[rnd(8)], (int64_t)rnd(10) - 1);
+		}
+	}
+	return t;
+}
+
+static void any_events_at_all(void **state)
+{
+	unsigned round, k;
+
+	for (round = 0; round < 3000; round++) {
+		struct trace x;
+		int64_t end;
+
+		random_state = round;
+		open_trace(&x);
+		sync_at(&x, 5);
+		end = random_events(&x, 20 + rnd(200), 10);
+		for (k = 0; k < 10; k++) {
+			int64_t from = (int64_t)rnd((unsigned)end + 2), to = from + rnd((unsigned)end + 100);
+
+			walk(&x, rnd(9), from, to);
+			/* from any stay, also one of somebody else */
+			gopath_done(&x.p);
+			gopath_init(&x.p);
+			assert_int_equal(gopath_walk(&x.p, &x.t, 3, x.t.n ? rnd(x.t.n) : STAY_NONE, from, to), 0);
+			check_sums(&x.p, from, to);
+		}
+		close_trace(&x);
+	}
+}
+
+static bool same_tree(const struct gopath *a, const struct gopath *b)
+{
+	uint32_t i;
+
+	if (a->n != b->n || a->nhop != b->nhop)
+		return false;
+	for (i = 0; i < a->n; i++)
+		if (a->node[i].ns != b->node[i].ns || a->node[i].kind != b->node[i].kind || a->node[i].parent != b->node[i].parent || a->node[i].by != b->node[i].by)
+			return false;
+	return !a->nhop || !memcmp(a->hop, b->hop, a->nhop * sizeof(*a->hop));
+}
+
+/* A table that forgets, and one in a file, say what one says that keeps all on the heap. */
+static void forgetting_changes_nothing(void **state)
+{
+	unsigned round, g;
+
+	for (round = 0; round < 40; round++) {
+		struct trace x[3];
+		int64_t end = 0, from = 0;
+		unsigned i;
+
+		for (i = 0; i < 3; i++) {
+			open_trace(&x[i]);
+			if (i) {
+				x[i].t.heap = i == 2 ? 1 : 0;
+				x[i].t.next_compact = 50 + round;
+				x[i].t.keep_from = 0;
+			}
+			random_state = 1000 + round;
+			sync_at(&x[i], 5);
+			end = random_events(&x[i], 300, 10);
+			from = end - 200;
+			x[i].t.keep_from = i ? from : GO_NEVER;
+			end = random_events(&x[i], i ? 2000 : 2000, end);
+			assert_int_equal(x[i].t.error, 0);
+			assert_int_equal(x[i].t.fd >= 0, i == 2);
+		}
+		for (g = 0; g < 8; g++) {
+			for (i = 0; i < 3; i++)
+				walk(&x[i], g, from + 50, end);
+			assert_true(same_tree(&x[0].p, &x[1].p));
+			assert_true(same_tree(&x[0].p, &x[2].p));
+		}
+		for (i = 0; i < 3; i++)
+			close_trace(&x[i]);
+	}
+}
+
+static uint32_t stack_of(struct gosyms *s, const char *const *func, unsigned n)
+{
+	uint32_t ids[16];
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		struct gosym_frame f;
+
+		memset(&f, 0, sizeof(f));
+		f.func = gosyms_string(s, func[i]);
+		f.line = 10 + i;
+		ids[i] = (uint32_t)intern_bytes(&s->frames, &f, sizeof(f), NULL);
+	}
+	return (uint32_t)intern_bytes(&s->stacks, ids, n * 4, NULL);
+}
+
+static void names_of_locks_and_calls(void **state)
+{
+	static const struct {
+		const char *func[8];
+		const char *lock, *call;
+	} tab[] = {
+		{ { "sync.(*Mutex).lockSlow", "sync.(*Mutex).Lock", "main.f" }, "mutex", "" },
+		{ { "internal/sync.(*Mutex).lockSlow", "internal/sync.(*Mutex).Lock", "sync.(*Mutex).Lock", "main.f" }, "mutex", "" },
+		{ { "sync.(*Mutex).Lock", "sync.(*RWMutex).Lock", "main.f" }, "rwmutex", "" },
+		{ { "sync.(*RWMutex).RLock", "main.f" }, "rwmutex, to read", "" },
+		{ { "sync.(*Mutex).Lock", "sync.(*Once).doSlow", "sync.(*Once).Do", "main.f" }, "once", "" },
+		{ { "sync.(*WaitGroup).Wait", "main.f" }, "waitgroup", "" },
+		{ { "main.f", "sync.(*Once).Do", "main.g" }, NULL, "" },
+		{ { "syscall.Syscall", "syscall.write", "syscall.Write", "internal/poll.(*FD).Write", "os.(*File).Write" }, NULL, "write" },
+		{ { "syscall.Syscall6", "syscall.Pread", "main.f" }, NULL, "pread" },
+		{ { "runtime.cgocall", "main._Cfunc_sleep", "main.f" }, NULL, "C.sleep" },
+		{ { "golang.org/x/sys/unix.Syscall", "golang.org/x/sys/unix.Fsync", "main.f" }, NULL, "fsync" },
+		{ { "main.f" }, NULL, "" },
+	};
+	struct gosyms s;
+	unsigned i, n;
+
+	assert_int_equal(gosyms_init(&s), 0);
+	for (i = 0; i < sizeof(tab) / sizeof(*tab); i++) {
+		struct buf b = BUF_INIT;
+		const char *lock;
+		uint32_t stack;
+
+		for (n = 0; tab[i].func[n]; n++)
+			;
+		stack = stack_of(&s, tab[i].func, n);
+		lock = why_lock_name(&s, stack);
+		assert_string_equal(lock ? lock : "-", tab[i].lock ? tab[i].lock : "-");
+		why_syscall_name(&s, stack, &b);
+		assert_string_equal(b.data ? b.data : "", tab[i].call);
+		buf_done(&b);
+	}
+	assert_null(why_lock_name(&s, 0));
+	gosyms_done(&s);
+}
+
+static void in_words(void **state)
+{
+	static const char *const lock[] = { "sync.(*Mutex).Lock", "main.(*Cache).get", "main.serve" }, *const unlock[] = { "sync.(*Mutex).Unlock", "main.(*Cache).fill" },
+				 *const call[] = { "syscall.Syscall6", "syscall.pread", "syscall.Pread", "os.(*File).pread", "main.(*Cache).fill" };
+	struct why_node lk = { .kind = WHY_MUTEX, .by = 71, .g = 3, .ns = 8100000, .count = 1, .flags = WHY_INFERRED }, pr = { .kind = WHY_SYSCALL, .by = -1, .g = 71, .ns = 6000000, .count = 1 };
+	struct why_node node[4] = { { 0 } };
+	struct gopath p = { .node = node, .n = 4 };
+	struct buf b = BUF_INIT;
+	struct gosyms s;
+
+	assert_int_equal(gosyms_init(&s), 0);
+	lk.stack = stack_of(&s, lock, 3);
+	lk.by_stack = stack_of(&s, unlock, 2);
+	pr.stack = stack_of(&s, call, 5);
+	node[0].ns = 12300000;
+	node[0].first = node[0].last = 1;
+	node[1] = lk;
+	node[1].first = node[1].last = 2;
+	node[2] = pr;
+	node[2].parent = 1;
+	node[1].next = 3;
+	node[0].last = 3;
+	node[3] = (struct why_node) { .kind = WHY_RUNNING, .ns = 4200000, .by = -1, .count = 3 };
+	why_sentence(&p, &s, &b);
+	assert_string_equal(b.data, "12.3ms: 8.10ms waiting for mutex held by goroutine 71 in main.(*Cache).fill (inferred), "
+				    "which was 6.00ms in syscall pread at main.(*Cache).fill:14; 4.20ms running.");
+	buf_clear(&b);
+	why_path_text(&p, &s, 2, &b);
+	assert_string_equal(b.data, "waiting for mutex held by a goroutine in main.(*Cache).fill (inferred) > in syscall pread at main.(*Cache).fill:14");
+	buf_done(&b);
+	gosyms_done(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_wait_is_what_its_waker_did),
+		cmocka_unit_test(before_it_was_made_it_was_its_maker),
+		cmocka_unit_test(runnable_is_divided),
+		cmocka_unit_test(a_chain_without_end),
+		cmocka_unit_test(any_events_at_all),
+		cmocka_unit_test(forgetting_changes_nothing),
+		cmocka_unit_test(names_of_locks_and_calls),
+		cmocka_unit_test(in_words),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
