@@ -14,6 +14,7 @@ import (
 	"time"
 	"unsafe"
 
+	"gander.internal/gander/internal/mapped"
 	"gander.internal/gander/internal/region"
 )
 
@@ -207,6 +208,7 @@ func makeRegion() string {
 		describeProcess(h)
 		bornEnabled(fd, h)
 	}
+	mapped.Region = mapped.Place{Base: live.base, Npackets: npackets, Path: regionPath}
 	atomic.StoreUint32(&h.State, region.StateReady) // [READY]
 	removeDead(dir)
 	return ""

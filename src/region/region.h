@@ -27,6 +27,12 @@
  *   packet: head                the slot's one writer      collector            [HEAD] release / acquire
  *   packet: lap                 who holds it exclusively   collector            [LAP] release, see gd_packet
  *   packet: all else            who holds it exclusively   collector            before [SWAP] or [HEAD]
+ *   control: fly, ask[]         collectors (lock 0)        flight goroutine     [FLY] seq_cst / seq_cst
+ *   control: fly_granted[]      the program (lock 0)       collectors           atomic or, and
+ *   flight: tail                the one that writes        collectors           [TRAIL] exchange / acquire
+ *   flight: end                 the one that writes        collectors           [FLOWN] release / acquire
+ *   flight: saved.state         program, then collector    both                 [SAVED] release / acquire
+ *   flight: all else            the one that writes        collectors           before [FLOWN], or only told
  */
 #ifndef GANDER_REGION_REGION_H
 #define GANDER_REGION_REGION_H
@@ -59,6 +65,7 @@
 #define GD_OFF_CLASSES           0x001000u /* struct gd_class[GD_CLASSES], 256 KiB */
 #define GD_OFF_CONTROL           0x041000u /* struct gd_control, 36 KiB */
 #define GD_OFF_CHANNELS          0x04a000u /* struct gd_channel[GD_CHANNELS], 20 KiB each */
+#define GD_OFF_FLIGHT            0x072000u /* struct gd_flight, 2 pages: the Go runtime's trace */
 #define GD_OFF_FILTERS           0x080000u /* filters that collectors wrote, append-only */
 #define GD_OFF_HEAP              0x180000u /* struct gd_record, written by the program, append-only */
 #define GD_OFF_DATA              0x400000u /* packet i at GD_OFF_DATA + i * GD_PACKET */
@@ -89,6 +96,7 @@
 #define GD_FLAG_TID    1u /* the writer knows kernel thread ids (else the tid context reads 0) */
 #define GD_FLAG_BORN   2u /* channel 0 was set up from GANDER_SESSION in the environment */
 #define GD_FLAG_FORKED 4u /* made in a forked child; parent_pid says whose */
+#define GD_FLAG_FLIGHT 8u /* somebody in the program looks at control.fly (Go, package flight) */
 
 /* One reading of all clocks at one instant: counter is the middle of two reads around the others. */
 struct gd_clock_sample {
@@ -183,12 +191,24 @@ struct gd_rule {
 #define GD_LOCK_CONTROL    0          /* byte: held while rules or grants change */
 #define GD_LOCK_CHANNEL(c) (16 + (c)) /* byte: held as long as the recording of channel c lives */
 
+/* Who wants the Go runtime's trace: docs/flight.md. */
+#define GD_ASKS 8u
+struct gd_ask {
+	uint64_t until_ns;  /* CLOCK_MONOTONIC: who asks says it anew before that; a dead collector's ask lapses */
+	uint32_t period_ms; /* a generation is closed so often; 0: as the program likes */
+	uint32_t keep_ms;   /* so much of the past must stay; 0: as the program likes */
+	uint32_t packets;   /* memory that the ring may take; 0: as the program likes */
+	uint32_t pid;       /* informative */
+};
+
 struct gd_control {
 	uint32_t gen;          /* [RULE] odd while rules change */
 	uint32_t nrules;       /* rules[0..nrules) may be used */
 	uint32_t filters_used; /* bytes of the filters part taken */
-	uint32_t pad0;
-	uint8_t pad1[4096 - 16];
+	uint32_t fly;          /* [FLY] bit i: ask[i] holds; the one word that an idle program looks at */
+	struct gd_ask ask[GD_ASKS];
+	uint64_t fly_granted[GD_PACKETS_MAX / 64]; /* bit i: packet i belongs to the flight ring */
+	uint8_t pad1[4096 - 16 - 24 * GD_ASKS - GD_PACKETS_MAX / 8];
 	struct gd_rule rules[GD_RULES];
 };
 
@@ -247,6 +267,61 @@ struct gd_channel {
 	uint64_t free[GD_PACKETS_MAX / 64];    /* [FREE] bit i: it is granted and nobody holds it */
 	uint8_t pad1[4096 - 1024 - GD_PACKETS_MAX / 8];
 	struct gd_slot slot[GD_SLOTS];
+};
+
+/* flight.state */
+#define GD_FLIGHT_IDLE    0u /* nobody has asked */
+#define GD_FLIGHT_FLYING  1u
+#define GD_FLIGHT_REFUSED 2u /* somebody has, but it cannot be: why[] */
+
+/* flight.saved.state */
+#define GD_SAVED_NONE  0u
+#define GD_SAVED_READY 1u /* whoever reads it sets TAKEN, then its memory is the program's again */
+#define GD_SAVED_TAKEN 2u
+
+/* A part of the stream that flight.Snapshot() has set aside: its packets are no longer the ring's. */
+struct gd_saved {
+	uint32_t state; /* [SAVED] */
+	uint32_t pad0;
+	uint64_t tail, end;
+	uint64_t taken_ns; /* CLOCK_MONOTONIC */
+	char reason[96];
+	uint8_t pad1[384];
+	uint16_t packet[GD_PACKETS_MAX]; /* as gd_flight.packet */
+};
+
+/* The Go runtime's trace as one stream of chunks, in packets of the data part without their headers: position p lies in packet
+ * packet[p / GD_PACKET % GD_PACKETS_MAX] - 1 at p % GD_PACKET. What is in [tail, end) is whole. */
+struct gd_flight {
+	uint32_t state;
+	uint32_t session;   /* starts of the runtime's tracer so far */
+	uint32_t npackets;  /* that the ring may take */
+	uint32_t period_ms; /* in force */
+	uint64_t tail;      /* [TRAIL] of the oldest chunk; raised before what is below it is overwritten */
+	uint64_t end;       /* [FLOWN] behind the newest chunk */
+	uint64_t closed_ns; /* CLOCK_MONOTONIC when the newest whole generation was closed */
+	uint64_t generations, bytes;        /* since the program started */
+	uint64_t lost_bytes, lost_chunks;   /* there was no memory for them */
+	uint8_t header[16];                 /* of the trace: "go 1.26 trace" */
+	char why[160];                      /* REFUSED: a sentence */
+	uint8_t pad0[2048 - 248];
+	uint16_t packet[GD_PACKETS_MAX]; /* index + 1, 0: none */
+	struct gd_saved saved;
+};
+
+/* A chunk: this head, then len bytes, then zeros up to a multiple of 8. */
+#define GD_CHUNK_START 1u /* a new session: nothing before it belongs to what follows. No bytes */
+#define GD_CHUNK_BATCH 2u /* one batch of the trace, whole */
+#define GD_CHUNK_END   3u /* the generation is complete; with the byte that says so in the trace, from Go 1.26 on */
+#define GD_CHUNK_NOTE  4u /* a text: why flight.Snapshot() was called */
+#define GD_CHUNK_MAX   (GD_PACKET + 4096u)
+struct gd_chunk {
+	uint64_t pos; /* its own position: what is not a chunk's head does not look like one */
+	uint32_t len;
+	uint16_t kind, pad0;
+	uint64_t gen;     /* of the runtime's count, over all sessions */
+	uint64_t time_ns; /* CLOCK_MONOTONIC when it was written */
+	uint32_t session, pad1;
 };
 
 /* Hit counters by field value: open addressing, linear probing, fingerprint 0 is empty. */
@@ -334,10 +409,20 @@ static_assert(sizeof(struct gd_packet) == GD_PACKET_HEADER, "gd_packet");
 static_assert(offsetof(struct gd_packet, lap) == 24, "gd_packet.lap");
 static_assert(offsetof(struct gd_packet, seq) == 40, "gd_packet.seq");
 static_assert(offsetof(struct gd_packet, open) == 64, "gd_packet.open");
+static_assert(sizeof(struct gd_ask) == 24, "gd_ask");
+static_assert(offsetof(struct gd_control, fly) == 12, "gd_control.fly");
+static_assert(offsetof(struct gd_control, fly_granted) == 208, "gd_control.fly_granted");
+static_assert(sizeof(struct gd_saved) == 2560, "gd_saved");
+static_assert(offsetof(struct gd_flight, tail) == 16, "gd_flight.tail");
+static_assert(offsetof(struct gd_flight, header) == 72, "gd_flight.header");
+static_assert(offsetof(struct gd_flight, packet) == 2048, "gd_flight.packet");
+static_assert(sizeof(struct gd_flight) <= 2 * GD_PAGE, "gd_flight");
+static_assert(sizeof(struct gd_chunk) == 40, "gd_chunk");
+static_assert(GD_OFF_FLIGHT + sizeof(struct gd_flight) <= GD_OFF_FILTERS, "flight fits");
 static_assert(sizeof(struct gd_count_key) == 64, "gd_count_key");
 static_assert(sizeof(struct gd_session) == 56, "gd_session");
 static_assert(GD_OFF_CLASSES + GD_CLASSES * sizeof(struct gd_class) <= GD_OFF_CONTROL, "classes fit");
 static_assert(GD_OFF_CONTROL + sizeof(struct gd_control) <= GD_OFF_CHANNELS, "control fits");
-static_assert(GD_OFF_CHANNELS + GD_CHANNELS * sizeof(struct gd_channel) <= GD_OFF_FILTERS, "channels fit");
+static_assert(GD_OFF_CHANNELS + GD_CHANNELS * sizeof(struct gd_channel) <= GD_OFF_FLIGHT, "channels fit");
 
 #endif

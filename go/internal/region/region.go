@@ -75,12 +75,56 @@ type Rule struct {
 	Glob                        [120]byte
 }
 
+// Ask is somebody's wish for the Go runtime's trace.
+type Ask struct {
+	UntilNs                        uint64
+	PeriodMs, KeepMs, Packets, Pid uint32
+}
+
 // Control is what collectors tell the program as a whole.
 type Control struct {
 	Gen, Nrules, FiltersUsed uint32 // Gen: [RULE]
-	_                        uint32
-	_                        [4096 - 16]byte
+	Fly                      uint32 // [FLY]
+	Ask                      [Asks]Ask
+	FlyGranted               [PacketsMax / 64]uint64
+	_                        [4096 - 16 - 24*Asks - PacketsMax/8]byte
 	Rules                    [Rules]Rule
+}
+
+// Saved is a part of the flight's stream that has been set aside.
+type Saved struct {
+	State     uint32 // [SAVED]
+	_         uint32
+	Tail, End uint64
+	TakenNs   uint64
+	Reason    [96]byte
+	_         [384]byte
+	Packet    [PacketsMax]uint16
+}
+
+// Flight is the Go runtime's trace as a stream of chunks.
+type Flight struct {
+	State, Session, Npackets, PeriodMs uint32
+	Tail                               uint64 // [TRAIL]
+	End                                uint64 // [FLOWN]
+	ClosedNs                           uint64
+	Generations, Bytes                 uint64
+	LostBytes, LostChunks              uint64
+	Header                             [16]byte
+	Why                                [160]byte
+	_                                  [2048 - 248]byte
+	Packet                             [PacketsMax]uint16
+	Saved                              Saved
+}
+
+// Chunk is the head of a piece of that stream.
+type Chunk struct {
+	Pos        uint64
+	Len        uint32
+	Kind, _    uint16
+	Gen        uint64
+	TimeNs     uint64
+	Session, _ uint32
 }
 
 // Slot is a writer's place in a channel.

@@ -23,6 +23,7 @@ const (
 	OffClasses     = 4096
 	OffControl     = 266240
 	OffChannels    = 303104
+	OffFlight      = 466944
 	OffFilters     = 524288
 	OffHeap        = 1572864
 	OffData        = 4194304
@@ -42,6 +43,7 @@ const (
 	FlagTid        = 1
 	FlagBorn       = 2
 	FlagForked     = 4
+	FlagFlight     = 8
 	ClassEmpty     = 0
 	ClassClaimed   = 1
 	ClassPublished = 2
@@ -54,6 +56,7 @@ const (
 	RuleExclude    = 1
 	RuleCount      = 2
 	LockControl    = 0
+	Asks           = 8
 	ModeDiscard    = 0
 	ModeOverwrite  = 1
 	ModeCount      = 2
@@ -71,6 +74,17 @@ const (
 	LostSlot       = 2
 	LostOther      = 3
 	LostReasons    = 4
+	FlightIdle     = 0
+	FlightFlying   = 1
+	FlightRefused  = 2
+	SavedNone      = 0
+	SavedReady     = 1
+	SavedTaken     = 2
+	ChunkStart     = 1
+	ChunkBatch     = 2
+	ChunkEnd       = 3
+	ChunkNote      = 4
+	ChunkMax       = 69632
 	KeyU64         = 1
 	KeyI64         = 2
 	KeyStr         = 3
