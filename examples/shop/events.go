@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gander.internal/gander"
+	_ "gander.internal/gander/flight" // the Go runtime's trace too, when somebody asks for it
 	"gander.internal/gander/ganderslog"
 )
 

@@ -69,7 +69,7 @@ func init() {
 	pilot.wake = make(chan struct{}, 1)
 	h := (*region.Header)(mapped.Region.Base)
 	atomic.StoreUint32(&h.Flags, atomic.LoadUint32(&h.Flags)|region.FlagFlight)
-	if text := os.Getenv("GANDER_FLIGHT"); text != "" {
+	if text := os.Getenv(region.FlightEnv); text != "" {
 		fromEnvironment(text)
 	}
 	if wanted(nanotime(), nil) {
@@ -392,6 +392,7 @@ func start(o Options) error {
 		p.self.packets = packetsFor(o.MaxBytes)
 	}
 	p.selfUntil = 1<<63 - 1
+	p.err = nil // an old one
 	on := p.on
 	p.lock.Unlock()
 	nudge()

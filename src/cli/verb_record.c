@@ -1,6 +1,7 @@
 #include "base/json.h"
 #include "base/table.h"
 #include "cli/cli_record.h"
+#include "cli/go_totals.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,7 +18,8 @@ static struct {
 	uint64_t stack, for_ns, max_size, keep, buffer, ctf;
 	const char *kernel, *kernel_scope;
 	uint64_t kernel_buffer;
-	bool overwrite, block, quiet, json, stop;
+	uint64_t go_period_ns;
+	bool overwrite, block, quiet, json, stop, go;
 } o;
 
 static const struct opt opts[] = {
@@ -27,6 +29,8 @@ static const struct opt opts[] = {
 	{ OPT_STR, 'c', "context", "LIST", "with every event: tid goid cpu span key (default: tid in C, goid in Go); none", &o.contexts },
 	{ OPT_U64, 0, "stack", "N", "with every event: up to N return addresses (at most 64)", &o.stack },
 	{ OPT_FLAG, 0, "overwrite", NULL, "flight recorder: keep the newest events in memory, write them at the end", &o.overwrite },
+	{ OPT_FLAG, 0, "go", NULL, "the Go runtime's execution trace too, of programs that import gander's flight package", &o.go },
+	{ OPT_DURATION, 0, "go-period", "TIME", "with --go: close a generation of the trace so often (default: 200ms)", &o.go_period_ns },
 	{ OPT_FLAG, 0, "block", NULL, "let programs wait up to 2 s for memory instead of losing events (for tests)", &o.block },
 	{ OPT_SIZE, 0, "buffer", "SIZE", "memory a program at most (default: 32M, or half of what its tmpfs has left)", &o.buffer },
 	{ OPT_STR, 0, "kernel", "LIST", "the kernel's view too (root or CAP_PERFMON): sched syscalls irq block", &o.kernel },
@@ -161,6 +165,12 @@ static void summary_text(const char *dir, const struct record_result *r)
 		else
 			fprintf(stderr, "nothing\n");
 	}
+	if (r->go.traces)
+		fprintf(stderr, "gander: Go trace: %llu generations (%s) in %u file%s\n", (unsigned long long)r->go.generations,
+			bytes_text(bytes, r->go.bytes), r->go.traces, r->go.traces == 1 ? "" : "s");
+	if (r->go.lost_generations || r->go.lost_bytes)
+		fprintf(stderr, "gander: Go trace: lost %llu generations and %s\n", (unsigned long long)r->go.lost_generations,
+			bytes_text(bytes, r->go.lost_bytes));
 	if (r->cut)
 		fprintf(stderr, "gander: %llu events were too long and are cut\n", (unsigned long long)r->cut);
 }
@@ -211,6 +221,7 @@ static void summary_json(const char *dir, const struct record_result *r)
 	json_u64(&j, r->problems);
 	json_key(&j, "clock_error_ns");
 	json_f64(&j, r->clock_error_ns);
+	go_totals_json(&j, &r->go);
 	if (r->stopped_early) {
 		json_key(&j, "stopped");
 		json_str(&j, r->why);
@@ -304,6 +315,10 @@ static int run(int argc, char **argv)
 		err_set(&err, -EINVAL, "which program? -p PID, -p NAME, --all, or -- COMMAND (gander list shows what there is)");
 		return cli_usage(&err);
 	}
+	if (o.go_period_ns && (o.go_period_ns < 10000000 || o.go_period_ns > 10000000000)) {
+		err_set(&err, -EINVAL, "--go-period: between 10ms and 10s");
+		return cli_usage(&err);
+	}
 	if (o.stack > GD_STACK_MAX || o.ctf > 2 || (o.buffer && o.buffer < 4 * GD_PACKET)) {
 		err_set(&err, -EINVAL, o.stack > GD_STACK_MAX ? "--stack: at most 64" : o.ctf > 2 ? "--ctf: 1 or 2"
 												  : "--buffer: at least 256k");
@@ -341,6 +356,8 @@ static int run(int argc, char **argv)
 	ro.where = o.c.where;
 	ro.mode = o.overwrite ? GD_MODE_OVERWRITE : GD_MODE_DISCARD;
 	ro.stack_depth = (uint32_t)o.stack;
+	ro.go = o.go || o.go_period_ns;
+	ro.go_period_ms = (uint32_t)((o.go_period_ns + 999999) / 1000000);
 	ro.block_ms = o.block ? 2000 : 0;
 	ro.buffer = o.buffer;
 	ro.for_ns = o.for_ns;

@@ -1,6 +1,7 @@
 #include "base/json.h"
 #include "base/table.h"
 #include "cli/cli_record.h"
+#include "cli/go_totals.h"
 
 #include <stdio.h>
 
@@ -51,6 +52,7 @@ static void print_json(const char *dir, const struct snapshot_result *r)
 	json_u64(&j, r->overwritten);
 	json_key(&j, "lost");
 	json_u64(&j, r->lost);
+	go_totals_json(&j, &r->go);
 	json_obj_end(&j);
 	puts(b.data);
 	buf_done(&b);
@@ -92,5 +94,8 @@ static int run(int argc, char **argv)
 		fprintf(stderr, "gander: %llu events of %u program%s in %s (%s); %llu older ones were overwritten, %llu lost\n",
 			(unsigned long long)r.events, r.programs, r.programs == 1 ? "" : "s", so.dir, bytes_text(bytes, r.bytes),
 			(unsigned long long)r.overwritten, (unsigned long long)r.lost);
+	if (!o.json && !o.quiet && r.go.traces)
+		fprintf(stderr, "gander: Go trace: %llu generations (%s) in %u file%s\n", (unsigned long long)r.go.generations,
+			bytes_text(bytes, r.go.bytes), r.go.traces, r.go.traces == 1 ? "" : "s");
 	return r.lost || *r.note ? CLI_LOST : CLI_OK;
 }

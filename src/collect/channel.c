@@ -300,7 +300,7 @@ uint32_t channel_grant(struct channel *ch, uint32_t n, uint32_t leave)
 		return 0;
 	if (n > ch->max_packets - ch->granted)
 		n = ch->max_packets - ch->granted;
-	for (c = 0, used = 0; c < GD_CHANNELS; c++)
+	for (c = 0, used = bits_count(region_control(r)->fly_granted, r->npackets); c < GD_CHANNELS; c++)
 		used += bits_count(region_channel(r, c)->granted, r->npackets);
 	leave = used + leave < r->npackets ? r->npackets - used - leave : 0;
 	if (n > leave)
@@ -309,7 +309,7 @@ uint32_t channel_grant(struct channel *ch, uint32_t n, uint32_t leave)
 		for (c = 0; c < GD_CHANNELS; c++)
 			if (bit_get(region_channel(r, c)->granted, i))
 				break;
-		if (c < GD_CHANNELS)
+		if (c < GD_CHANNELS || bit_get(region_control(r)->fly_granted, i))
 			continue;
 		if (pwrite(r->fd, zeros, GD_PACKET, (off_t)packet_offset(i)) != GD_PACKET) {
 			fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)packet_offset(i), GD_PACKET);
@@ -341,7 +341,7 @@ int channel_grant_keys(struct channel *ch, uint32_t n, struct err *err)
 		for (c = 0; c < GD_CHANNELS; c++)
 			if (bit_get(region_channel(r, c)->granted, i))
 				break;
-		run = c < GD_CHANNELS ? 0 : run + 1;
+		run = c < GD_CHANNELS || bit_get(region_control(r)->fly_granted, i) ? 0 : run + 1;
 	}
 	first = i + 1;
 	if (run < n)

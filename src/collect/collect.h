@@ -35,11 +35,19 @@ struct record_opts {
 	unsigned kernel_groups; /* KERNEL_SCHED ...; 0: not the kernel's view */
 	enum kernel_scope kernel_scope;
 	uint64_t kernel_buffer;      /* bytes a CPU; 0: a good default */
+	bool go;                     /* the Go runtime's trace too */
+	uint32_t go_period_ms;       /* of its generations; 0: a good default */
 	volatile sig_atomic_t *stop; /* set by a signal handler; ends the recording */
 	void (*note)(void *arg, const char *text);
 	void (*started)(void *arg, const char *session);              /* everything that is there is being recorded */
 	void (*progress)(void *arg, const struct record_progress *p); /* twice a second; NULL: none */
 	void *arg;
+};
+
+struct go_totals { /* of the Go runtime's traces */
+	unsigned traces;
+	uint64_t generations, bytes;
+	uint64_t lost_generations, lost_bytes, torn_bytes;
 };
 
 struct record_result {
@@ -48,6 +56,7 @@ struct record_result {
 	uint64_t lost, lost_full, lost_nested, lost_slot, lost_other, lost_overwritten, lost_damaged, lost_disk, cut;
 	double clock_error_ns;
 	struct kernel_totals kernel;
+	struct go_totals go;
 	bool stopped_early; /* a full disk or another failure: `why` */
 	char why[480];
 	int cmd_status; /* of the command, as wait(2) gives it */
@@ -71,6 +80,7 @@ struct snapshot_opts {
 struct snapshot_result {
 	unsigned programs;
 	uint64_t events, bytes, overwritten, lost;
+	struct go_totals go;
 	char note[480]; /* what could not be read */
 };
 int snapshot_run(const struct snapshot_opts *opts, struct snapshot_result *result, struct err *err);

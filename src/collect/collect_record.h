@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "collect/collect.h"
+#include "collect/collect_go.h"
 #include "collect/collect_out.h"
 
 #define PROGRAMS_MAX    4096
@@ -34,6 +35,10 @@ struct program {
 	struct gd_clock_sample since, until;
 	uint64_t last_flush_ns, last_alive_ns, last_sample_ns, dead_ns;
 	struct totals base; /* when the running chunk began */
+	struct flight *fl;  /* its Go trace; NULL: none (yet) */
+	bool go_settled;    /* there is one, or it has been said that there is none */
+	bool go_refused;    /* that was told */
+	uint64_t go_since_ns, last_go_ns;
 };
 
 /* A process that has no region: only the kernel's view of it is recorded. */
@@ -66,7 +71,9 @@ struct record {
 	struct map known; /* regions that are recorded or passed over */
 	struct problem *problem;
 	unsigned nproblem;
-	struct buf ended; /* JSON of programs that are gone, in this chunk */
+	struct buf ended;    /* JSON of programs that are gone, in this chunk */
+	struct buf go_ended; /* and of their Go traces */
+	struct go_totals go_gone;
 	unsigned nended, ended_dropped;
 	struct totals gone, gone_chunk; /* of programs that are gone: whole recording, this chunk */
 	uint64_t gone_trace_bytes;
@@ -105,6 +112,10 @@ int record_attach(struct record *rec, pid_t pid, struct err *err);
 void program_look(struct record *rec, struct program *p, uint32_t from);               /* at classes from this one on */
 unsigned program_drain(struct record *rec, struct program *p, uint64_t now, bool all); /* returns the whole packets */
 void program_grow(struct record *rec, struct program *p);
+/* The program's Go trace: asked for when the program is there, read, ended. */
+void program_fly(struct record *rec, struct program *p, uint64_t now);
+void program_land(struct record *rec, struct program *p);
+void record_land(struct record *rec);                          /* waits a moment, so that what happened until now is in the traces */
 bool program_how_ended(struct record *rec, struct program *p); /* false: not known yet */
 void program_end(struct record *rec, unsigned index, bool dead);
 void drop_kept(struct record *rec, unsigned i);
@@ -138,6 +149,7 @@ void kernelview_manifest(struct json *j, const struct record *rec);
 
 /* manifest.c: one program as an object. */
 void manifest_program(struct buf *out, struct record *rec, const struct program *p, bool first);
+void manifest_go(struct buf *out, const struct go_sink *s);
 /* gander.json of the recording or its running chunk, replaced by rename. */
 int manifest_write(struct record *rec, bool final, struct err *err);
 /* Of a rotated recording: DIR/gander.json, which names the chunks first .. rec->chunk. */

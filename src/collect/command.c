@@ -143,8 +143,11 @@ int command_start(struct record *rec, struct err *err)
 {
 	struct buf env = BUF_INIT;
 	int fds[2], why = 0, res = session_blob(rec, &env, err);
+	char period[32] = "now";
 	pid_t pid;
 
+	if (rec->o->go_period_ms)
+		snprintf(period, sizeof(period), "now,period=%ums", rec->o->go_period_ms);
 	if (res < 0 || pipe2(fds, O_CLOEXEC) < 0) {
 		buf_done(&env);
 		return res < 0 ? res : err_set(err, -errno, "cannot make a pipe: %m");
@@ -155,6 +158,8 @@ int command_start(struct record *rec, struct err *err)
 		signal(SIGTERM, SIG_DFL);
 		signal(SIGPIPE, SIG_DFL);
 		setenv(GD_SESSION_ENV, env.data, 1);
+		if (rec->o->go)
+			setenv(GD_FLIGHT_ENV, period, 0);
 		execvp(rec->o->cmd[0], rec->o->cmd);
 		why = errno;
 		if (write(fds[1], &why, sizeof(why)) < 0)

@@ -249,6 +249,36 @@ static void put_rules(struct json *j, struct record *rec)
 	json_arr_end(j);
 }
 
+void manifest_go(struct buf *out, const struct go_sink *s)
+{
+	char boot_id[40] = "";
+	struct json j;
+	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+	if (f) {
+		if (fgets(boot_id, sizeof(boot_id), f))
+			boot_id[strcspn(boot_id, "\n")] = 0;
+		fclose(f);
+	}
+	json_init(&j, out);
+	j.need_comma = out->len && out->data[out->len - 1] == '}';
+	go_sink_json(s, &j, boot_id);
+}
+
+static void put_go(struct json *j, struct record *rec)
+{
+	unsigned i;
+
+	json_key(j, "go");
+	json_arr(j);
+	buf_put(j->out, rec->go_ended.data, rec->go_ended.len);
+	for (i = 0; i < rec->nprog; i++)
+		if (rec->prog[i]->fl)
+			manifest_go(j->out, &rec->prog[i]->fl->sink);
+	j->need_comma = true;
+	json_arr_end(j);
+}
+
 static int replace_file(const char *dir, const struct buf *text, struct err *err)
 {
 	char path[4200], temp[4200];
@@ -348,6 +378,7 @@ int manifest_write(struct record *rec, bool final, struct err *err)
 		manifest_program(&b, rec, rec->prog[i], !rec->ended.len && !i);
 	j.need_comma = true;
 	json_arr_end(&j);
+	put_go(&j, rec);
 	json_obj_end(&j);
 	buf_putc(&b, '\n');
 	res = buf_failed(&b) ? err_set(err, -ENOMEM, "out of memory") : replace_file(rec->dir, &b, err);

@@ -165,6 +165,10 @@ static void on_record(void *arg, uint32_t kind, const void *data, size_t len)
 
 void program_free(struct program *p)
 {
+	if (p->fl) {
+		flight_done(p->fl);
+		free(p->fl);
+	}
 	channel_close(&p->ch);
 	ctf_writer_free(p->out.w);
 	if (p->pidfd >= 0)
@@ -376,6 +380,7 @@ void program_end(struct record *rec, unsigned index, bool dead)
 	}
 	region_records(p->r, on_record, &(struct note_arg) { rec, p });
 	channel_losses(&p->ch);
+	program_land(rec, p);
 	clock_fit(clock_of(rec, p->r));
 	p->until = clock_of(rec, p->r)->last;
 	rec->gone_trace_bytes += out_bytes(&p->out);

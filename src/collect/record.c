@@ -231,6 +231,8 @@ static void loop(struct record *rec)
 			whole = program_drain(rec, p, now, false);
 			busy += whole;
 			program_grow(rec, p);
+			if (rec->o->go)
+				program_fly(rec, p, now);
 			if (now - p->last_alive_ns >= ALIVE_NS) {
 				p->last_alive_ns = now;
 				if (!p->dead_ns && region_dead(p->r))
@@ -271,6 +273,7 @@ static void finish(struct record *rec)
 
 	if (rec->o->cmd)
 		record_scan(rec, FIND_FILES); /* children that nobody has seen yet */
+	record_land(rec);
 	if (rec->kernel)
 		kernel_stop(rec->kernel);
 	for (i = 0; i < rec->nprog; i++)
@@ -329,6 +332,7 @@ static void fill_result(const struct record *rec, struct record_result *res)
 	res->clock_error_ns = rec->clock.error_ns;
 	if (rec->kernel)
 		kernel_totals(rec->kernel, &res->kernel);
+	res->go = rec->go_gone;
 	res->stopped_early = rec->failed;
 	snprintf(res->why, sizeof(res->why), "%s", rec->why);
 	res->cmd_status = rec->cmd_status;
@@ -450,6 +454,7 @@ out:
 		close(rec->cmd_pidfd);
 	kernelview_done(rec);
 	buf_done(&rec->ended);
+	buf_done(&rec->go_ended);
 	map_done(&rec->known);
 	free(rec->problem);
 	free(rec);

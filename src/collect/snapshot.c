@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#define CLOSE_NS   500000000ull  /* so long the generation that runs is waited for, beside its period */
+#define TAKEOFF_NS 4000000000ull /* so long a program may take to notice that its Go trace is wanted */
+#define FROM_NOW   1000000000ull /* and so much of it is taken then, unless --last says otherwise */
 
 struct snap {
 	const struct snapshot_opts *o;
@@ -31,6 +36,93 @@ static int pick_channel(const struct region *r)
 	return any;
 }
 
+static bool wait_until(const struct flight *f, uint64_t closed, uint64_t limit_ns)
+{
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+
+	while (flight_closed_ns(f) < closed) {
+		if (clock_ns(CLOCK_MONOTONIC) - begin > limit_ns || region_dead(f->r))
+			return false;
+		usleep(5000);
+	}
+	return true;
+}
+
+/* A program that nobody has asked for its Go trace yet: what happens from now on is taken. */
+static int fly_from_now(struct snap *s, struct flight *f, struct err *err)
+{
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC), length = s->o->last_ns ? s->o->last_ns : FROM_NOW;
+	struct flight_wish w = { .keep_ms = (uint32_t)(length / 1000000 > 600000 ? 600000 : length / 1000000) + 2000 };
+	char why[161];
+	int res;
+
+	flight_seek(f, true);
+	res = flight_ask(f, &w, err);
+	while (res == 0 && !flight_flying(f)) {
+		if (flight_refused(f, why))
+			res = err_set(err, -EBUSY, "process %d has no Go trace: %s", (int)f->sink.pid, why);
+		else if (clock_ns(CLOCK_MONOTONIC) - begin > TAKEOFF_NS || region_dead(f->r))
+			res = err_set(err, -ETIMEDOUT, "process %d does not begin to trace: it is stopped, or has died", (int)f->sink.pid);
+		usleep(5000);
+	}
+	begin = clock_ns(CLOCK_MONOTONIC);
+	while (res == 0 && clock_ns(CLOCK_MONOTONIC) - begin < length && !region_dead(f->r)) {
+		flight_renew(f, clock_ns(CLOCK_MONOTONIC));
+		usleep(20000);
+		res = flight_drain(f, 0, err);
+	}
+	if (res == 0) {
+		wait_until(f, begin + length, CLOSE_NS);
+		res = flight_drain(f, 0, err);
+	}
+	if (res == 0)
+		snprintf(s->res->note, sizeof(s->res->note), "nobody had asked process %d for its Go trace: this is what happened afterwards "
+							     "(gander record --overwrite --go keeps it flying)",
+			 (int)f->sink.pid);
+	return res;
+}
+
+/* The Go trace. events: the program has a flight recorder for events, so this is not all that there is. -ENOENT: there is none. */
+static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool events, struct err *err)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), since = 0, newest;
+	struct flight f;
+	int res = 0;
+
+	if (!flight_offered(r))
+		return -ENOENT;
+	flight_open(&f, r, s->rec.dir, r->head.comm, pid);
+	if (!dead && !flight_flying(&f) && !flight_saved(&f)) {
+		res = events ? -ENOENT : fly_from_now(s, &f, err);
+		if (res == -ENOENT && !events)
+			err_set(err, -EIO, "process %d has no Go trace", (int)pid);
+	} else {
+		res = flight_drain_saved(&f, err);
+		if (res == 0) {
+			go_sink_break(&f.sink);
+			f.sink.next_gen = 0;
+			if (!dead && flight_flying(&f))
+				wait_until(&f, now, CLOSE_NS + 1000000ull * flight_period_ms(&f));
+			newest = dead ? flight_closed_ns(&f) : clock_ns(CLOCK_MONOTONIC);
+			if (s->o->last_ns)
+				since = newest > s->o->last_ns ? newest - s->o->last_ns : 0;
+			flight_seek(&f, false);
+			res = flight_drain(&f, since, err);
+		}
+	}
+	go_sink_drop(&f.sink);
+	if (res == 0) {
+		go_sink_totals(&f.sink, &s->res->go);
+		manifest_go(&s->rec.go_ended, &f.sink);
+		if (!f.sink.nparts)
+			res = -ENOENT;
+		else
+			flight_saved_taken(&f);
+	}
+	flight_done(&f);
+	return res;
+}
+
 static int take(struct snap *s, struct region *r, pid_t pid, bool dead, struct err *err)
 {
 	struct program *p;
@@ -39,9 +131,18 @@ static int take(struct snap *s, struct region *r, pid_t pid, bool dead, struct e
 	uint32_t i;
 	int c = pick_channel(r), res;
 
+	res = take_go(s, r, pid, dead, c >= 0, err);
 	if (c < 0) {
 		region_close(r);
-		return err_set(err, -ENOENT, "process %d has no flight recorder (gander record --overwrite -p %d starts one)", (int)pid, (int)pid);
+		if (res == -ENOENT)
+			res = err_set(err, -ENOENT, "process %d has no flight recorder (gander record --overwrite -p %d starts one)", (int)pid, (int)pid);
+		else if (res == 0)
+			s->res->programs++;
+		return res;
+	}
+	if (res < 0 && res != -ENOENT) {
+		region_close(r);
+		return res;
 	}
 	if (s->rec.nprog == PROGRAMS_MAX) {
 		region_close(r);
@@ -119,7 +220,7 @@ static int take_dead(struct snap *s, pid_t pid, struct err *err)
 
 static int take_pid(struct snap *s, pid_t pid, struct err *err)
 {
-	struct find f = { 0 };
+	struct find f = { .writable = true }; /* for asking: nothing else is changed */
 	int res = find_pid(&f, pid, err);
 	unsigned i, n = 0;
 
@@ -177,6 +278,7 @@ int snapshot_run(const struct snapshot_opts *o, struct snapshot_result *result, 
 		recording_remove(o->dir);
 	for (i = 0; i < s->rec.nprog; i++)
 		program_free(s->rec.prog[i]);
+	buf_done(&s->rec.go_ended);
 	free(s);
 	return res;
 }

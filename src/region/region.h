@@ -43,7 +43,7 @@
 
 #define GD_MAGIC       0x31474e5244444e47ull /* "GNDDRNG1" as bytes */
 #define GD_MAJOR       1u                    /* another major: refused; a newer minor only adds what may be skipped */
-#define GD_MINOR       0u
+#define GD_MINOR       1u
 #define GD_NAME_PREFIX "gander." /* file name: gander.UID.16 hex digits, in a tmpfs */
 #define GD_PAGE        4096u
 
@@ -294,16 +294,16 @@ struct gd_saved {
  * packet[p / GD_PACKET % GD_PACKETS_MAX] - 1 at p % GD_PACKET. What is in [tail, end) is whole. */
 struct gd_flight {
 	uint32_t state;
-	uint32_t session;   /* starts of the runtime's tracer so far */
-	uint32_t npackets;  /* that the ring may take */
-	uint32_t period_ms; /* in force */
-	uint64_t tail;      /* [TRAIL] of the oldest chunk; raised before what is below it is overwritten */
-	uint64_t end;       /* [FLOWN] behind the newest chunk */
-	uint64_t closed_ns; /* CLOCK_MONOTONIC when the newest whole generation was closed */
-	uint64_t generations, bytes;        /* since the program started */
-	uint64_t lost_bytes, lost_chunks;   /* there was no memory for them */
-	uint8_t header[16];                 /* of the trace: "go 1.26 trace" */
-	char why[160];                      /* REFUSED: a sentence */
+	uint32_t session;                 /* starts of the runtime's tracer so far */
+	uint32_t npackets;                /* that the ring may take */
+	uint32_t period_ms;               /* in force */
+	uint64_t tail;                    /* [TRAIL] of the oldest chunk; raised before what is below it is overwritten */
+	uint64_t end;                     /* [FLOWN] behind the newest chunk */
+	uint64_t closed_ns;               /* CLOCK_MONOTONIC when the newest whole generation was closed */
+	uint64_t generations, bytes;      /* since the program started */
+	uint64_t lost_bytes, lost_chunks; /* there was no memory for them */
+	uint8_t header[16];               /* of the trace: "go 1.26 trace" */
+	char why[160];                    /* REFUSED: a sentence */
 	uint8_t pad0[2048 - 248];
 	uint16_t packet[GD_PACKETS_MAX]; /* index + 1, 0: none */
 	struct gd_saved saved;
@@ -369,6 +369,7 @@ struct gd_packet {
  * alphabet, no padding). In its rules, a filter's offset counts from the start of `filters`, plus 8 (0 stays "none");
  * the program moves them. */
 #define GD_SESSION_ENV   "GANDER_SESSION"
+#define GD_FLIGHT_ENV    "GANDER_FLIGHT" /* "now": fly from the start, somebody is coming; docs/flight.md */
 #define GD_SESSION_MAGIC 0x53444e47u
 #define GD_SESSION_MAX   49152u
 struct gd_session {

@@ -6,7 +6,7 @@ package region
 const (
 	Magic          = 3550892946444537415
 	Major          = 1
-	Minor          = 0
+	Minor          = 1
 	PageSize       = 4096
 	Channels       = 8
 	Slots          = 256
@@ -130,4 +130,5 @@ const (
 	NamePrefix     = "gander."
 	OffPrefix      = "gander.off."
 	SessionEnv     = "GANDER_SESSION"
+	FlightEnv      = "GANDER_FLIGHT"
 )

@@ -1,0 +1,10 @@
+/* What is said about the Go traces of a recording or a snapshot. */
+#ifndef GANDER_CLI_GO_TOTALS_H
+#define GANDER_CLI_GO_TOTALS_H
+
+#include "base/json.h"
+#include "collect/collect.h"
+
+void go_totals_json(struct json *j, const struct go_totals *t); /* a member "go" */
+
+#endif
