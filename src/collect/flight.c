@@ -175,7 +175,7 @@ static bool view_holds(const struct flight *f, const struct view *v, uint64_t po
 	__atomic_thread_fence(__ATOMIC_ACQUIRE); /* the copy's loads are before the one below, as with a packet's lap */
 	if (v->saved)
 		return load_acquire(&g->saved.state) == GD_SAVED_READY && load_relaxed(&g->saved.tail) == v->tail; /* [SAVED] */
-	return load_acquire(&g->tail) <= pos;                                                                     /* [TRAIL] */
+	return load_acquire(&g->tail) <= pos;                                                                      /* [TRAIL] */
 }
 
 static bool view_copy(const struct flight *f, const struct view *v, uint64_t pos, void *to, size_t len)
