@@ -76,7 +76,7 @@ func putRecord(kind uint32, data []byte) uint32 {
 	used := atomic.LoadUint32(&h.HeapUsed)
 	head := uint32(unsafe.Sizeof(region.Record{}))
 	need := (head + uint32(len(data)) + 7) &^ 7
-	if used > region.HeapSize || len(data) > region.HeapSize || need > region.HeapSize-used {
+	if used%8 != 0 || used > region.HeapSize || len(data) > region.HeapSize || need > region.HeapSize-used {
 		return 0
 	}
 	if used+need > heapReady {
@@ -100,13 +100,18 @@ func note(text string) {
 	putRecord(region.RecordNote, []byte(text[:min(len(text), 200)]))
 }
 
+// maxLinks is how many filters one application of the rules links, so that one who changes rules for ever neither fills the heap nor takes the
+// time.
+const maxLinks = 4 * region.Channels
+
 // applyRules computes for which channels the class is on: docs/region.md, "Declaring a class", step 5.
 func (c *class) applyRules() {
 	ctl := control()
 	var linkedFrom [region.Channels]uint32
+	links := 0
 	// Changed meanwhile: it is all to do again, or what is stored below undoes the collector's walk. Unchanged and odd: whoever is at it
 	// will walk the classes, and is given a hundred looks. (The outer bound is for a region that somebody damages.)
-	for try, looks := 0, 0; try < 100000; try++ {
+	for try, looks := 0, 0; try < region.Tries; try++ {
 		gen := atomic.LoadUint32(&ctl.Gen) // [RULE]
 		last := [region.Channels]*region.Rule{}
 		excluded := [region.Channels]bool{}
@@ -131,7 +136,11 @@ func (c *class) applyRules() {
 			}
 			if from := r.Filter; from != 0 {
 				if linkedFrom[ch] != from {
-					atomic.StoreUint32(&c.slot.Filter[ch], c.linkFilter(from))
+					linked := uint32(0)
+					if links++; links <= maxLinks {
+						linked = c.linkFilter(from)
+					}
+					atomic.StoreUint32(&c.slot.Filter[ch], linked)
 					linkedFrom[ch] = from
 				}
 				if atomic.LoadUint32(&c.slot.Filter[ch]) == 0 {

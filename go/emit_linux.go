@@ -277,10 +277,10 @@ func (c *class) count(ch uint32, by *filterKey) {
 
 // takeFree wins a packet that nobody holds. Slots begin at different words, so that they rarely meet.
 func takeFree(chn *region.Channel, slot int) (uint32, bool) {
-	words := int(live.npackets+63) / 64
+	words, tries := int(live.npackets+63)/64, 0
 	for i := 0; i < words; i++ {
 		w := (slot*7 + i) % words
-		for {
+		for ; tries < region.Tries; tries++ {
 			v := atomic.LoadUint64(&chn.Free[w])
 			bit := bits.TrailingZeros64(v)
 			index := uint32(w*64 + bit)
@@ -296,7 +296,7 @@ func takeFree(chn *region.Channel, slot int) (uint32, bool) {
 }
 
 func giveFree(chn *region.Channel, index uint32) {
-	for {
+	for try := 0; try < region.Tries; try++ { // one that cannot be given back stays out
 		v := atomic.LoadUint64(&chn.Free[index/64])
 		if atomic.CompareAndSwapUint64(&chn.Free[index/64], v, v|1<<(index%64)) { // [FREE]
 			return
@@ -357,7 +357,7 @@ func openPacket(ch uint32, slot int, need int, count bool) bool {
 		if index, ok = takePacket(chn, slot, cur); ok {
 			break
 		}
-		if waited >= chn.BlockMs {
+		if waited >= region.BlockMax || waited >= atomic.LoadUint32(&chn.BlockMs) {
 			lose(ch, slot, region.LostFull)
 			return false
 		}

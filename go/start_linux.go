@@ -203,7 +203,7 @@ func makeRegion() string {
 	}
 	// as the program was started: the collector asks /proc where it can
 	copy(h.Exe[:len(h.Exe)-1], execName())
-	if _, born := syscall.Getenv(region.SessionEnv); born {
+	if _, born := sessionEnv(); born {
 		// a program that lives shows all this in /proc; one that is recorded from its start may die before anybody looks
 		describeProcess(h)
 		bornEnabled(fd, h)
@@ -481,10 +481,22 @@ func gnuBuildID(b []byte) []byte {
 	return nil
 }
 
+// sessionEnv is GANDER_SESSION; not in a program that has more rights than who started it (setuid), whom he must not steer.
+func sessionEnv() (string, bool) {
+	const atSecure = 23
+	auxv := runtimeAuxv()
+	for i := 0; i+1 < len(auxv); i += 2 {
+		if auxv[i] == atSecure && auxv[i+1] != 0 {
+			return "", false
+		}
+	}
+	return syscall.Getenv(region.SessionEnv)
+}
+
 // bornEnabled sets up channel 0 from GANDER_SESSION, so that the first event is recorded. What of it is broken is left out and
 // noted.
 func bornEnabled(fd int, h *region.Header) {
-	env, ok := syscall.Getenv(region.SessionEnv)
+	env, ok := sessionEnv()
 	if !ok {
 		return
 	}

@@ -59,6 +59,8 @@
 #define GD_PACKETS_MAX   1024u
 #define GD_EVENT_MAX     60000u /* word, context and payload of one event; longer ones are cut and marked */
 #define GD_STACK_MAX     64u    /* frames of a call stack */
+#define GD_BLOCK_MAX     2000u  /* ms that one event waits for a packet at most, whatever block_ms says */
+#define GD_TRIES         1000u  /* of a compare-and-swap, and of applying rules: more is nobody that keeps to this format */
 
 /* Where things are. What the program writes and what collectors write share no page, but for slots and free[]. */
 #define GD_OFF_HEADER            0x000000u /* struct gd_header, 1 page */
@@ -257,7 +259,7 @@ struct gd_channel {
 	uint32_t context;                /* GD_CTX_ */
 	uint32_t quota;                  /* overwrite mode: packets that a slot may hold */
 	uint32_t stack_depth;            /* frames for GD_CTX_STACK, <= GD_STACK_MAX */
-	uint32_t block_ms;               /* discard mode: wait so long for a packet before losing (tests) */
+	uint32_t block_ms;               /* discard mode: wait so long for a packet before losing (tests), <= GD_BLOCK_MAX */
 	uint32_t keys_first, keys_count; /* count mode: packets that form the table of struct gd_count_key */
 	uint8_t session[16];             /* the recording's id */
 	uint32_t collector_pid;          /* informative; the lock says who lives */

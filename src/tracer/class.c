@@ -153,12 +153,12 @@ static bool have_memory(char *at, size_t len)
 
 uint32_t tracer_heap_take(uint32_t len, char **at)
 {
-	uint32_t need = ((uint32_t)sizeof(struct gd_record) + len + 7) & ~7u, off;
+	uint32_t need = ((uint32_t)sizeof(struct gd_record) + len + 7) & ~7u, off, tries = 0;
 	struct gd_record *rec;
 
 	off = __atomic_load_n(&header()->heap_used, __ATOMIC_RELAXED);
 	do {
-		if (off > GD_HEAP_SIZE || need > GD_HEAP_SIZE - off || !have_memory(gander__t.map + GD_OFF_HEAP + off, need))
+		if (tries++ == GD_TRIES || off % 8 || off > GD_HEAP_SIZE || need > GD_HEAP_SIZE - off || !have_memory(gander__t.map + GD_OFF_HEAP + off, need))
 			return 0;
 	} while (!__atomic_compare_exchange_n(&header()->heap_used, &off, off + need, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 	rec = (struct gd_record *)(void *)(gander__t.map + GD_OFF_HEAP + off);
@@ -188,14 +188,15 @@ void tracer_note(const char *text)
 /* A published class with these bytes below `limit`, UINT32_MAX: none. */
 static uint32_t find(const void *desc, uint32_t len, uint32_t hash, uint32_t limit)
 {
-	uint32_t i;
+	uint32_t i, off;
 
 	for (i = 0; i < limit && i < GD_CLASSES; i++) {
 		struct gd_class *c = class_slot(i);
 
 		if (__atomic_load_n(&c->state, __ATOMIC_SEQ_CST) != GD_CLASS_PUBLISHED) /* [CLASS] */
 			continue;
-		if (c->hash == hash && c->desc_len == len && c->desc_off <= GD_META_SIZE - len && !memcmp(gander__t.map + c->desc_off, desc, len))
+		off = __atomic_load_n(&c->desc_off, __ATOMIC_RELAXED);
+		if (c->hash == hash && c->desc_len == len && off >= GD_OFF_HEAP && off <= GD_META_SIZE - len && !memcmp(gander__t.map + off, desc, len))
 			return i;
 	}
 	return UINT32_MAX;
@@ -214,9 +215,24 @@ static uint32_t *use_class(uint32_t i, const void *desc, uint32_t len, uint32_t 
 	return &class_slot(i)->enabled;
 }
 
+/* The page of a class slot: the first has memory from the start, the others are asked for once. */
+static bool class_has_memory(uint32_t i)
+{
+	static uint64_t pages = 1;
+	uint32_t page = i / (GD_PAGE / (uint32_t)sizeof(struct gd_class));
+
+	static_assert(GD_CLASSES * sizeof(struct gd_class) / GD_PAGE <= 64, "a bit a page");
+	if (__atomic_load_n(&pages, __ATOMIC_RELAXED) >> page & 1)
+		return true;
+	if (!have_memory((char *)class_slot(i), sizeof(struct gd_class)))
+		return false;
+	__atomic_fetch_or(&pages, 1ull << page, __ATOMIC_RELAXED);
+	return true;
+}
+
 uint32_t *tracer_declare(const void *desc, uint32_t len, uint32_t *id)
 {
-	uint32_t hash = gd_desc_hash(desc, len), i, same, off;
+	uint32_t hash = gd_desc_hash(desc, len), i, same, off, tries = 0;
 	struct gd_class *c;
 	char *at;
 
@@ -234,7 +250,7 @@ uint32_t *tracer_declare(const void *desc, uint32_t len, uint32_t *id)
 	tracer_heap_finish(at, GD_RECORD_DESC);
 	i = __atomic_load_n(&header()->class_count, __ATOMIC_RELAXED);
 	do {
-		if (i >= GD_CLASSES || (i % (GD_PAGE / sizeof(*c)) == 0 && i && !have_memory((char *)class_slot(i), sizeof(*c)))) {
+		if (tries++ == GD_TRIES || i >= GD_CLASSES || !class_has_memory(i)) {
 			tracer_refuse_class();
 			return NULL;
 		}
@@ -261,7 +277,9 @@ static bool rule_matches(const struct gd_rule *rule, const struct gd_desc *d, un
 {
 	char glob[sizeof(rule->glob)];
 
-	if (!rule->used || rule->channel != channel || (rule->level != 255 && d->level > rule->level))
+	unsigned level = __atomic_load_n(&rule->level, __ATOMIC_RELAXED);
+
+	if (!rule->used || rule->channel != channel || (level != 255 && d->level > level))
 		return false;
 	memcpy(glob, rule->glob, sizeof(glob));
 	glob[sizeof(glob) - 1] = 0;
@@ -292,29 +310,35 @@ static uint32_t link_filter(uint32_t off, const void *desc, uint32_t len)
 
 uint32_t tracer_channels_in_use(const struct gd_control *control)
 {
-	uint32_t n = control->nrules < GD_RULES ? control->nrules : GD_RULES, used = 0, i;
+	uint32_t n = __atomic_load_n(&control->nrules, __ATOMIC_RELAXED), used = 0, channel, i;
 
-	for (i = 0; i < n; i++)
-		if (control->rules[i].used && control->rules[i].channel < GD_CHANNELS)
-			used |= 1u << control->rules[i].channel;
+	for (i = 0; i < n && i < GD_RULES; i++) {
+		channel = __atomic_load_n(&control->rules[i].channel, __ATOMIC_RELAXED);
+		if (control->rules[i].used && channel < GD_CHANNELS)
+			used |= 1u << channel;
+	}
 	return used;
 }
+
+/* Filters that one application of the rules links at most, so that one who changes rules for ever neither fills the heap nor takes the time. */
+#define LINKS (4 * GD_CHANNELS)
 
 void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len)
 {
 	struct gd_control *control = (struct gd_control *)(gander__t.map + GD_OFF_CONTROL);
 	struct gd_class *cls = class_slot(id);
-	uint32_t gen, want, used, n, tries, looks, c, i;
-	uint32_t linked_from[GD_CHANNELS] = { 0 };
+	uint32_t gen, want, used, n, tries, looks, filter, c, i;
+	uint32_t linked_from[GD_CHANNELS] = { 0 }, links = 0;
 	struct gd_desc d;
 
 	if (gd_desc_parse(&d, desc, len) < 0)
 		return;
 	/* Changed meanwhile: it is all to do again, or what is stored below undoes the collector's walk. Unchanged and odd: whoever is at it will walk
-	 * the classes, and is given a hundred looks. (The outer bound is for a region that somebody damages.) */
-	for (tries = 0, looks = 0; tries < 100000; tries++) {
+	 * the classes, and is given a hundred looks. (The outer bound is for a region that somebody damages.) Every word is loaded once: what was
+	 * compared with a bound is what is used. */
+	for (tries = 0, looks = 0; tries < GD_TRIES; tries++) {
 		gen = __atomic_load_n(&control->gen, __ATOMIC_SEQ_CST); /* [RULE] */
-		n = control->nrules < GD_RULES ? control->nrules : GD_RULES;
+		n = __atomic_load_n(&control->nrules, __ATOMIC_RELAXED);
 		want = 0;
 		used = tracer_channels_in_use(control);
 		for (c = 0; c < GD_CHANNELS; c++) {
@@ -326,7 +350,7 @@ void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len)
 				continue;
 			if (__atomic_load_n(&tracer_channel(c)->state, __ATOMIC_SEQ_CST) != GD_CHANNEL_ON)
 				continue;
-			for (i = 0; i < n; i++) {
+			for (i = 0; i < n && i < GD_RULES; i++) {
 				const struct gd_rule *rule = &control->rules[i];
 
 				if (!rule_matches(rule, &d, c))
@@ -338,13 +362,14 @@ void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len)
 			}
 			if (!last || excluded)
 				continue;
-			if (last->filter) {
+			filter = __atomic_load_n(&last->filter, __ATOMIC_RELAXED);
+			if (filter) {
 				/* once for a generic filter: a filter never changes in its place */
-				if (linked_from[c] != last->filter) {
-					cls->filter[c] = link_filter(last->filter, desc, len);
-					linked_from[c] = last->filter;
+				if (linked_from[c] != filter) {
+					__atomic_store_n(&cls->filter[c], links++ < LINKS ? link_filter(filter, desc, len) : 0, __ATOMIC_RELAXED);
+					linked_from[c] = filter;
 				}
-				if (!cls->filter[c])
+				if (!__atomic_load_n(&cls->filter[c], __ATOMIC_RELAXED))
 					continue;
 				want |= GD_FILTERED(c);
 			}

@@ -80,7 +80,7 @@ static inline char *pool_begin(struct pool *pool, unsigned c, uint64_t inc)
 		cur = __atomic_load_n(&pool->s->cur, __ATOMIC_RELAXED);
 		if (LIKELY(cur - 1 < gander__t.npackets)) {
 			pool->p = tracer_packet(cur - 1);
-			pool->head = pool->p->head;
+			pool->head = __atomic_load_n(&pool->p->head, __ATOMIC_RELAXED);
 			pool->time = tracer_counter();
 			if (LIKELY((GD_HEAD_OFF(pool->head) & 0xffff) + need <= GD_PACKET_LIMIT && pool->time >> 48 == pool->p->time_high))
 				break;
@@ -239,7 +239,7 @@ static __attribute__((noinline)) void record_with_stack(unsigned c, uint32_t id,
 		uint16_t n;
 		uint64_t pc[GD_STACK_MAX];
 	} __attribute__((packed)) s;
-	uint32_t max = tracer_channel(c)->stack_depth;
+	uint32_t max = __atomic_load_n(&tracer_channel(c)->stack_depth, __ATOMIC_RELAXED);
 	uint64_t pc[GD_STACK_MAX];
 
 	s.n = (uint16_t)tracer_stack(pc, max < GD_STACK_MAX ? max : GD_STACK_MAX);
@@ -252,10 +252,11 @@ static __attribute__((noinline)) void record_with_stack(unsigned c, uint32_t id,
 static void pool_count(unsigned c, uint32_t id, uint32_t epoch)
 {
 	uint32_t slot = pool_own(c), cur, i;
-	struct gd_slot *s = &tracer_channel(c)->slot[slot];
+	struct gd_slot *s;
 
 	if (slot == NO_SLOT)
 		return;
+	s = &tracer_channel(c)->slot[slot];
 	for (i = 0; i < RETRIES; i++) {
 		cur = __atomic_load_n(&s->cur, __ATOMIC_RELAXED);
 		if (cur - 1 < gander__t.npackets && tracer_packet(cur - 1)->epoch == epoch) {
@@ -279,7 +280,7 @@ static inline bool count_quick(unsigned c, uint32_t id)
 	char *tp = __builtin_thread_pointer();
 	struct gd_channel *ch = tracer_channel(c);
 
-	return LIKELY(gander__t.sequences) && LIKELY(seq_count(tp + gander__t.rseq_off, tp + gander__t.slot_off, ch->slot, id, ch->epoch));
+	return LIKELY(gander__t.sequences) && LIKELY(seq_count(tp + gander__t.rseq_off, tp + gander__t.slot_off, ch->slot, id, __atomic_load_n(&ch->epoch, __ATOMIC_RELAXED)));
 #else
 	return false;
 #endif
@@ -314,7 +315,7 @@ static uint64_t mix(uint64_t h, uint64_t v)
 static void count_by_key(unsigned c, uint32_t id, const struct gd_filter_key *key)
 {
 	struct gd_channel *ch = tracer_channel(c);
-	uint32_t first = ch->keys_first, n = ch->keys_count, i, entries, at;
+	uint32_t first = __atomic_load_n(&ch->keys_first, __ATOMIC_RELAXED), n = __atomic_load_n(&ch->keys_count, __ATOMIC_RELAXED), i, entries, at;
 	uint64_t print = mix(key->kind, id), v[(sizeof(key->value) + 7) / 8] = { 0 }, seen;
 	struct gd_count_key *table;
 
@@ -383,7 +384,7 @@ void tracer_emit_all(const struct gander_event *ev, uint32_t on, struct gander__
 
 	while (channels) {
 		unsigned c = (unsigned)__builtin_ctz(channels);
-		uint32_t which = tracer_channel(c)->context;
+		uint32_t which = __atomic_load_n(&tracer_channel(c)->context, __ATOMIC_RELAXED);
 		struct gd_filter_key key = { .kind = 0 };
 
 		channels &= channels - 1;

@@ -192,35 +192,55 @@ static void fill_header(struct gd_header *h, uint32_t npackets, uint32_t writer,
 		memcpy(h->exe, exe, strnlen(exe, sizeof(h->exe) - 1));
 }
 
-/* Parent's classes, heap, rules and channels, as they were; offsets and ids stay. Packets and slots start empty. `memory`
+/* How much of the parent's region a forked child takes over: loaded once and bounded, for the parent goes on, and others may write there. */
+struct inherited {
+	uint32_t heap, classes, filters;
+};
+
+static uint32_t load_bounded(const uint32_t *at, uint32_t max)
+{
+	uint32_t v = __atomic_load_n(at, __ATOMIC_RELAXED);
+
+	return v < max ? v : max;
+}
+
+static struct inherited how_much(const char *from)
+{
+	const struct gd_header *old = (const struct gd_header *)from;
+
+	return (struct inherited) {
+		.heap = load_bounded(&old->heap_used, GD_HEAP_SIZE - GD_PAGE) & ~7u,
+		.classes = load_bounded(&old->class_count, GD_CLASSES),
+		.filters = load_bounded(&((const struct gd_control *)(from + GD_OFF_CONTROL))->filters_used, GD_FILTERS_SIZE),
+	};
+}
+
+/* Parent's classes, heap, rules and channels, as they were; offsets and ids stay. Packets and slots start empty. Memory
  * of the same pages has been allocated. */
-static void take_over(char *map, const char *from, uint32_t on)
+static void take_over(char *map, const char *from, uint32_t on, struct inherited much)
 {
 	const struct gd_header *old = (const struct gd_header *)from;
 	struct gd_header *h = (struct gd_header *)map;
 	const struct gd_control *control = (const struct gd_control *)(from + GD_OFF_CONTROL);
-	uint32_t heap = old->heap_used < GD_HEAP_SIZE ? old->heap_used : GD_HEAP_SIZE;
-	uint32_t classes = old->class_count < GD_CLASSES ? old->class_count : GD_CLASSES;
-	uint32_t filters = control->filters_used < GD_FILTERS_SIZE ? control->filters_used : GD_FILTERS_SIZE;
 	uint32_t i;
 	unsigned c;
 
-	h->heap_used = heap;
-	h->class_count = classes;
+	h->heap_used = much.heap;
+	h->class_count = much.classes;
 	memcpy(h->session, old->session, sizeof(h->session));
 	memcpy(h->build_id, old->build_id, sizeof(h->build_id));
 	h->build_id_len = old->build_id_len;
-	memcpy(map + GD_OFF_HEAP, from + GD_OFF_HEAP, heap);
-	memcpy(map + GD_OFF_CLASSES, from + GD_OFF_CLASSES, classes * sizeof(struct gd_class));
+	memcpy(map + GD_OFF_HEAP, from + GD_OFF_HEAP, much.heap);
+	memcpy(map + GD_OFF_CLASSES, from + GD_OFF_CLASSES, much.classes * sizeof(struct gd_class));
 	if (on) {
 		memcpy(map + GD_OFF_CONTROL, control, sizeof(*control));
-		memcpy(map + GD_OFF_FILTERS, from + GD_OFF_FILTERS, filters);
+		memcpy(map + GD_OFF_FILTERS, from + GD_OFF_FILTERS, much.filters);
 	}
 	for (c = 0; c < GD_CHANNELS; c++)
 		if (on & 1u << c)
 			memcpy((struct gd_channel *)(map + GD_OFF_CHANNELS) + c, (const struct gd_channel *)(from + GD_OFF_CHANNELS) + c,
 			       offsetof(struct gd_channel, granted));
-	for (i = 0; i < classes; i++)
+	for (i = 0; i < much.classes; i++)
 		((struct gd_class *)(map + GD_OFF_CLASSES))[i].enabled &= on * (GD_ENABLED(0) | GD_FILTERED(0) | GD_COUNTING(0));
 }
 
@@ -310,8 +330,9 @@ static void session(long fd, const char *env)
 	struct gd_control *control = (struct gd_control *)(gander__t.map + GD_OFF_CONTROL);
 	struct gd_header *h = (struct gd_header *)gander__t.map;
 	struct gd_channel *ch = tracer_channel(0);
-	struct gd_session *blob;
-	uint32_t i, rules_size, packets;
+	const struct gd_session *text;
+	struct gd_session blob;
+	uint32_t i, rules_size;
 	int n;
 
 	if (strncmp(env, "1:", 2) || strlen(env) > GD_SESSION_MAX * 4 / 3 + 8)
@@ -322,53 +343,50 @@ static void session(long fd, const char *env)
 		tracer_note("the recording that the environment asks for is not set up: the tmpfs is full");
 		return;
 	}
-	blob = (struct gd_session *)(void *)(gander__t.map + GD_OFF_FILTERS);
-	n = decode64(env + 2, (uint8_t *)blob, GD_SESSION_MAX);
-	if (n < (int)sizeof(*blob) || blob->magic != GD_SESSION_MAGIC || blob->size != (uint32_t)n || blob->nrules > GD_RULES)
+	text = (const struct gd_session *)(const void *)(gander__t.map + GD_OFF_FILTERS);
+	n = decode64(env + 2, (uint8_t *)gander__t.map + GD_OFF_FILTERS, GD_SESSION_MAX);
+	memcpy(&blob, text, sizeof(blob)); /* others may write there: what is checked is our own */
+	if (n < (int)sizeof(blob) || blob.magic != GD_SESSION_MAGIC || blob.size != (uint32_t)n || blob.nrules > GD_RULES)
 		return;
-	rules_size = blob->nrules * (uint32_t)sizeof(struct gd_rule);
-	if (sizeof(*blob) + rules_size + (uint64_t)blob->filters_size != blob->size)
+	rules_size = blob.nrules * (uint32_t)sizeof(struct gd_rule);
+	if (sizeof(blob) + rules_size + (uint64_t)blob.filters_size != blob.size)
 		return;
-	packets = blob->packets < gander__t.npackets ? blob->packets : gander__t.npackets;
-	memcpy(h->session, blob->session, sizeof(h->session));
-	memcpy(ch->session, blob->session, sizeof(ch->session));
-	ch->mode = blob->mode <= GD_MODE_COUNT ? blob->mode : GD_MODE_DISCARD;
-	ch->context = blob->context & GD_CTX_ALL;
-	ch->quota = blob->quota;
-	ch->stack_depth = blob->stack_depth < GD_STACK_MAX ? blob->stack_depth : GD_STACK_MAX;
-	ch->block_ms = blob->block_ms;
+	memcpy(h->session, blob.session, sizeof(h->session));
+	memcpy(ch->session, blob.session, sizeof(ch->session));
+	ch->mode = blob.mode <= GD_MODE_COUNT ? blob.mode : GD_MODE_DISCARD;
+	ch->context = blob.context & GD_CTX_ALL;
+	ch->quota = blob.quota;
+	ch->stack_depth = blob.stack_depth < GD_STACK_MAX ? blob.stack_depth : GD_STACK_MAX;
+	ch->block_ms = blob.block_ms;
 	ch->epoch = 1;
-	for (i = 0; i < blob->nrules; i++) {
-		control->rules[i] = ((struct gd_rule *)(void *)(blob + 1))[i];
+	for (i = 0; i < blob.nrules; i++) {
+		control->rules[i] = ((const struct gd_rule *)(const void *)(text + 1))[i];
 		control->rules[i].channel = 0;
 		control->rules[i].glob[sizeof(control->rules[i].glob) - 1] = 0;
 		/* 8 is the first byte of the filters, which stand behind the rules */
 		if (control->rules[i].filter)
-			control->rules[i].filter += GD_OFF_FILTERS + (uint32_t)sizeof(*blob) + rules_size - 8;
+			control->rules[i].filter += GD_OFF_FILTERS + (uint32_t)sizeof(blob) + rules_size - 8;
 	}
-	control->filters_used = (blob->size + 7) & ~7u;
+	control->filters_used = (blob.size + 7) & ~7u;
 	h->flags |= GD_FLAG_BORN;
-	grant_own(fd, 0, 0, packets);
+	grant_own(fd, 0, 0, blob.packets < gander__t.npackets ? blob.packets : gander__t.npackets);
 	__atomic_store_n(&ch->state, GD_CHANNEL_ON, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&control->nrules, blob->nrules, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&control->nrules, blob.nrules, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&control->gen, 2, __ATOMIC_SEQ_CST); /* [RULE] */
 }
 
 /* What pages a child's copy will need. */
-static long allocate_for(long fd, const char *from, uint32_t on)
+static long allocate_for(long fd, uint32_t on, struct inherited much)
 {
-	const struct gd_header *old = (const struct gd_header *)from;
-	const struct gd_control *control = (const struct gd_control *)(from + GD_OFF_CONTROL);
-	uint32_t heap = old->heap_used < GD_HEAP_SIZE - GD_PAGE ? old->heap_used : GD_HEAP_SIZE - GD_PAGE;
-	uint32_t classes = old->class_count < GD_CLASSES ? old->class_count : GD_CLASSES, c;
-	long r = allocate(fd, 0, GD_OFF_CLASSES + (classes ? classes : 1) * sizeof(struct gd_class));
+	long r = allocate(fd, 0, GD_OFF_CLASSES + (much.classes ? much.classes : 1) * sizeof(struct gd_class));
+	uint32_t c;
 
 	if (!r)
-		r = allocate(fd, GD_OFF_HEAP, heap + GD_PAGE);
+		r = allocate(fd, GD_OFF_HEAP, much.heap + GD_PAGE);
 	if (!r)
-		r = allocate(fd, GD_OFF_CONTROL, on ? sizeof(*control) : GD_PAGE);
-	if (!r && on && control->filters_used && control->filters_used <= GD_FILTERS_SIZE)
-		r = allocate(fd, GD_OFF_FILTERS, control->filters_used);
+		r = allocate(fd, GD_OFF_CONTROL, on ? sizeof(struct gd_control) : GD_PAGE);
+	if (!r && on && much.filters)
+		r = allocate(fd, GD_OFF_FILTERS, much.filters);
 	for (c = 0; !r && c < GD_CHANNELS; c++)
 		if (on & 1u << c)
 			r = allocate(fd, GD_OFF_CHANNELS + c * sizeof(struct gd_channel), sizeof(struct gd_channel));
@@ -378,11 +396,12 @@ static long allocate_for(long fd, const char *from, uint32_t on)
 int tracer_make(const char *from)
 {
 	struct tracer *t = &gander__t;
-	const char *env = getenv(GD_SESSION_ENV);
+	const char *env = from ? NULL : tracer_env(GD_SESSION_ENV);
 	uint32_t uid = (uint32_t)sys(SYS_getuid), npackets = 0, i;
 	long dir = -1, fd, ro_fd = -1, map = -1, ro = -1, r;
 	int reason = TRACER_OFF_NO_FILE;
 	uint32_t on = from ? channels_to_keep(from) : 0;
+	struct inherited much = from ? how_much(from) : (struct inherited) { 0 };
 	char name[64];
 	unsigned c, n = 0;
 
@@ -402,7 +421,7 @@ int tracer_make(const char *from)
 	if (sys(SYS_ftruncate, fd, GD_REGION_SIZE(npackets)) < 0)
 		goto out;
 	if (from)
-		r = allocate_for(fd, from, on);
+		r = allocate_for(fd, on, much);
 	else
 		r = allocate(fd, 0, GD_OFF_CLASSES + GD_PAGE) || allocate(fd, GD_OFF_CONTROL, GD_PAGE) || allocate(fd, GD_OFF_HEAP, GD_PAGE) ? -1 : 0;
 	if (r < 0)
@@ -417,7 +436,7 @@ int tracer_make(const char *from)
 	if (ro_fd < 0)
 		goto out;
 	if (from)
-		take_over((char *)map, from, on);
+		take_over((char *)map, from, on, much);
 	/* in a child at the address of the parent's: the program's pointers to enable words stay right */
 	ro = sys(SYS_mmap, from, GD_META_SIZE, PROT_READ, MAP_SHARED | (from ? MAP_FIXED : 0), ro_fd, 0);
 	if (sys_failed(ro))
@@ -426,10 +445,10 @@ int tracer_make(const char *from)
 	t->data = t->map + GD_OFF_DATA;
 	t->ro = (const char *)ro;
 	t->npackets = npackets;
-	tracer_heap_allocated(GD_PAGE + (from ? ((struct gd_header *)map)->heap_used & ~(GD_PAGE - 1) : 0));
+	tracer_heap_allocated(GD_PAGE + (much.heap & ~(GD_PAGE - 1)));
 	fill_header((struct gd_header *)map, npackets,
 		    t->sequences ? (t->slot_off - t->rseq_off == 4 ? GD_WRITER_CPU : GD_WRITER_MM_CID) : GD_WRITER_POOL, uid, from != NULL);
-	if (!from && env)
+	if (env)
 		session(fd, env);
 	for (c = 0, i = 0; c < GD_CHANNELS; c++)
 		if (on & 1u << c)

@@ -27,13 +27,13 @@ uint32_t tracer_slot_now(void)
 /* 1, from the free ones. The search begins at another word for each slot, so that slots rarely meet. */
 static uint32_t take_free(struct gd_channel *ch, uint32_t slot)
 {
-	uint32_t words = (gander__t.npackets + 63) / 64, i, w, bit;
+	uint32_t words = (gander__t.npackets + 63) / 64, i, w, bit, tries = 0;
 	uint64_t v;
 
 	for (i = 0; i < words; i++) {
 		w = (slot * 7 + i) % words;
 		v = __atomic_load_n(&ch->free[w], __ATOMIC_RELAXED);
-		while (v) {
+		while (v && tries++ < GD_TRIES) {
 			bit = (uint32_t)__builtin_ctzll(v);
 			if (w * 64 + bit >= gander__t.npackets)
 				break;
@@ -80,7 +80,7 @@ static uint32_t take(struct gd_channel *ch, uint32_t slot, uint32_t cur)
 	uint32_t index;
 	uint64_t tail;
 
-	if (ch->mode != GD_MODE_OVERWRITE)
+	if (__atomic_load_n(&ch->mode, __ATOMIC_RELAXED) != GD_MODE_OVERWRITE)
 		return take_free(ch, slot);
 	tail = __atomic_load_n(&s->tail, __ATOMIC_ACQUIRE); /* [TAIL] */
 	if (!tail || cur - 1 >= gander__t.npackets || tracer_packet(cur - 1)->seq - GD_TAIL_SEQ(tail) + 1 < ch->quota) {
@@ -94,7 +94,7 @@ static uint32_t take(struct gd_channel *ch, uint32_t slot, uint32_t cur)
 /* 3. Nobody else may look inside: lap is odd from the first changed byte to the last. */
 static void open_packet(struct gd_channel *ch, unsigned c, uint32_t slot, struct gd_packet *p)
 {
-	uint64_t lap = p->lap | 1;
+	uint64_t lap = __atomic_load_n(&p->lap, __ATOMIC_RELAXED) | 1;
 	const volatile char *page;
 	unsigned i;
 
@@ -112,7 +112,7 @@ static void open_packet(struct gd_channel *ch, unsigned c, uint32_t slot, struct
 	/* The kernel maps sixteen pages around a read fault, so this is one fault for the whole packet; a store would be a fault a page. */
 	for (page = (char *)p, i = 0; i < GD_PACKET / GD_PAGE; i++)
 		(void)page[i * GD_PAGE];
-	if (ch->mode == GD_MODE_COUNT)
+	if (__atomic_load_n(&ch->mode, __ATOMIC_RELAXED) == GD_MODE_COUNT)
 		__builtin_memset((char *)p + GD_PACKET_HEADER, 0, 8 * GD_CLASSES);
 	__atomic_store_n(&p->lap, lap + 1, __ATOMIC_RELEASE); /* [LAP] */
 }
@@ -158,7 +158,7 @@ static bool has_room(struct gd_channel *ch, uint32_t cur, uint32_t need, bool co
 	p = tracer_packet(cur - 1);
 	if (count)
 		return p->epoch == ch->epoch;
-	return (GD_HEAD_OFF(p->head) & 0xffff) + need <= GD_PACKET_LIMIT && p->time_high == tracer_counter() >> 48;
+	return (GD_HEAD_OFF(__atomic_load_n(&p->head, __ATOMIC_RELAXED)) & 0xffff) + need <= GD_PACKET_LIMIT && p->time_high == tracer_counter() >> 48;
 }
 
 int tracer_refill(unsigned c, uint32_t slot, uint32_t need, bool owned, bool count)
@@ -181,7 +181,7 @@ int tracer_refill(unsigned c, uint32_t slot, uint32_t need, bool owned, bool cou
 		if (index != NO_PACKET)
 			break;
 		/* --block: the recording asked to wait rather than lose; with slots that are owned only the owner waits */
-		if (waited >= ch->block_ms) {
+		if (waited >= GD_BLOCK_MAX || waited >= __atomic_load_n(&ch->block_ms, __ATOMIC_RELAXED)) {
 			tracer_lose(c, slot, GD_LOST_FULL);
 			return -1;
 		}
@@ -190,7 +190,7 @@ int tracer_refill(unsigned c, uint32_t slot, uint32_t need, bool owned, bool cou
 			return 0;
 	}
 	open_packet(ch, c, slot, tracer_packet(index));
-	if (!swap(slot, s, cur, index, ch->mode == GD_MODE_OVERWRITE))
+	if (!swap(slot, s, cur, index, __atomic_load_n(&ch->mode, __ATOMIC_RELAXED) == GD_MODE_OVERWRITE))
 		give_free(ch, index); /* 5 */
 	return 0;
 }

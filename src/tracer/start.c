@@ -16,6 +16,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 static const uint32_t dead;
 struct tracer gander__t = { .alive = &dead };
@@ -31,12 +32,18 @@ extern void *__libc_stack_end __attribute__((weak));
 #ifndef PR_GET_TID_ADDRESS
 #define PR_GET_TID_ADDRESS 40
 #endif
-#define THREAD_AREA 2048 /* of glibc's struct pthread, behind the thread pointer: where tid and stack are looked for */
+#define STACK_MAX   (1ull << 30) /* where the limit says nothing */
+#define THREAD_AREA 2048         /* of glibc's struct pthread, behind the thread pointer: where tid and stack are looked for */
+
+const char *tracer_env(const char *name)
+{
+	return getauxval(AT_SECURE) ? NULL : getenv(name);
+}
 
 /* Which of the three kinds of slots. GANDER_WRITER=mm_cid|cpu|pool asks for one, for tests; what is not there is not given. */
 static void choose_writer(struct tracer *t)
 {
-	const char *want = getenv("GANDER_WRITER");
+	const char *want = tracer_env("GANDER_WRITER");
 	bool have = false, cid = false;
 
 #if defined(__x86_64__)
@@ -62,6 +69,7 @@ static void find_thread_fields(struct tracer *t)
 {
 	char *tp = __builtin_thread_pointer();
 	pid_t tid = (pid_t)sys(SYS_gettid), *at = NULL;
+	struct rlimit stack;
 	bool first;
 	long off;
 
@@ -72,6 +80,7 @@ static void find_thread_fields(struct tracer *t)
 	t->stackblock_off = 0;
 	if (&__libc_stack_end && __libc_stack_end) {
 		t->main_stack_end = __libc_stack_end;
+		t->main_stack_max = sys(SYS_prlimit64, 0, RLIMIT_STACK, NULL, &stack) || stack.rlim_cur > STACK_MAX ? STACK_MAX : stack.rlim_cur;
 		/* the first thread's control block has the stack's end in stackblock_size */
 		for (off = t->tid_off & ~7l; first && off + 16 <= THREAD_AREA; off += 8)
 			if (!gd_load64(tp + off) && gd_load64(tp + off + 8) == (uint64_t)(uintptr_t)__libc_stack_end) {
@@ -83,7 +92,7 @@ static void find_thread_fields(struct tracer *t)
 
 static uint32_t choose_clock(void)
 {
-	const char *want = getenv("GANDER_CLOCK");
+	const char *want = tracer_env("GANDER_CLOCK");
 
 	if (want && !strcmp(want, "coarse")) {
 		tracer_coarse_clock();
@@ -292,7 +301,7 @@ static void start(void)
 {
 	struct tracer *t = &gander__t;
 	struct image all = { NULL, 0 };
-	const char *env = getenv("GANDER");
+	const char *env = tracer_env("GANDER");
 	int saved = errno, reason;
 
 	if (env && !strcmp(env, "off")) {

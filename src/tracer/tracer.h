@@ -39,6 +39,7 @@ struct tracer {
 	uint32_t *guard;     /* what `alive` points to */
 	long stackblock_off; /* {stack's start, size} of a thread, from the thread pointer; 0: unknown */
 	char *main_stack_end;
+	uint64_t main_stack_max; /* it reaches no further down */
 	uint64_t span_seed;
 	_Atomic uint64_t ns_per_tick; /* fixed point, 32 bits behind; grows more precise; any thread */
 	_Atomic uint64_t tick_check;  /* counter at which ns_per_tick is looked at again; any thread */
@@ -121,6 +122,9 @@ unsigned tracer_stack(uint64_t *to, unsigned max) HIDDEN;
 
 /* emit.c: to every recording that wants it; cut: 0 or GD_EVENT_CUT */
 void tracer_emit_all(const struct gander_event *ev, uint32_t on, struct gander__piece *piece, uint32_t npieces, uint32_t cut) HIDDEN;
+
+/* start.c: a variable of the environment; NULL in a program that has more rights than who started it (setuid), whom he must not steer. */
+const char *tracer_env(const char *name) HIDDEN;
 
 /* class.c */
 #define TRACER_DESC_MAX 4096

@@ -19,6 +19,8 @@ const (
 	PacketsMax     = 1024
 	EventMax       = 60000
 	StackMax       = 64
+	BlockMax       = 2000
+	Tries          = 1000
 	OffHeader      = 0
 	OffClasses     = 4096
 	OffControl     = 266240
