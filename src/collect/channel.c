@@ -27,7 +27,9 @@ static void packet_drop(struct region *r, struct gd_channel *g, uint32_t i)
 /* Overwrite mode: takes the oldest packet of a slot, as a writer would. Index + 1, 0: none. */
 static uint32_t pop_tail(struct region *r, struct gd_channel *g, unsigned s)
 {
-	for (;;) {
+	uint32_t tries;
+
+	for (tries = 0; tries < GD_TRIES; tries++) {            /* a region that somebody damages may change it for ever */
 		uint64_t tail = load_acquire(&g->slot[s].tail); /* [TAIL] */
 		uint32_t cur = load_acquire(&g->slot[s].cur), i = GD_TAIL_INDEX(tail), next;
 
@@ -40,6 +42,7 @@ static uint32_t pop_tail(struct region *r, struct gd_channel *g, unsigned s)
 						__ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) /* [TAIL] */
 			return i + 1;
 	}
+	return 0;
 }
 
 /* Everything that can be won back: free packets, tails, and what a dead collector's chains still hold behind each cur. */

@@ -30,13 +30,13 @@ static void add_piece(struct channel *ch, unsigned s, uint32_t packet, struct pa
 	if (!whole && (v->off == off || v->off - off < min))
 		return;
 	*to = (struct piece) { .slot = s, .packet = packet, .off = off, .len = v->off - off, .events = v->count - count, .whole = whole };
-	if (to->len) {
+	if (to->len >= sizeof(word)) {
 		memcpy(&word, (const uint8_t *)p + off, sizeof(word));
 		to->begin = word >> 16 | load_relaxed(&p->time_high) << 48;
 		to->end = last;
 	}
 	/* Times that go backwards cannot be written as a trace: the packet is damaged, or somebody else's. */
-	if ((to->len && (!to->events || to->len < 8 || to->begin < pos->last_time || to->end < to->begin)) || (!to->len && to->events)) {
+	if ((to->len && (!to->events || to->len < sizeof(word) || to->begin < pos->last_time || to->end < to->begin)) || (!to->len && to->events)) {
 		pos->damaged += to->events;
 		to->len = 0;
 	} else if (to->len) {
