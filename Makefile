@@ -66,6 +66,7 @@ torture: deps all
 	@tests/torture/run $(BUILD) --long
 	@tests/torture/deaths $(BUILD) --long
 	@tests/model/run --long
+	@GANDER_HOSTILE_LONG=1 tools/run-tests --build $(BUILD) --suite hostile
 
 mutants: deps all
 	@tools/mutants $(BUILD)
