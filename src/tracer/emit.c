@@ -420,7 +420,7 @@ static inline bool only_filtered(uint32_t on)
 }
 static inline bool only_counted(uint32_t on)
 {
-	return (on & 0xffff) == on >> 16 && is_one(on >> 16);
+	return (on & 0xffff) == on >> 16 && on < 0x1000000 && is_one(on >> 16); /* a bit higher up would be no channel */
 }
 static_assert(GD_FILTERED(0) == GD_ENABLED(0) << 8 && GD_COUNTING(0) == GD_ENABLED(0) << 16 && GD_ENABLED_MASK == 0xff, "only_filtered() says so");
 
