@@ -204,19 +204,13 @@ int gander_gotrace_next(struct gander_gotrace *t, struct gander_gotrace_event *e
 
 int gander_gotrace_count(struct gander_gotrace *t, uint64_t counts[GANDER_GOTRACE_KINDS], struct gander_err *err)
 {
-	struct gander_gotrace_event ev;
 	unsigned i;
 	int r;
 
 	memset(counts, 0, GANDER_GOTRACE_KINDS * sizeof(*counts));
 	if (t->failed || t->done)
 		return ended(t, t->failed ? -1 : 0, err);
-	if (t->v2) {
-		r = v2_count(t, counts, &t->error);
-	} else {
-		while ((r = v1_next(t, &ev, &t->error)) > 0)
-			counts[ev.kind]++;
-	}
+	r = t->v2 ? v2_count(t, counts, &t->error) : v1_count(t, counts, &t->error);
 	for (i = 0; i < GANDER_GOTRACE_KINDS; i++)
 		t->events += counts[i];
 	return ended(t, r, err);

@@ -282,5 +282,6 @@ int v2_exp_batch(const struct v2 *v, uint32_t i, struct gander_gotrace_exp_batch
 int v1_open(struct gander_gotrace *t, const uint8_t *head, struct err *err);
 void v1_free(struct v1 *v);
 int v1_next(struct gander_gotrace *t, struct gander_gotrace_event *ev, struct err *err);
+int v1_count(struct gander_gotrace *t, uint64_t *counts, struct err *err);
 
 #endif

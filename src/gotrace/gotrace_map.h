@@ -1,5 +1,5 @@
 /* u64 -> pointer, open addressing with backward-shift deletion: no tombstones, so a table in which goroutines come and go stays short.
- * A NULL value means an empty slot. One owner. */
+ * A NULL value means an empty slot. One owner. And a set of ids. */
 #ifndef GANDER_GOTRACE_MAP_H
 #define GANDER_GOTRACE_MAP_H
 
@@ -35,5 +35,19 @@ static inline void *idmap_get(const struct idmap *m, uint64_t key)
 			return m->slot[i].value;
 	}
 }
+
+/* A set of ids that lie close together, a bit each. Bounded: see IDSET_PAGES. */
+#define IDSET_BITS  32768 /* ids of a page */
+#define IDSET_PAGES 8192
+
+struct idset {
+	struct idmap pages; /* id / IDSET_BITS -> uint64_t[IDSET_BITS / 64] */
+	uint64_t last_page;
+	uint64_t *last;
+};
+
+int idset_init(struct idset *s); /* 0 or -ENOMEM */
+void idset_done(struct idset *s);
+int idset_add(struct idset *s, uint64_t id); /* 1 it is new, 0 it was there, -ENOMEM: also when the ids lie too far apart */
 
 #endif

@@ -101,7 +101,7 @@ struct v1_batch {
 /* One P's batches, decoded one event ahead. A taken event stays where it is until the next is taken. */
 struct v1_proc {
 	int32_t pid;
-	int32_t batch, last; /* current (or next to load) and last; -1 */
+	int32_t first, batch, last; /* the first, current (or next to load) and last; -1 */
 	uint8_t *buf;
 	size_t cap;
 	const uint8_t *p, *lim;      /* what is in buf and not decoded */
@@ -112,6 +112,48 @@ struct v1_proc {
 	unsigned cur;
 	bool have, have_ahead;
 	uint64_t wait_g; /* while in the wait list */
+
+	/* counting */
+	struct v1_p *state;
+	struct v1_g *run;   /* the goroutine that it runs */
+	int64_t at;         /* the time of the last event taken, */
+	int64_t syscall_ts; /* and of the last system call's begin */
+	unsigned pending;   /* events of ev, from cur on, that are decoded but not taken */
+	bool in_syscall;    /* the last event was that begin */
+	bool ended, waits;
+	int64_t head; /* the time of the event at which it stopped */
+	struct v1_proc *next_waiting;
+};
+
+enum { G_DEAD,
+       G_RUNNABLE,
+       G_RUNNING,
+       G_WAITING };
+
+#define V1_KEY_GC (UINT64_MAX - 1) /* stands for the order of collections where a goroutine's id would be */
+
+struct v1_region {
+	uint64_t task, name;
+};
+
+struct v1_g {
+	uint64_t id;
+	uint64_t seq;   /* in the merge */
+	uint8_t merged; /* state in the merge, which is ahead of the rest */
+	uint8_t state;  /* behind sorting */
+	bool live, net, assist, pre_init;
+	bool awaited; /* counting: a P waits for its state */
+	struct v1_region *region;
+	uint32_t nregion, cap_region;
+	struct v1_g *next_free;
+	struct v1_proc *by; /* counting: whose event was the last about it, and when */
+	int64_t touched;
+};
+
+struct v1_p {
+	uint64_t g;
+	int64_t m;
+	bool running, sweeping, seen, has_m;
 };
 
 struct v1_sample {
@@ -161,11 +203,15 @@ struct v1 {
 	struct keyed *sample_order;
 	uint32_t nsample, cap_sample, cap_sample_order, sample_next;
 	int64_t ticks_per_s;
+	uint32_t ncreated_max, ntask_max, nregion_max; /* how many goroutines, tasks and regions can begin at most */
 
 	/* system call exits: those further than lag from their event are here, by time; the others are put right in `reorder` */
 	struct v1_exit *exits;
 	uint32_t nexits, cap_exits, exit_next;
 	int64_t lag;
+
+	/* From here on all is 0 before the first event: see v1_order_restart(). */
+	char merge_state[0];
 	struct v1_event *reorder; /* a queue in time order */
 	uint32_t reorder_first, nreorder, cap_reorder;
 	bool merged_all;
@@ -213,8 +259,15 @@ const char *v1_name(uint8_t type);
 /* Decodes ahead: afterwards `have` says whether ev[cur] is there. 0 or < 0. */
 int v1_proc_next(struct v1 *v, struct v1_proc *p, struct err *err);
 int v1_proc_start(struct v1 *v, struct v1_proc *p, struct err *err);
+int v1_decode(struct v1 *v, struct v1_proc *p, struct v1_event *ev, struct err *err); /* the next event: 1, 0 at the end, < 0 */
 int v1_order_init(struct v1 *v, struct err *err);
 void v1_order_done(struct v1 *v);
+int v1_order_restart(struct v1 *v, struct err *err); /* as if nothing had been delivered */
+
+struct v1_g *v1_g_new(struct v1 *v, uint64_t id); /* NULL: out of memory */
+void v1_g_del(struct v1 *v, struct v1_g *g);
+struct v1_p *v1_p_get(struct v1 *v, int32_t pid);                                                   /* NULL: the same */
+int v1_convert(struct v1 *v, struct v1_event *ev, struct gander_gotrace_event *e, struct err *err); /* checks it: 1 it is in e, 0 it gives none, < 0 */
 
 /* Interned ids; 0 when the trace does not have it; < 0 out of memory. */
 int64_t v1_str(struct v1 *v, uint64_t id);

@@ -89,3 +89,44 @@ void *idmap_del(struct idmap *m, uint64_t key)
 	m->slot[i].value = NULL;
 	return value;
 }
+
+int idset_init(struct idset *s)
+{
+	s->last = NULL;
+	s->last_page = 0;
+	return idmap_init(&s->pages);
+}
+
+void idset_done(struct idset *s)
+{
+	size_t i;
+
+	if (s->pages.slot)
+		for (i = 0; i <= s->pages.mask; i++)
+			free(s->pages.slot[i].value);
+	idmap_done(&s->pages);
+	s->last = NULL;
+}
+
+int idset_add(struct idset *s, uint64_t id)
+{
+	uint64_t page = id / IDSET_BITS, bit = (uint64_t)1 << id % 64, *word;
+
+	if (!s->last || s->last_page != page) {
+		s->last = idmap_get(&s->pages, page);
+		if (!s->last) {
+			s->last = s->pages.count < IDSET_PAGES ? calloc(IDSET_BITS / 64, sizeof(*s->last)) : NULL;
+			if (!s->last || idmap_put(&s->pages, page, s->last) < 0) {
+				free(s->last);
+				s->last = NULL;
+				return -ENOMEM;
+			}
+		}
+		s->last_page = page;
+	}
+	word = &s->last[id % IDSET_BITS / 64];
+	if (*word & bit)
+		return 0;
+	*word |= bit;
+	return 1;
+}

@@ -6,38 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { G_DEAD,
-       G_RUNNABLE,
-       G_RUNNING,
-       G_WAITING };
-
-#define KEY_NONE UINT64_MAX       /* no goroutine: always ready */
-#define KEY_GC   (UINT64_MAX - 1) /* the order of collections */
-
-struct v1_region {
-	uint64_t task, name;
-};
-
-struct v1_g {
-	uint64_t id;
-	uint64_t seq;   /* in the merge */
-	uint8_t merged; /* state in the merge, which is ahead of the rest */
-	uint8_t state;  /* behind sorting */
-	bool live, net, assist, pre_init;
-	struct v1_region *region;
-	uint32_t nregion, cap_region;
-	struct v1_g *next_free;
-};
+#define KEY_NONE UINT64_MAX /* no goroutine: always ready */
+#define KEY_GC   V1_KEY_GC
 
 struct v1_gslab {
 	struct v1_gslab *next;
 	struct v1_g g[512];
-};
-
-struct v1_p {
-	uint64_t g;
-	int64_t m;
-	bool running, sweeping, seen, has_m;
 };
 
 struct v1_task {
@@ -55,7 +29,7 @@ static int no_memory(struct err *err)
 
 /* ---- merge ---- */
 
-static struct v1_g *g_new(struct v1 *v, uint64_t id)
+struct v1_g *v1_g_new(struct v1 *v, uint64_t id)
 {
 	struct v1_gslab *slab;
 	struct v1_g *g;
@@ -84,7 +58,7 @@ static struct v1_g *g_new(struct v1 *v, uint64_t id)
 	return g;
 }
 
-static void g_del(struct v1 *v, struct v1_g *g)
+void v1_g_del(struct v1 *v, struct v1_g *g)
 {
 	idmap_del(&v->gs, g->id);
 	g->live = false;
@@ -178,7 +152,7 @@ static always_inline int apply(struct v1 *v, const struct v1_event *ev, struct v
 		return 0;
 	}
 	if (unlikely(r->who == WHO_NEW)) {
-		g = g_new(v, ev->args[0]);
+		g = v1_g_new(v, ev->args[0]);
 		if (!g)
 			return no_memory(err);
 		g->seq = 1;
@@ -389,7 +363,7 @@ static always_inline int sorted_next(struct v1 *v, struct v1_event **ret, struct
 
 /* ---- into the v2 model ---- */
 
-static struct v1_p *p_get(struct v1 *v, int32_t pid)
+struct v1_p *v1_p_get(struct v1 *v, int32_t pid)
 {
 	struct v1_p *p;
 
@@ -617,7 +591,7 @@ static always_inline int convert(struct v1 *v, struct v1_event *ev, struct gande
 
 	if (unlikely(ev->type == V1_SYSEXIT))
 		ev->p = V1_SYSCALL_P;
-	p = p_get(v, ev->p);
+	p = v1_p_get(v, ev->p);
 	if (unlikely(!p))
 		return no_memory(err);
 	e->thread = p->has_m && ev->p >= 0 && ev->type != V1_CPU_SAMPLE ? p->m : GANDER_GOTRACE_NONE;
@@ -743,7 +717,7 @@ static always_inline int convert(struct v1 *v, struct v1_event *ev, struct gande
 	case V1_GO_END:
 	case V1_GO_STOP:
 		RUNNING_HERE();
-		g_del(v, g);
+		v1_g_del(v, g);
 		p->g = 0;
 		if (ev->type == V1_GO_END)
 			set_go(e, EV_GO_DESTROY, ev->g, GANDER_GOTRACE_GO_RUNNING, GANDER_GOTRACE_GO_NOT_EXIST, 0, 0);
@@ -854,6 +828,11 @@ static always_inline int convert(struct v1 *v, struct v1_event *ev, struct gande
 	return 1;
 }
 
+int v1_convert(struct v1 *v, struct v1_event *ev, struct gander_gotrace_event *e, struct err *err)
+{
+	return convert(v, ev, e, err);
+}
+
 static void sync_event(struct v1 *v, struct gander_gotrace_event *e, int64_t ns)
 {
 	memset(e, 0, sizeof(*e));
@@ -927,6 +906,7 @@ int v1_next(struct gander_gotrace *t, struct gander_gotrace_event *e, struct err
 	}
 }
 
+/* What v1_order_done() frees is empty, or has been freed. */
 int v1_order_init(struct v1 *v, struct err *err)
 {
 	uint32_t i;
@@ -977,4 +957,24 @@ void v1_order_done(struct v1 *v)
 	free(v->wait);
 	free(v->created);
 	free(v->message);
+}
+
+int v1_order_restart(struct v1 *v, struct err *err)
+{
+	struct v1_proc *p;
+	uint32_t i;
+
+	v1_order_done(v);
+	memset((char *)v + offsetof(struct v1, merge_state), 0, sizeof(*v) - offsetof(struct v1, merge_state));
+	v->sample_next = v->exit_next = 0;
+	for (i = 0; i < v->nproc; i++) {
+		p = v->proc[i];
+		p->batch = p->first;
+		p->p = p->lim = NULL;
+		p->lim_off = p->batch_end = 0;
+		p->g = 0;
+		p->cur = 0;
+		p->have = p->have_ahead = false;
+	}
+	return v1_order_init(v, err);
 }

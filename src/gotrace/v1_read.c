@@ -220,7 +220,7 @@ static int add_batch(struct v1 *v, uint64_t pid, uint64_t off, uint32_t *ret_pro
 			return no_memory(err);
 		}
 		p->pid = pid == UINT64_MAX ? -1 : (int32_t)pid;
-		p->batch = -1;
+		p->first = p->batch = -1;
 		v->proc[v->nproc++] = p;
 		i = v->nproc;
 		if (idmap_put(&v->proc_by_pid, pid, (void *)i) < 0)
@@ -229,7 +229,7 @@ static int add_batch(struct v1 *v, uint64_t pid, uint64_t off, uint32_t *ret_pro
 	p = v->proc[i - 1];
 	v->batch[v->nbatch] = (struct v1_batch) { off, -1, (int32_t)(i - 1) };
 	if (p->batch < 0)
-		p->batch = (int32_t)v->nbatch;
+		p->first = p->batch = (int32_t)v->nbatch;
 	else
 		v->batch[p->last].next = (int32_t)v->nbatch;
 	p->last = (int32_t)v->nbatch++;
@@ -502,6 +502,9 @@ static int index_all(struct v1 *v, struct err *err)
 				break;
 			}
 			ts = (int64_t)((uint64_t)ts + args[0]);
+			v->ncreated_max += type == V1_GO_CREATE;
+			v->ntask_max += type == V1_TASK_CREATE;
+			v->nregion_max += type == V1_REGION;
 			if (type == V1_SYSEXIT)
 				r = add_exit(v, ts, args, at, err);
 			if (type == V1_LOG) {
@@ -619,7 +622,7 @@ static int next_batch(struct v1 *v, struct v1_proc *pr, struct err *err)
 	return 1;
 }
 
-static int decode(struct v1 *v, struct v1_proc *pr, struct v1_event *ev, struct err *err)
+int v1_decode(struct v1 *v, struct v1_proc *pr, struct v1_event *ev, struct err *err)
 {
 	uint64_t args[5], skip, at;
 	const uint8_t *p;
@@ -742,7 +745,7 @@ int v1_proc_next(struct v1 *v, struct v1_proc *pr, struct err *err)
 		return 0;
 	ev = &pr->ev[pr->cur];
 	ahead = &pr->ev[pr->cur == 2 ? 0 : pr->cur + 1];
-	r = decode(v, pr, ahead, err);
+	r = v1_decode(v, pr, ahead, err);
 	if (r < 0)
 		return r;
 	pr->have_ahead = r > 0;
@@ -757,7 +760,7 @@ int v1_proc_start(struct v1 *v, struct v1_proc *pr, struct err *err)
 {
 	int r;
 
-	r = decode(v, pr, &pr->ev[1], err);
+	r = v1_decode(v, pr, &pr->ev[1], err);
 	if (r < 0)
 		return r;
 	pr->have_ahead = r > 0;

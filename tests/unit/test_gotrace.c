@@ -142,6 +142,51 @@ static void damaged_at_random(void **state)
 	}
 }
 
+/* Counting takes another way through the trace: the same events of each kind, and the same error. */
+static void count_and_compare(const char *name, const void *data, size_t size)
+{
+	uint64_t counted[GANDER_GOTRACE_KINDS], read[GANDER_GOTRACE_KINDS] = { 0 };
+	struct gander_err err = GANDER_ERR_INIT, err_read = GANDER_ERR_INIT;
+	struct gander_gotrace_event ev;
+	struct gander_gotrace *t;
+	int r, r_read;
+
+	if (gander_gotrace_open_mem(&t, data, size, NULL, &err) < 0)
+		return;
+	r = gander_gotrace_count(t, counted, &err);
+	gander_gotrace_free(t);
+	assert_int_equal(gander_gotrace_open_mem(&t, data, size, NULL, &err_read), 0);
+	while ((r_read = gander_gotrace_next(t, &ev, &err_read)) > 0)
+		read[ev.kind]++;
+	gander_gotrace_free(t);
+	if (r != r_read || memcmp(counted, read, sizeof(read)) || strcmp(err.text, err_read.text))
+		fail_msg("%s: counting ends with %d (%s), reading with %d (%s)", name, r, err.text, r_read, err_read.text);
+}
+
+static void counts_what_it_reads(void **state)
+{
+	uint64_t x = 88172645463325252u;
+	uint8_t *copy, *p;
+	int i, k, j;
+
+	for (i = 0; i < nfiles; i++) {
+		count_and_compare(files[i].name, files[i].data, files[i].size);
+		copy = malloc(files[i].size);
+		for (k = 0; k < 300; k++) {
+			memcpy(copy, files[i].data, files[i].size);
+			for (j = 0; j <= k % 3; j++) {
+				x ^= x << 13;
+				x ^= x >> 7;
+				x ^= x << 17;
+				p = &copy[16 + x % (files[i].size - 16)];
+				*p = x >> 62 ? (uint8_t)(*p + (x >> 63 ? 1 : 255)) : (uint8_t)(x >> 40); /* a little different: a time, a number, a goroutine */
+			}
+			count_and_compare(files[i].name, copy, files[i].size);
+		}
+		free(copy);
+	}
+}
+
 static void refuses_what_is_no_trace(void **state)
 {
 	static const struct {
@@ -296,6 +341,7 @@ int main(void)
 		cmocka_unit_test(reads_every_format),
 		cmocka_unit_test(cut_at_every_byte),
 		cmocka_unit_test(damaged_at_random),
+		cmocka_unit_test(counts_what_it_reads),
 		cmocka_unit_test(refuses_what_is_no_trace),
 		cmocka_unit_test(every_way_in),
 		cmocka_unit_test(hands_on_read_errors),
