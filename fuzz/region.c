@@ -69,7 +69,7 @@ static void read_all(struct region *r, unsigned c)
 			for (i = 0; i < n; i++)
 				if (ch.piece[i].packet >= r->npackets || ch.piece[i].off > GD_PACKET || ch.piece[i].len > GD_PACKET - ch.piece[i].off)
 					abort();
-			channel_commit(&ch, n);
+			channel_commit(&ch, 0, n);
 		}
 		for (s = 0; s < r->nslots; s++) {
 			n = channel_chain(&ch, s, list);
@@ -125,7 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		s.rules = &rules;
 		if (channel_open(&live, r, &s, NULL) == 0) {
 			channel_plan(&live, true, 1);
-			channel_commit(&live, live.npieces);
+			channel_commit(&live, 0, live.npieces);
 			channel_stop(&live);
 		}
 		channel_close(&live);

@@ -94,8 +94,8 @@ uint64_t channel_last_time(const struct channel *ch); /* the newest event's coun
 uint32_t channel_free_packets(const struct channel *ch);
 /* Finds what is new: fills ch->piece in the order of each slot's events. partial: also of packets that are still written. */
 int channel_plan(struct channel *ch, bool partial, uint32_t min_partial);
-/* The pieces up to n have been stored: remembers the place, gives whole packets back. */
-void channel_commit(struct channel *ch, unsigned n);
+/* n pieces have been stored: remembers the place, gives whole packets back. In order, none left out. */
+void channel_commit(struct channel *ch, unsigned from, unsigned n);
 /* Overwrite mode: keeps memory spread over the slots. */
 void channel_balance(struct channel *ch);
 void channel_losses(struct channel *ch);

@@ -127,12 +127,12 @@ int channel_plan(struct channel *ch, bool partial, uint32_t min_partial)
 	return (int)ch->npieces;
 }
 
-void channel_commit(struct channel *ch, unsigned n)
+void channel_commit(struct channel *ch, unsigned from, unsigned n)
 {
 	struct gd_channel *g = region_channel(ch->r, ch->c);
 	unsigned i;
 
-	for (i = 0; i < n; i++) {
+	for (i = from; i < from + n; i++) {
 		const struct piece *p = &ch->piece[i];
 		struct slot_pos *pos = &ch->slot[p->slot];
 		struct gd_packet *pk = region_packet(ch->r, p->packet);
@@ -158,7 +158,6 @@ void channel_commit(struct channel *ch, unsigned n)
 			bit_set(g->free, p->packet);
 		}
 	}
-	ch->npieces = 0;
 }
 
 unsigned channel_chain(const struct channel *ch, unsigned s, uint32_t list[GD_PACKETS_MAX])

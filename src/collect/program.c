@@ -14,8 +14,9 @@
 
 #define FLUSH_NS      200000000ull /* events are on disk at most so long after they happened */
 #define FLUSH_BYTES   16384u       /* or when so many have come together */
-#define FIRST_PACKETS 128u         /* of a program that was named */
-#define FIRST_OF_ALL  32u          /* of one among all */
+#define RUN_MIN_BYTES (4u * GD_PACKET)
+#define FIRST_PACKETS 128u /* of a program that was named */
+#define FIRST_OF_ALL  32u  /* of one among all */
 #define GROW_PACKETS  64u
 #define ENDED_MAX     (64u << 20)
 
@@ -265,13 +266,24 @@ static void sample(struct record *rec, struct program *p, const struct piece *pi
 		clock_sample(clock_of(rec, p->r), &s);
 }
 
+/* So many pieces of one slot, one behind the other, are worth writing at once; 1: they are too few. */
+static unsigned run_of(const struct piece *piece, unsigned n)
+{
+	unsigned i;
+	size_t bytes = 0;
+
+	for (i = 0; i < n && i < OUT_RUN_MAX && piece[i].slot == piece->slot && piece[i].len; i++)
+		bytes += piece[i].len;
+	return bytes >= RUN_MIN_BYTES ? i : 1;
+}
+
 /* Returns the whole packets that were drained. */
 unsigned program_drain(struct record *rec, struct program *p, uint64_t now, bool all)
 {
 	bool flush = all || now - p->last_flush_ns >= FLUSH_NS;
 	uint32_t before = p->r->nclasses;
 	struct err err = ERR_INIT;
-	unsigned i, n, whole = 0;
+	unsigned i, k, n, run, done, whole = 0;
 	int res = 0, found;
 
 	if (p->ch.mode == GD_MODE_OVERWRITE)
@@ -285,30 +297,38 @@ unsigned program_drain(struct record *rec, struct program *p, uint64_t now, bool
 		program_look(rec, p, before < p->r->settled ? before : p->r->settled);
 		res = out_classes(&p->out, &p->ch, &err);
 	}
-	for (i = 0; i < n && res == 0; i++) {
+	/* what has been written is given back at once: the program may be waiting for it */
+	for (i = 0; i < n && res == 0; i += done) {
 		const struct piece *piece = &p->ch.piece[i];
 
-		res = out_piece(&p->out, &p->ch, piece, NULL, &err);
+		run = run_of(piece, n - i);
+		done = run > 1 ? (unsigned)out_run(&p->out, &p->ch, piece, run) : 0;
+		if (!done) {
+			done = 1;
+			res = out_piece(&p->out, &p->ch, piece, NULL, &err);
+		}
 		if (res == -EFAULT || res == -ENODATA) {
 			/* the file has shrunk under us */
 			p->ch.slot[piece->slot].damaged += piece->events;
 			p->ch.piece[i].len = 0;
 			res = 0;
 		}
-		if (res == 0) {
-			whole += piece->whole;
-			if (piece->len)
-				sample(rec, p, piece, now);
-		}
+		if (res < 0)
+			break;
+		if (piece->len)
+			sample(rec, p, piece, now);
+		for (k = i; k < i + done; k++)
+			whole += p->ch.piece[k].whole;
+		channel_commit(&p->ch, i, done);
 	}
 	if (res < 0) {
-		for (i--; i < n; i++) {
-			p->ch.slot[p->ch.piece[i].slot].unwritten += p->ch.piece[i].events;
-			p->ch.piece[i].len = 0;
+		for (k = i; k < n; k++) {
+			p->ch.slot[p->ch.piece[k].slot].unwritten += p->ch.piece[k].events;
+			p->ch.piece[k].len = 0;
 		}
+		channel_commit(&p->ch, i, n - i);
 		record_fail(rec, err.text);
 	}
-	channel_commit(&p->ch, n);
 	return whole;
 }
 

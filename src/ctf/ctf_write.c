@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "streams are written as the region has them");
@@ -37,6 +38,12 @@ struct packet_head {
 static_assert(offsetof(struct packet_head, begin) == 32, "packet header");
 static_assert(offsetof(struct packet_head, vpid) == 80, "packet context");
 
+/* Runs of packets, written past the page cache: docs/ctf.md. */
+#define BLOCK     4096u
+#define RUN_BYTES (1u << 20)
+#define SLOW_NS   30000000u   /* a run that takes so long means that the page cache is needed, */
+#define PAUSE_NS  1000000000u /* for so long, the next time twice as long */
+
 struct stream {
 	int fd; /* -1: closed */
 	uint32_t class, instance;
@@ -55,6 +62,7 @@ struct ctf_writer {
 	int dirfd, version;
 	struct ctf_trace_class t; /* packet header, clock, environment; its arena holds no event classes */
 	bool kernel, packet_process, clock_set, dirty;
+	uint64_t direct_after_ns, direct_pause_ns; /* no runs before */
 	uint32_t nstream_classes, mask[STREAM_CLASSES];
 	struct class *class;
 	uint32_t nclasses, class_cap;
@@ -63,7 +71,7 @@ struct ctf_writer {
 	struct stream *stream;
 	int nstreams, stream_cap;
 	uint64_t bytes;
-	void *copy;
+	void *copy, *run;
 	size_t head_size;
 	char procname[PROCNAME];
 	uint32_t pid;
@@ -249,6 +257,7 @@ void ctf_writer_free(struct ctf_writer *w)
 	free(w->stream);
 	free(w->dir);
 	free(w->copy);
+	free(w->run);
 	buf_done(&w->events);
 	ctf_arena_done(&w->t.arena);
 	free(w);
@@ -551,41 +560,64 @@ static int write_parts(int fd, uint64_t at, struct iovec *iov, int n)
 	return 0;
 }
 
-static int append(struct ctf_writer *w, struct stream *s, const struct ctf_piece *p, struct err *err)
+/* The head of the stream's next packet; `pad` bytes that are no events follow the piece. */
+static void make_head(const struct ctf_writer *w, const struct stream *s, const struct ctf_piece *p, size_t pad, struct packet_head *h)
 {
-	uint64_t begin = p->begin > s->last ? p->begin : s->last, end = p->end > begin ? p->end : begin;
+	memset(h, 0, sizeof(*h));
+	h->magic = CTF_MAGIC;
+	memcpy(h->uuid, w->t.uuid, 16);
+	h->stream_class = s->class;
+	h->stream_id = s->instance;
+	h->begin = p->begin > s->last ? p->begin : s->last;
+	h->end = p->end > h->begin ? p->end : h->begin;
+	h->content_bits = (w->head_size + p->len) * 8;
+	h->packet_bits = h->content_bits + pad * 8;
+	h->seq = s->seq;
+	h->discarded = p->discarded > s->discarded ? p->discarded : s->discarded;
+	h->vpid = w->kernel ? s->instance : w->pid;
+	memcpy(h->procname, w->procname, PROCNAME);
+}
+
+static void appended(struct ctf_writer *w, struct stream *s, const struct packet_head *h)
+{
+	s->size += h->packet_bits / 8;
+	w->bytes += h->packet_bits / 8;
+	s->last = h->end;
+	s->seq++;
+	s->discarded = h->discarded;
+}
+
+/* Whole packets only; where even this fails, readers stop at the last whole one. */
+static int take_back(const struct stream *s, int r)
+{
+	return ftruncate(s->fd, (off_t)s->size) < 0 && r != -ENOSPC ? -errno : r;
+}
+
+static int append(struct ctf_writer *w, struct stream *s, const struct ctf_piece *p, size_t pad, struct err *err)
+{
+	static const char zeros[BLOCK];
 	struct packet_head h;
-	struct iovec iov[2] = { { &h, w->head_size }, { (void *)p->data, p->len } };
-	int r;
+	struct iovec iov[3] = { { &h, w->head_size } };
+	int r, n = 1;
 
-	memset(&h, 0, sizeof(h));
-	h.magic = CTF_MAGIC;
-	memcpy(h.uuid, w->t.uuid, 16);
-	h.stream_class = s->class;
-	h.stream_id = s->instance;
-	h.begin = begin;
-	h.end = end;
-	h.content_bits = h.packet_bits = (w->head_size + p->len) * 8;
-	h.seq = s->seq;
-	h.discarded = p->discarded > s->discarded ? p->discarded : s->discarded;
-	h.vpid = w->kernel ? s->instance : w->pid;
-	memcpy(h.procname, w->procname, PROCNAME);
-
-	r = write_parts(s->fd, s->size, iov, p->data && p->len ? 2 : 1);
+	make_head(w, s, p, pad, &h);
+	if (p->data && p->len)
+		iov[n++] = (struct iovec) { (void *)p->data, p->len };
+	if (pad && (p->data || !p->len))
+		iov[n++] = (struct iovec) { (void *)zeros, pad };
+	r = write_parts(s->fd, s->size, iov, n);
 	if (!r && !p->data && p->len)
 		r = copy_from(w, s->fd, s->size + w->head_size, p->fd, p->offset, p->len);
+	if (!r && pad && !p->data && p->len) {
+		iov[0] = (struct iovec) { (void *)zeros, pad };
+		r = write_parts(s->fd, s->size + w->head_size + p->len, iov, 1);
+	}
 	if (r) {
-		/* whole packets only; where even this fails, readers stop at the last whole one */
-		if (ftruncate(s->fd, (off_t)s->size) < 0 && r != -ENOSPC)
-			r = -errno;
+		r = take_back(s, r);
 		errno = -r;
 		return err_set(err, r, "cannot write to the stream '%s-%u' of '%s': %m", w->kernel ? "cpu" : "slot", s->instance, w->dir);
 	}
-	s->size += w->head_size + p->len;
-	w->bytes += w->head_size + p->len;
-	s->last = end;
-	s->seq++;
-	s->discarded = h.discarded;
+	appended(w, s, &h);
 	return 0;
 }
 
@@ -600,7 +632,7 @@ static int start(struct ctf_writer *w, struct stream *s, uint64_t at, struct err
 	if (at < s->last)
 		s->last = at;
 	empty.begin = empty.end = s->last;
-	r = append(w, s, &empty, err);
+	r = append(w, s, &empty, 0, err);
 	if (!r)
 		s->started = true;
 	return r;
@@ -617,7 +649,83 @@ int ctf_stream_append(struct ctf_writer *w, int stream, const struct ctf_piece *
 	r = ctf_writer_sync(w, err);
 	if (!r)
 		r = start(w, s, piece->begin, err);
-	return r ? r : append(w, s, piece, err);
+	return r ? r : append(w, s, piece, 0, err);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* All of w->run's first `len` bytes, past the page cache. */
+static int write_direct(struct ctf_writer *w, int fd, uint64_t at, size_t len)
+{
+	uint64_t start = now_ns(), took;
+	int flags = fcntl(fd, F_GETFL);
+	ssize_t n = -1;
+
+	if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0) {
+		n = pwrite(fd, w->run, len, (off_t)at);
+		fcntl(fd, F_SETFL, flags);
+	}
+	took = now_ns() - start;
+	if (n != (ssize_t)len) {
+		w->direct_after_ns = UINT64_MAX;
+		return -EIO;
+	}
+	if (took > SLOW_NS) {
+		w->direct_pause_ns = w->direct_pause_ns ? 2 * w->direct_pause_ns : PAUSE_NS;
+		w->direct_after_ns = start + took + w->direct_pause_ns;
+	}
+	return 0;
+}
+
+int ctf_stream_append_run(struct ctf_writer *w, int stream, const struct ctf_piece *piece, unsigned n)
+{
+	struct stream *s, before;
+	uint64_t bytes;
+	struct packet_head h;
+	size_t at = 0, pad;
+	unsigned i, first = 0;
+
+	if (stream < 0 || stream >= w->nstreams || w->stream[stream].fd < 0 || n < 2 || now_ns() < w->direct_after_ns)
+		return 0;
+	s = &w->stream[stream];
+	if (!w->run && posix_memalign(&w->run, BLOCK, RUN_BYTES) != 0)
+		return 0;
+	if (ctf_writer_sync(w, NULL) < 0 || start(w, s, piece->begin, NULL) < 0)
+		return 0;
+	if (s->size % BLOCK) {
+		pad = BLOCK - (s->size + w->head_size + piece->len) % BLOCK;
+		if (append(w, s, piece, pad % BLOCK, NULL) < 0)
+			return 0;
+		first = 1;
+	}
+	before = *s;
+	bytes = w->bytes;
+	for (i = first; i < n && at + w->head_size + piece[i].len <= RUN_BYTES - BLOCK; i++) {
+		pad = 0;
+		if (i + 1 == n || at + 2 * w->head_size + piece[i].len + piece[i + 1].len > RUN_BYTES - BLOCK)
+			pad = (BLOCK - (at + w->head_size + piece[i].len) % BLOCK) % BLOCK;
+		make_head(w, s, &piece[i], pad, &h);
+		memcpy((char *)w->run + at, &h, w->head_size);
+		at += w->head_size;
+		if (pread(piece[i].fd, (char *)w->run + at, piece[i].len, (off_t)piece[i].offset) != (ssize_t)piece[i].len)
+			break;
+		at += piece[i].len;
+		memset((char *)w->run + at, 0, pad);
+		at += pad;
+		appended(w, s, &h);
+	}
+	if (at && at % BLOCK == 0 && write_direct(w, s->fd, before.size, at) == 0)
+		return (int)i;
+	*s = before;
+	w->bytes = bytes;
+	take_back(s, 0);
+	return (int)first;
 }
 
 int ctf_stream_close(struct ctf_writer *w, int stream, uint64_t end, uint64_t discarded, struct err *err)
@@ -631,7 +739,7 @@ int ctf_stream_close(struct ctf_writer *w, int stream, uint64_t end, uint64_t di
 	s = &w->stream[stream];
 	r = start(w, s, s->last, err);
 	if (!r)
-		r = append(w, s, &last, err);
+		r = append(w, s, &last, 0, err);
 	if (close(s->fd) < 0 && !r)
 		r = err_set(err, -errno, "cannot close the stream '%s-%u' of '%s': %m", w->kernel ? "cpu" : "slot", s->instance, w->dir);
 	s->fd = -1;

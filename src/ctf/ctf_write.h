@@ -69,6 +69,11 @@ struct ctf_piece {
 /* Appends one packet. On failure (-ENOSPC, -EDQUOT, -EIO ...; -EFAULT, -ENODATA: the source was shorter) the stream is as it was before. */
 int ctf_stream_append(struct ctf_writer *w, int stream, const struct ctf_piece *piece, struct err *err);
 
+/* The same for n pieces, each from its fd (not from data) and of at most 64 KiB, in one write that goes past the page cache: for streams that grow fast. Returns how
+ * many it has appended, from the first on; the rest, or all where this is of no use (the file system cannot, the disk is slow), is
+ * ctf_stream_append()'s. The last one's packet is padded to a block. */
+int ctf_stream_append_run(struct ctf_writer *w, int stream, const struct ctf_piece *piece, unsigned n);
+
 /* The closing packet and the end of the stream; its number is not used again. */
 int ctf_stream_close(struct ctf_writer *w, int stream, uint64_t end, uint64_t discarded, struct err *err);
 

@@ -208,7 +208,7 @@ static uint64_t drain(struct channel *ch, uint64_t next[GD_SLOTS], bool partial)
 		}
 		total += p->events;
 	}
-	channel_commit(ch, (unsigned)n);
+	channel_commit(ch, 0, (unsigned)n);
 	return total;
 }
 
@@ -445,7 +445,7 @@ static void damage_is_survived(void **state)
 		assert_int_equal(open_made(&r, &m, NULL), 0);
 		assert_int_equal(channel_open_dead(&ch, r, 0, NULL), 0);
 		for (i = 0; i < 3; i++)
-			channel_commit(&ch, (unsigned)channel_plan(&ch, true, 1));
+			channel_commit(&ch, 0, (unsigned)channel_plan(&ch, true, 1));
 		for (i = 0; i < 2; i++)
 			channel_chain(&ch, i, list);
 		channel_close(&ch);
@@ -469,7 +469,7 @@ static void a_file_that_shrinks_is_no_sigbus(void **state)
 	for (n = 0; n < 5000; n++)
 		mkregion_emit(&m, ch.c, 0, id, 0, &n, 8);
 	assert_int_equal(ftruncate(m.fd, GD_OFF_DATA), 0);
-	channel_commit(&ch, (unsigned)channel_plan(&ch, true, 1));
+	channel_commit(&ch, 0, (unsigned)channel_plan(&ch, true, 1));
 	assert_true(r->shrunk);
 	assert_int_equal(ftruncate(m.fd, 4096), 0);
 	region_classes(r);

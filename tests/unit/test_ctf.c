@@ -369,6 +369,79 @@ static void test_short_source(void **state)
 	clean();
 }
 
+/* Runs of pieces from a file, whole ones past the page cache where that can be, between packets that are not: each event is read once and in order, and a
+ * run whose source is too short changes nothing. */
+static void test_runs(void **state)
+{
+	enum { EVENTS = 3000,
+	       PIECES = 60 };
+	struct ctf_writer_opts o = { .version = 1 };
+	struct ctf_piece piece[PIECES];
+	struct buf desc = BUF_INIT, data = BUF_INIT;
+	struct gander_ctf_event ev;
+	struct gander_ctf *r = NULL;
+	struct ctf_writer *w = NULL;
+	struct err err = ERR_INIT;
+	struct stat before, after;
+	char path[64], stream[80], source[80];
+	uint64_t t = 0, n = 0;
+	unsigned i, k, done, direct = 0;
+	int fd, s, got;
+
+	snprintf(path, sizeof(path), "%s/t", dir);
+	snprintf(stream, sizeof(stream), "%s/slot-0", path);
+	snprintf(source, sizeof(source), "%s/source", dir);
+	o.dir = path;
+	d_head(&desc, GD_KIND_EVENT, 6, 1, "x");
+	d_field(&desc, "n", 0, GD_U32);
+	fd = open(source, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	for (i = 0; i < PIECES; i++) {
+		piece[i] = (struct ctf_piece) { .begin = t + 1, .end = t + EVENTS, .fd = fd, .offset = (uint64_t)i * EVENTS * 12, .len = EVENTS * 12 };
+		for (k = 0, data.len = 0; k < EVENTS; k++) {
+			d_u64(&data, GD_EVENT_WORD(1, ++t));
+			d_u32(&data, (uint32_t)t);
+		}
+		assert_int_equal(pwrite(fd, data.data, data.len, (off_t)piece[i].offset), (ssize_t)data.len);
+	}
+	assert_int_equal(ctf_writer_open(&w, &o, &err), 0);
+	assert_int_equal(ctf_writer_clock(w, 1000000000, 0, 0, &err), 0);
+	assert_int_equal(ctf_writer_class(w, 1, desc.data, desc.len, &err), 0);
+	s = ctf_stream_open(w, 0, 0, 0, &err);
+	assert_int_equal(s, 0);
+	for (i = 0; i < PIECES; i += done ? done : 1) {
+		k = 1 + i % 17;
+		done = k > PIECES - i || k < 3 ? 0 : (unsigned)ctf_stream_append_run(w, s, &piece[i], k);
+		assert_true(done <= k);
+		direct += done;
+		if (!done)
+			assert_int_equal(ctf_stream_append(w, s, &piece[i], &err), 0);
+	}
+	/* the first may be written for the sake of the others' place: then it is there, and whole */
+	stat(stream, &before);
+	piece[0].begin = piece[0].end = t;
+	piece[1] = (struct ctf_piece) { .begin = t, .end = t, .fd = fd, .offset = (uint64_t)PIECES * EVENTS * 12, .len = 100 };
+	got = ctf_stream_append_run(w, s, piece, 2);
+	assert_true(got == 0 || got == 1);
+	stat(stream, &after);
+	assert_true(got ? after.st_size > before.st_size && after.st_size % 4096 == 0 : before.st_size == after.st_size);
+	assert_int_equal(ctf_writer_bytes(w), after.st_size);
+	ctf_writer_free(w);
+	assert_int_equal(gander_ctf_open(&r, path, NULL, (struct gander_err *)&err), 0);
+	while (gander_ctf_next(r, &ev, (struct gander_err *)&err) > 0)
+		if (n++ < t)
+			assert_int_equal(ev.time_ns, n);
+	assert_int_equal(n, t + (got ? EVENTS : 0));
+	assert_int_equal(gander_ctf_lost(r), 0);
+	print_message("%u of %d packets in runs\n", direct, PIECES);
+	gander_ctf_free(r);
+	close(fd);
+	unlink(source);
+	buf_done(&desc);
+	buf_done(&data);
+	clean();
+}
+
 static void test_numbers(void **state)
 {
 	static const uint64_t values[] = { 0, 9, 10, 99, 100, 999, 1000, 9999, 10000,
@@ -432,6 +505,7 @@ int main(void)
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_writer_refuses),
 		cmocka_unit_test(test_short_source),
+		cmocka_unit_test(test_runs),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_quoting),
 	};
