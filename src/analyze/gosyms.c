@@ -67,6 +67,7 @@ static bool is_plumbing(const char *f)
 		"runtime/",
 		"internal/",
 		"sync.",
+		"sync/",
 		"time.",
 		"syscall.",
 		"net.",

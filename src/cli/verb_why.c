@@ -1,4 +1,5 @@
 /* gander why: where the time of a goroutine, task, region, span or range went. */
+#include "analyze/gogens.h"
 #include "analyze/why.h"
 #include "base/table.h"
 #include "cli/cli.h"
@@ -38,7 +39,10 @@ struct why_run {
 	struct why_asked *asked;
 	struct gopath *path;
 	uint32_t nasked, npath;
-	bool damaged; /* the trace broke off: what came before was used */
+	struct gogens gens; /* of a file in a format that has them */
+	int fd;
+	int64_t start_ns; /* of the trace */
+	bool damaged;     /* the trace broke off: what came before was used */
 };
 
 static int spool(struct why_args *a, struct err *err)
@@ -73,6 +77,17 @@ static int spool(struct why_args *a, struct err *err)
 	free(block);
 	snprintf(a->spool, sizeof(a->spool), "/proc/self/fd/%d", a->spool_fd);
 	return r;
+}
+
+/* Where its generations lie, when it has any: then a question about an instant needs no whole pass. */
+static int find_generations(struct why_run *w, struct err *err)
+{
+	w->fd = open(*w->a->spool ? w->a->spool : w->a->input, O_RDONLY | O_CLOEXEC);
+	if (w->fd < 0)
+		return err_set(err, -errno, "cannot open '%s': %m", w->a->input);
+	if (lseek(w->fd, 0, SEEK_END) > 0 && gogens_find(&w->gens, w->fd) < 0)
+		return err_set(err, -ENOMEM, "out of memory");
+	return 0;
 }
 
 /* Opens the trace for one pass. */
@@ -129,8 +144,13 @@ static int trace_start(struct why_run *w, int64_t *start, struct err *err)
 	struct gander_gotrace_event ev;
 	struct gander_err gerr = GANDER_ERR_INIT;
 	struct go_input *in = NULL;
-	int r = open_pass(w, &in, err);
+	int r;
 
+	if (w->gens.n) {
+		*start = w->gens.v[0].start_ns;
+		return 0;
+	}
+	r = open_pass(w, &in, err);
 	if (r < 0)
 		return r;
 	r = gander_gotrace_next(go_input_reader(in), &ev, &gerr);
@@ -258,7 +278,7 @@ static void compare_of(const struct why_run *w, struct why_compare *c)
 
 static int print(const struct why_run *w, bool comparison, struct err *err)
 {
-	struct why_show show = { &w->syms, w->pass.start_ns, w->a->all, w->a->stacks, w->a->hops };
+	struct why_show show = { &w->syms, w->start_ns, w->a->all, w->a->stacks, w->a->hops };
 	struct why_compare c;
 	struct buf out = BUF_INIT;
 	struct json j;
@@ -300,9 +320,87 @@ static int print(const struct why_run *w, bool comparison, struct err *err)
 	return 0;
 }
 
-static int answer(struct why_run *w, struct err *err)
+static int walk_all(struct why_run *w, struct err *err)
 {
 	struct go_input *in = NULL;
+	int r = open_pass(w, &in, err);
+
+	return r < 0 ? r : after_pass(w, in, why_walk(&w->pass, go_input_reader(in), w->asked, w->nasked, err), err);
+}
+
+static int walk_from(struct why_run *w, uint32_t gen, struct err *err)
+{
+	struct gogens_reader from = { .g = &w->gens, .fd = w->fd, .offset = w->gens.v[gen].offset };
+	struct gander_err gerr = GANDER_ERR_INIT;
+	struct gander_gotrace *reader;
+	int r = gander_gotrace_open_read(&reader, gogens_read, &from, NULL, &gerr);
+
+	if (r < 0)
+		return err_set(err, r, "%s: %s", w->a->input, gerr.text);
+	w->pass = (struct why_pass) { .syms = &w->syms };
+	r = why_walk(&w->pass, reader, w->asked, w->nasked, err);
+	gander_gotrace_free(reader);
+	return r;
+}
+
+/* Whether something of weight had begun before the generations that were read: then the trace says less about it than it might. */
+static bool lacks_begin(const struct why_run *w)
+{
+	uint32_t i, k;
+
+	for (i = 0; i < w->nasked; i++)
+		if (!w->asked[i].done)
+			return true;
+	for (i = 0; i < w->npath; i++)
+		for (k = 1; k < w->path[i].n; k++) {
+			const struct why_node *x = &w->path[i].node[k];
+
+			if (((x->flags & WHY_OPEN && !x->reason) || x->kind == WHY_UNKNOWN) && x->ns > w->path[i].node[0].ns / 100)
+				return true;
+		}
+	return false;
+}
+
+#define REREAD_MAX ((uint64_t)512 << 20) /* bytes of earlier generations that are read for one answer */
+
+/* From the generation before the earliest begin; from earlier ones if what matters had begun there. */
+static int walk(struct why_run *w, struct err *err)
+{
+	struct why_asked *first = calloc((size_t)w->nasked + 1, sizeof(*first));
+	int64_t from = INT64_MAX;
+	uint32_t i, at, back;
+	int r = 0;
+
+	if (!first)
+		return err_set(err, -ENOMEM, "out of memory");
+	memcpy(first, w->asked, w->nasked * sizeof(*first));
+	for (i = 0; i < w->nasked; i++)
+		if (w->asked[i].span.from_ns < from)
+			from = w->asked[i].span.from_ns;
+	at = gogens_at(&w->gens, from);
+	for (back = 1; at > back && from != INT64_MIN; back *= 4) {
+		r = walk_from(w, at - back, err);
+		if (r == -ENOMEM || r == -EFBIG || r == -ENOSPC)
+			goto out;
+		if (r == 0 && (!lacks_begin(w) || w->gens.v[at].offset - w->gens.v[at - back].offset > REREAD_MAX))
+			goto out;
+		memcpy(w->asked, first, w->nasked * sizeof(*first));
+		for (i = 0; i < w->npath; i++) {
+			gopath_done(&w->path[i]);
+			if (gopath_init(&w->path[i]) < 0) {
+				r = err_set(err, -ENOMEM, "out of memory");
+				goto out;
+			}
+		}
+	}
+	r = walk_all(w, err);
+out:
+	free(first);
+	return r;
+}
+
+static int answer(struct why_run *w, struct err *err)
+{
 	uint32_t i;
 	int r;
 
@@ -310,15 +408,14 @@ static int answer(struct why_run *w, struct err *err)
 		return err_set(err, -ENOMEM, "out of memory");
 	r = spool(w->a, err);
 	if (r == 0)
+		r = find_generations(w, err);
+	if (r == 0)
 		r = choose(w, err);
+	if (r == 0)
+		r = walk(w, err);
 	if (r < 0)
 		return r;
-	r = open_pass(w, &in, err);
-	if (r < 0)
-		return r;
-	r = after_pass(w, in, why_walk(&w->pass, go_input_reader(in), w->asked, w->nasked, err), err);
-	if (r < 0)
-		return r;
+	w->start_ns = w->gens.n ? w->gens.v[0].start_ns : w->pass.start_ns;
 	for (i = 0; i < w->nasked; i++)
 		if (!w->asked[i].done) {
 			if (w->a->what == WHY_OF_GOROUTINE)
@@ -402,7 +499,7 @@ static int run(int argc, char **argv)
 		{ OPT_END },
 	};
 	struct err err = ERR_INIT;
-	struct why_run w = { .a = &a };
+	struct why_run w = { .a = &a, .fd = -1 };
 	uint32_t i;
 	int n = opt_parse(&verb_why, opts, argc, argv, &err), r;
 
@@ -416,6 +513,9 @@ static int run(int argc, char **argv)
 	free(w.asked);
 	why_list_done(&w.list);
 	gosyms_done(&w.syms);
+	gogens_done(&w.gens);
+	if (w.fd >= 0)
+		close(w.fd);
 	if (a.spool_fd >= 0)
 		close(a.spool_fd);
 	if (r < 0)

@@ -1,12 +1,15 @@
 /* why_sums TRACE...: the path of every goroutine, task and region of each trace, and of ranges of it: on every level of each tree the parts must add
  * up to the whole, the hops to the span's time without gap or overlap, and what a goroutine did itself must be what the tracker of states
  * counted. Prints a line a trace: what was walked. Damaged traces count as far as they go. */
+#include "analyze/gogens.h"
 #include "analyze/why.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MOST 4000u /* of a kind, of one trace */
 
@@ -156,6 +159,53 @@ static uint32_t walk(const char *path, struct gosyms *syms, const struct why_lis
 	return n;
 }
 
+/* Read from the n-th sync on: the events, and when the last of them was. */
+static uint64_t events_from(struct gander_gotrace *t, uint32_t nsync, int64_t *first, int64_t *last)
+{
+	struct gander_gotrace_event ev;
+	uint64_t n = 0;
+
+	while (t && gander_gotrace_next(t, &ev, NULL) > 0) {
+		if (ev.kind == GANDER_GOTRACE_SYNC && nsync && !--nsync)
+			*first = ev.time_ns;
+		if (!nsync) {
+			n++;
+			*last = ev.time_ns;
+		}
+	}
+	gander_gotrace_free(t);
+	return n;
+}
+
+/* A trace that is read from a generation on gives the events that the whole gives from there on. */
+static uint32_t check_generations(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct gander_gotrace *t;
+	struct gogens g;
+	uint32_t i, n = 0;
+
+	if (fd < 0 || gogens_find(&g, fd) < 0)
+		return 0;
+	for (i = 0; i < g.n; i += 1 + g.n / 5, n++) {
+		struct gogens_reader from = { .g = &g, .fd = fd, .offset = g.v[i].offset };
+		int64_t first[2] = { 0, 1 }, last[2] = { 0, 1 };
+		uint64_t have, want = events_from(open_trace(path), i + 1, &first[0], &last[0]);
+
+		t = NULL;
+		gander_gotrace_open_read(&t, gogens_read, &from, NULL, NULL);
+		have = events_from(t, 1, &first[1], &last[1]);
+		if (want && (have != want || first[0] != first[1] || last[0] != last[1] || g.v[i].start_ns > first[0])) {
+			failed++;
+			printf("FAIL %s: from generation %u on %" PRIu64 " events from %" PRId64 " to %" PRId64 ", not %" PRIu64 " from %" PRId64 " to %" PRId64 "; begins at %" PRId64 "\n",
+			       path, i, have, first[1], last[1], want, first[0], last[0], g.v[i].start_ns);
+		}
+	}
+	gogens_done(&g);
+	close(fd);
+	return n;
+}
+
 static void check_trace(const char *path)
 {
 	struct gosyms syms;
@@ -200,8 +250,8 @@ static void check_trace(const char *path)
 	n[1] = walk(path, &syms, &tasks, NULL, &all[1]);
 	n[2] = walk(path, &syms, &regions, NULL, &all[2]);
 	n[3] = walk(path, &syms, &ranges, NULL, &all[3]);
-	printf("     %s: %u goroutines, %u tasks, %u regions, %u ranges; %u hops\n", strrchr(path, '/') ? strrchr(path, '/') + 1 : path, n[0], n[1], n[2], n[3],
-	       all[0].nhop + all[1].nhop + all[2].nhop + all[3].nhop);
+	printf("     %s: %u goroutines, %u tasks, %u regions, %u ranges; %u hops; from %u generations on\n", strrchr(path, '/') ? strrchr(path, '/') + 1 : path, n[0], n[1], n[2], n[3],
+	       all[0].nhop + all[1].nhop + all[2].nhop + all[3].nhop, check_generations(path));
 	for (i = 0; i < 4; i++)
 		gopath_done(&all[i]);
 	gostate_done(&g.s);
