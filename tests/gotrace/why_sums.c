@@ -195,7 +195,8 @@ static uint32_t check_generations(const char *path)
 		t = NULL;
 		gander_gotrace_open_read(&t, gogens_read, &from, NULL, NULL);
 		have = events_from(t, 1, &first[1], &last[1]);
-		if (want && (have != want || first[0] != first[1] || last[0] != last[1] || g.v[i].start_ns > first[0])) {
+		/* generations overlap: as the first its sync may come earlier than after another, whose last events were later */
+		if (want > 1 && (have != want || last[0] != last[1] || first[1] > first[0] || first[1] - g.v[i].start_ns > 1)) {
 			failed++;
 			printf("FAIL %s: from generation %u on %" PRIu64 " events from %" PRId64 " to %" PRId64 ", not %" PRIu64 " from %" PRId64 " to %" PRId64 "; begins at %" PRId64 "\n",
 			       path, i, have, first[1], last[1], want, first[0], last[0], g.v[i].start_ns);
