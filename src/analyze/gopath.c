@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const why_kind_name[WHY_KINDS] = { "span", "running", "runnable_no_p", "runnable_waking", "no_cpu", "gc_assist", "gc_sweep", "stop_the_world", "syscall",
+const char *const why_kind_name[WHY_KINDS] = { "span", "running", "runnable_no_p", "runnable_waking", "no_cpu", "fault", "gc_assist", "gc_sweep", "stop_the_world", "syscall",
 					       "network", "channel", "select", "mutex", "sync", "sleep", "gc", "wait", "creation", "gone", "unknown", "other" };
 
 int gopath_init(struct gopath *p)
@@ -27,11 +27,22 @@ void gopath_done(struct gopath *p)
 	memset(p, 0, sizeof(*p));
 }
 
+void gopath_clear(struct gopath *p)
+{
+	map_done(&p->index);
+	memset(p->node, 0, sizeof(*p->node));
+	p->node[0].g = p->node[0].by = -1;
+	p->n = 1;
+	p->nhop = 0;
+	p->hops_left_out = p->walks = p->steps = 0;
+	p->failed = false;
+}
+
 /* What is the same is one node: everything but who and when. */
 static bool same(const struct why_node *a, const struct why_node *b)
 {
 	return a->parent == b->parent && a->kind == b->kind && a->flags == b->flags && a->stack == b->stack && a->reason == b->reason &&
-	       a->by_stack == b->by_stack && a->func == b->func && a->by_func == b->by_func;
+	       a->by_stack == b->by_stack && a->func == b->func && a->by_func == b->by_func && a->pid == b->pid;
 }
 
 static uint64_t mix(uint64_t h, uint64_t v)
@@ -45,7 +56,7 @@ static uint32_t node_of(struct gopath *p, const struct why_node *like)
 {
 	uint64_t h = mix(mix(mix(mix(1, (uint64_t)like->parent << 32 | like->stack), (uint64_t)like->reason << 32 | like->by_stack),
 			     (uint64_t)like->func << 32 | like->by_func),
-			 (uint64_t)like->kind << 8 | like->flags);
+			 (uint64_t)like->pid << 16 | (uint64_t)like->kind << 8 | like->flags);
 	struct why_node *x;
 	uint64_t *at;
 	bool added;
@@ -278,6 +289,7 @@ static enum why_kind kind_of_wait(const struct gosyms *s, uint32_t reason, uint3
 struct frame {
 	uint32_t node, stay;
 	int64_t g, from, to, end; /* to: what is left; end: where it began */
+	int32_t next_thread;      /* that it ran on after what is left, -1: not known */
 };
 
 struct walk {
@@ -301,7 +313,7 @@ static void push(struct walk *w, uint32_t node, uint32_t stay, int64_t g, int64_
 		w->frame = f;
 		w->cap = cap;
 	}
-	w->frame[w->depth++] = (struct frame) { node, stay, g, from, to, to };
+	w->frame[w->depth++] = (struct frame) { node, stay, g, from, to, to, -1 };
 }
 
 static uint32_t func_of(const struct walk *w, const struct stay *x)
@@ -397,6 +409,17 @@ static void runnable(struct walk *w, struct why_node *like, int64_t from, int64_
 			else
 				a = end;
 		}
+		if (to > a && w->p->kernel && thread >= 0) {
+			struct kview_go_split k;
+			struct why_node no = *like;
+
+			kview_split_go(w->p->kernel, KVIEW_GO_RUNNABLE, thread, a, to, &k);
+			if (k.wait_cpu_ns <= (uint64_t)(to - a)) {
+				no.kind = WHY_NO_CPU;
+				leaf(w->p, &no, to - (int64_t)k.wait_cpu_ns, to, thread);
+				to -= (int64_t)k.wait_cpu_ns;
+			}
+		}
 		if (to > a) {
 			idle = gostays_idle_ns(t, a, to);
 			if (idle > (uint64_t)(to - a))
@@ -426,6 +449,85 @@ static void runnable(struct walk *w, struct why_node *like, int64_t from, int64_
 			low--;
 		}
 	}
+}
+
+/* What the kernel says of a thread's time takes its parts out of the hop. Which come first inside of it is not kept. */
+static int64_t without_cpu(struct walk *w, const struct why_node *like, int64_t from, int64_t to, int32_t thread, struct kview_split *k)
+{
+	struct why_node no = *like;
+
+	memset(k, 0, sizeof(*k));
+	if (!w->p->kernel || thread < 0 || to <= from)
+		return to;
+	kview_split(w->p->kernel, thread, from, to, k);
+	if (!k->ready_ns || k->ready_ns > (uint64_t)(to - from))
+		return to;
+	no.kind = WHY_NO_CPU;
+	no.flags = 0;
+	no.reason = k->ninstead && k->instead[0].tid > 0 ? gosyms_string(w->t->s->syms, k->instead[0].comm) : 0;
+	leaf(w->p, &no, to - (int64_t)k->ready_ns, to, thread);
+	return to - (int64_t)k->ready_ns;
+}
+
+/* On a P. */
+static void running(struct walk *w, struct why_node *like, int64_t from, int64_t to, int32_t thread)
+{
+	struct kview_split k;
+	struct why_node fault = *like;
+
+	to = without_cpu(w, like, from, to, thread, &k);
+	if (k.blocked_ns && k.blocked_ns <= (uint64_t)(to - from)) {
+		fault.kind = WHY_FAULT;
+		leaf(w->p, &fault, to - (int64_t)k.blocked_ns, to, thread);
+		to -= (int64_t)k.blocked_ns;
+	}
+	leaf(w->p, like, from, to, thread);
+}
+
+static void in_syscall(struct walk *w, struct why_node *like, int64_t from, int64_t to, int32_t thread)
+{
+	struct kview_split k;
+
+	to = without_cpu(w, like, from, to, thread, &k);
+	if (k.uninterruptible_ns > (uint64_t)(to - from) / 2)
+		like->flags |= WHY_DISK;
+	leaf(w->p, like, from, to, thread);
+}
+
+/* A wait for the network that a span in another process explains. */
+static bool elsewhere(struct walk *w, const struct why_node *like, int64_t from, int64_t to)
+{
+	const struct gopath *p = w->p;
+	const struct why_remote *r;
+	struct why_node node = *like;
+	uint32_t low = 0, high = p->nremote, i;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		r = &p->remote[mid];
+		if (r->g < like->g || (r->g == like->g && r->from_ns < from))
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	r = low < p->nremote ? &p->remote[low] : NULL;
+	if (!r || r->g != like->g || r->from_ns != from || r->to_ns != to || r->begin_ns < from || r->end_ns > to || r->begin_ns > r->end_ns ||
+	    r->path->node[0].ns != (uint64_t)(r->end_ns - r->begin_ns))
+		return false;
+	node.flags |= WHY_REMOTE;
+	node.reason = r->name;
+	node.by = (int64_t)r->pid;
+	i = branch(w->p, &node, from, to);
+	if (i == UINT32_MAX)
+		return true;
+	node = *like;
+	node.parent = i;
+	node.flags = WHY_WAY;
+	leaf(w->p, &node, r->end_ns, to, -1);
+	gopath_import(w->p, i, r->path, r->pid);
+	leaf(w->p, &node, from, r->begin_ns, -1);
+	return true;
 }
 
 static uint32_t stop_at(const struct gostays *t, int64_t g, int64_t at)
@@ -461,15 +563,16 @@ static void stay(struct walk *w, uint32_t depth, const struct stay *x, int64_t f
 			like.reason = stop_at(w->t, x->g, from);
 			like.by = x->g;
 		}
-		leaf(w->p, &like, from, to, x->thread);
+		w->frame[depth].next_thread = x->thread;
+		running(w, &like, from, to, x->thread);
 		return;
 	case GANDER_GOTRACE_GO_RUNNABLE:
 		like.flags = 0;
-		runnable(w, &like, from, to, x->thread);
+		runnable(w, &like, from, to, w->frame[depth].next_thread);
 		return;
 	case GANDER_GOTRACE_GO_SYSCALL:
 		like.kind = WHY_SYSCALL;
-		leaf(w->p, &like, from, to, x->thread);
+		in_syscall(w, &like, from, to, x->thread);
 		return;
 	case GANDER_GOTRACE_GO_WAITING:
 		break;
@@ -498,6 +601,8 @@ static void stay(struct walk *w, uint32_t depth, const struct stay *x, int64_t f
 			like.flags |= WHY_TOO_DEEP;
 		}
 	}
+	if (like.kind == WHY_NETWORK && elsewhere(w, &like, from, to))
+		return;
 	if (!follow) {
 		leaf(w->p, &like, from, to, -1);
 		return;
@@ -584,6 +689,73 @@ int gopath_walk(struct gopath *p, const struct gostays *t, int64_t g, uint32_t l
 	}
 	free(w.frame);
 	return p->failed ? -ENOMEM : 0;
+}
+
+int gopath_unknown(struct gopath *p, int64_t g, int64_t from, int64_t to)
+{
+	struct why_node like = { .kind = WHY_UNKNOWN, .g = g, .by = -1 };
+
+	if (to > from) {
+		p->node[0].ns += (uint64_t)to - (uint64_t)from;
+		leaf(p, &like, from, to, -1);
+	}
+	return p->failed ? -ENOMEM : 0;
+}
+
+int gopath_import(struct gopath *to, uint32_t under, const struct gopath *from, uint32_t pid)
+{
+	uint32_t *map = calloc(from->n, sizeof(*map)), i;
+
+	if (!map) {
+		to->failed = true;
+		return -ENOMEM;
+	}
+	map[0] = under;
+	for (i = 1; i < from->n && !to->failed; i++) {
+		const struct why_node *f = &from->node[i];
+		struct why_node like = *f, *x;
+		bool first;
+
+		like.parent = map[f->parent];
+		/* under a hop that the full tree has taken for another, nothing more is told */
+		if (f->parent && to->node[like.parent].kind == WHY_OTHER && from->node[f->parent].kind != WHY_OTHER) {
+			map[i] = like.parent;
+			continue;
+		}
+		if (!like.pid)
+			like.pid = pid;
+		map[i] = node_of(to, &like);
+		if (map[i] == UINT32_MAX)
+			break;
+		x = &to->node[map[i]];
+		first = !x->count;
+		if (!first) {
+			x->several |= f->several || x->g != f->g;
+			x->by_several |= f->by_several || x->by != f->by;
+		}
+		if (first || f->longest_ns > x->longest_ns) {
+			x->longest_ns = f->longest_ns;
+			x->at_ns = f->at_ns;
+			x->g = f->g;
+			x->by = f->by;
+		}
+		x->ns += f->ns;
+		x->count += f->count;
+	}
+	for (i = 0; i < from->nhop && !to->failed; i++)
+		put_hop(to, map[from->hop[i].node], from->hop[i].g, from->hop[i].start_ns, from->hop[i].end_ns, from->hop[i].thread);
+	to->hops_left_out += from->hops_left_out;
+	free(map);
+	return to->failed ? -ENOMEM : 0;
+}
+
+int gopath_add(struct gopath *to, const struct gopath *from)
+{
+	to->node[0].ns += from->node[0].ns;
+	to->node[0].count += from->node[0].count;
+	to->node[0].g = from->node[0].g;
+	to->walks += from->walks;
+	return gopath_import(to, 0, from, 0);
 }
 
 uint32_t gopath_check(const struct gopath *p)

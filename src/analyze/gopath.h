@@ -10,13 +10,15 @@
 #define GANDER_ANALYZE_GOPATH_H
 
 #include "analyze/gostays.h"
+#include "timeline/kview.h"
 
 enum why_kind {
 	WHY_SPAN, /* the root */
 	WHY_RUNNING,
 	WHY_NO_P,    /* runnable, no P was idle */
 	WHY_WAKING,  /* runnable, though a P was idle: the price of waking a thread, or no CPU for it */
-	WHY_NO_CPU,  /* on a P, but the kernel ran something else: only with the kernel's view */
+	WHY_NO_CPU,  /* its thread was ready, but the kernel ran something else: only with the kernel's view */
+	WHY_FAULT,   /* running, but its thread was blocked: a page fault, a lock of the runtime; only with the kernel's view */
 	WHY_ASSIST,  /* working, or waiting, for the garbage collector before it may allocate */
 	WHY_SWEEP,   /* sweeping for the collector before it may allocate */
 	WHY_STW,     /* the world was stopped */
@@ -43,6 +45,9 @@ enum {
 	WHY_TIMER = 4,    /* ended by no goroutine: a timer, or the network poller */
 	WHY_TOO_DEEP = 8, /* not followed further: a limit of the walk */
 	WHY_OPEN = 16,    /* began before the trace */
+	WHY_REMOTE = 32,  /* a wait for the network that a span in another process explains: its parts are that one's */
+	WHY_WAY = 64,     /* of such a wait, what lies before and after that span */
+	WHY_DISK = 128,   /* in a system call, mostly in state D: only with the kernel's view */
 };
 
 struct why_node {
@@ -50,7 +55,8 @@ struct why_node {
 	uint8_t kind, flags;
 	bool several, by_several; /* more goroutines than `g`, `by` */
 	uint32_t stack;           /* where it was; of running: up to where */
-	uint32_t reason;          /* of a wait, the runtime's word for it; of a stop, its cause */
+	uint32_t reason;          /* of a wait, the runtime's word for it; of a stop, its cause; of WHY_NO_CPU who had it; of WHY_REMOTE the span */
+	uint32_t pid;             /* 0: of the process that was asked about */
 	uint32_t by_stack;        /* where the one stood that ended the wait, made the goroutine, stopped the world */
 	uint32_t func, by_func;   /* entry functions of g and by */
 	int64_t g, by;            /* of the longest occurrence; by: -1, none */
@@ -62,6 +68,14 @@ struct why_hop { /* a piece of the path; those of one walk follow each other wit
 	int64_t start_ns, end_ns, g;
 	uint32_t node;
 	int32_t thread;
+};
+
+/* A wait for the network, and what another process did meanwhile. */
+struct why_remote {
+	int64_t g, from_ns, to_ns; /* the wait, exactly */
+	int64_t begin_ns, end_ns;  /* of the other's span, inside it */
+	const struct gopath *path; /* its path over that time */
+	uint32_t name, pid;
 };
 
 #define WHY_HOPS_MAX  200000u
@@ -78,19 +92,32 @@ struct gopath {
 	uint64_t hops_left_out; /* beyond WHY_HOPS_MAX; they are in the tree */
 	uint64_t walks, steps;
 	bool failed;
+	const struct kview *kernel;      /* set after init, borrowed: what the kernel did with the threads; or NULL */
+	const struct why_remote *remote; /* the same, by g, then from_ns */
+	uint32_t nremote;
 };
 
 int gopath_init(struct gopath *p);
 void gopath_done(struct gopath *p);
+void gopath_clear(struct gopath *p); /* empty again */
 
 /* Adds the time from..to of a goroutine; `last` is a stay of it that covers `to`, or the last before it (STAY_NONE: none is known).
  * 0 or -ENOMEM. */
 int gopath_walk(struct gopath *p, const struct gostays *t, int64_t g, uint32_t last, int64_t from, int64_t to);
 
+/* Adds time of which nothing is known, to the root. It must be the last time first, as a walk's hops are. */
+int gopath_unknown(struct gopath *p, int64_t g, int64_t from, int64_t to);
+
 /* "mutex", "rwmutex, to read", "waitgroup": what stands in package sync around the wait; NULL: nothing. */
 const char *why_lock_name(const struct gosyms *s, uint32_t stack);
 /* "pread" of a stack that ends in a system call, "C.name" of one in C; "" when it does not say. */
 void why_syscall_name(const struct gosyms *s, uint32_t stack, struct buf *out);
+
+/* Adds another tree below a node: what it sums to is not added to the node itself. */
+int gopath_import(struct gopath *to, uint32_t under, const struct gopath *from, uint32_t pid);
+
+/* Adds a whole tree to another one, roots together. */
+int gopath_add(struct gopath *to, const struct gopath *from);
 
 /* Checks the invariant: 0, or the number of the node whose parts do not add up to it, + 1. */
 uint32_t gopath_check(const struct gopath *p);

@@ -239,10 +239,16 @@ static void settle(struct walker *w, struct why_asked *a, uint32_t last, int64_t
 				break;
 			}
 	}
-	if (s->from_ns < w->s.start_ns)
-		s->from_ns = w->s.start_ns;
-	s->to_ns = to;
-	if (s->from_ns > to)
+	if (s->what == WHY_OF_SPAN) { /* its length is what the events say, whatever the trace covers */
+		r = gopath_unknown(a->path, s->g, s->from_ns > to ? s->from_ns : to, s->to_ns);
+		if (r < 0)
+			w->error = r;
+	} else {
+		if (s->from_ns < w->s.start_ns)
+			s->from_ns = w->s.start_ns;
+		s->to_ns = to;
+	}
+	if (s->from_ns > to && s->what != WHY_OF_SPAN)
 		s->from_ns = to;
 	g = gostate_goro(&w->s, s->g);
 	a->func = g ? g->func : last != STAY_NONE ? t->stay[last].func

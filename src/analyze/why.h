@@ -17,7 +17,7 @@ struct why_span {
 	int64_t g;              /* whose end it is; -1 (a range): who ran last */
 	uint64_t id, parent;    /* of a task, a span */
 	uint32_t name;          /* string id */
-	uint32_t process;       /* number of its trace */
+	uint32_t process;       /* of a span: its pid */
 	uint8_t what;           /* enum why_what */
 	bool open;              /* its begin or end is not in the trace */
 };

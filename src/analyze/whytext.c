@@ -15,10 +15,13 @@ static void where(const struct gosyms *s, uint32_t stack, struct buf *out)
 
 static void who(const struct gosyms *s, const struct why_node *x, unsigned flags, struct buf *out)
 {
-	if (!(flags & WHY_TEXT_PLAIN) && x->by >= 0)
+	if (!(flags & WHY_TEXT_PLAIN) && x->by >= 0) {
 		buf_printf(out, "goroutine %" PRId64 "%s", x->by, x->by_several ? " and others" : "");
-	else
+		if (x->pid)
+			buf_printf(out, " of process %u", x->pid);
+	} else {
 		buf_puts(out, "a goroutine");
+	}
 	if (gosyms_depth(s, x->by_stack)) {
 		buf_puts(out, " in ");
 		where(s, x->by_stack, out);
@@ -72,9 +75,12 @@ void why_phrase(const struct gosyms *s, const struct why_node *x, unsigned flags
 		buf_puts(out, "runnable, though a P was idle: being woken up");
 		break;
 	case WHY_NO_CPU:
-		buf_puts(out, "on a P, but without a CPU");
+		buf_puts(out, "ready, but without a CPU");
 		if (*reason)
 			buf_printf(out, ": the kernel ran %s", reason);
+		break;
+	case WHY_FAULT:
+		buf_puts(out, "on a P, but its thread was blocked: a page fault, or a lock of the runtime");
 		break;
 	case WHY_ASSIST:
 		buf_puts(out, x->reason ? "GC assist, waiting for the collector's credit" : "GC assist");
@@ -100,7 +106,12 @@ void why_phrase(const struct gosyms *s, const struct why_node *x, unsigned flags
 			buf_printf(out, "in %s%s", name.len ? "syscall " : "a system call", name.len ? name.data : "");
 		break;
 	case WHY_NETWORK:
-		buf_puts(out, "waiting for the network");
+		if (x->flags & WHY_REMOTE && flags & WHY_TEXT_PLAIN)
+			buf_printf(out, "waiting for %s in another process", reason);
+		else if (x->flags & WHY_REMOTE)
+			buf_printf(out, "waiting for %s in process %" PRId64, reason, x->by);
+		else
+			buf_puts(out, x->flags & WHY_WAY ? "on the way to the other process and back" : "waiting for the network");
 		break;
 	case WHY_CHANNEL:
 		if (!strcmp(reason, "chan send")) {
@@ -156,6 +167,8 @@ void why_phrase(const struct gosyms *s, const struct why_node *x, unsigned flags
 		buf_puts(out, "not known: the trace does not mention the goroutine");
 		break;
 	}
+	if (x->flags & WHY_DISK)
+		buf_puts(out, " (in state D: the disk)");
 	if (x->flags & WHY_INFERRED)
 		buf_puts(out, " (inferred)");
 	if (x->flags & WHY_UNENDED)

@@ -1,164 +1,68 @@
 /* gander why: where the time of a goroutine, task, region, span or range went. */
-#include "analyze/gogens.h"
-#include "analyze/why.h"
+#include "analyze/whyspans.h"
 #include "base/table.h"
 #include "cli/cli.h"
-#include "cli/go_input.h"
+#include "cli/why_files.h"
 #include "cli/why_out.h"
 #include "export/export.h"
 
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SLOWEST_MAX 1000u
 #define GROUP_MAX   1000u /* spans of each side of a comparison */
+#define ACROSS_MAX  4     /* processes behind each other */
 
 extern const struct verb verb_why;
 
 struct why_args {
-	uint64_t goroutine, slowest, from, to;
+	uint64_t goroutine, pid, slowest, from, to;
 	const char *task, *region, *span, *at, *pprof, *what_name;
 	bool json, all, stacks, hops;
 	bool has_q;
 	double q; /* of --at */
 	enum why_what what;
 	const char *input;
-	char spool[64]; /* /proc/self/fd/N of what can be read only once */
-	int spool_fd;
 };
 
 struct why_run {
-	struct why_args *a;
+	const struct why_args *a;
+	struct why_files files;
 	struct gosyms syms;
-	struct why_pass pass;
-	struct why_list list;
+	struct kview *kernel;   /* NULL: the recording has none */
+	struct why_list list;   /* the candidates, slowest first */
+	struct why_list around; /* spans of any name in the time of those that were chosen, by id: to find their children elsewhere */
 	struct why_asked *asked;
-	struct gopath *path;
-	uint32_t nasked, npath;
-	struct gogens gens; /* of a file in a format that has them */
-	int fd;
-	int64_t start_ns; /* of the trace */
-	bool damaged;     /* the trace broke off: what came before was used */
+	struct gopath *path; /* one each */
+	uint32_t nasked;
+	uint32_t group;             /* of a comparison: asked[1 ... group] are the slowest, as many behind them the median; 0: none */
+	struct gopath slow, median; /* of a comparison */
+	struct why_file *file;      /* of what is no span */
+	uint64_t outside;           /* spans that no Go trace covers */
+	int64_t start_ns;
 };
 
-static int spool(struct why_args *a, struct err *err)
+/* The one trace that is meant. */
+static int pick_file(struct why_run *w, struct err *err)
 {
-	const char *const dirs[] = { getenv("TMPDIR"), "/var/tmp", "/tmp" };
-	struct go_input *in = NULL;
-	char path[4096];
-	uint8_t *block;
-	int64_t n;
-	size_t i;
-	int r;
+	struct buf list = BUF_INIT;
+	uint32_t i, n = 0;
+	int r = 0;
 
-	a->spool_fd = -1;
-	if (strcmp(a->input, "-") && !go_input_is_url(a->input))
-		return 0;
-	for (i = 0; i < sizeof(dirs) / sizeof(*dirs) && a->spool_fd < 0; i++)
-		if (dirs[i] && snprintf(path, sizeof(path), "%s/gander-why-XXXXXX", dirs[i]) < (int)sizeof(path))
-			a->spool_fd = mkostemp(path, O_CLOEXEC);
-	if (a->spool_fd < 0)
-		return err_set(err, -errno, "cannot make a temporary file in $TMPDIR, /var/tmp or /tmp: %m");
-	unlink(path);
-	block = malloc(1 << 16);
-	r = block ? go_input_open_raw(&in, a->input, err) : err_set(err, -ENOMEM, "out of memory");
-	if (r == 0) {
-		while ((n = go_input_read(in, block, 1 << 16)) > 0 && r == 0)
-			if (write(a->spool_fd, block, (size_t)n) != n)
-				r = err_set(err, -errno, "cannot write a temporary file: %m");
-		if (n < 0)
-			r = err_set(err, (int)n, "cannot read '%s': %s", a->input, strerror((int)-n));
+	for (i = 0; i < w->files.n; i++) {
+		if (w->a->pid != UINT64_MAX && w->files.v[i].pid != w->a->pid)
+			continue;
+		w->file = &w->files.v[i];
+		buf_printf(&list, "%s%s", n++ ? ", " : "", w->file->name);
 	}
-	go_input_close(in);
-	free(block);
-	snprintf(a->spool, sizeof(a->spool), "/proc/self/fd/%d", a->spool_fd);
+	if (!n)
+		r = err_set(err, -ENOENT, "%s holds no Go trace of process %llu", w->a->input, (unsigned long long)w->a->pid);
+	else if (n > 1)
+		r = err_set(err, -EINVAL, "%s holds several Go traces: name the process (--pid), or the file: %s", w->a->input, list.data ? list.data : "");
+	buf_done(&list);
 	return r;
-}
-
-/* Where its generations lie, when it has any: then a question about an instant needs no whole pass. */
-static int find_generations(struct why_run *w, struct err *err)
-{
-	w->fd = open(*w->a->spool ? w->a->spool : w->a->input, O_RDONLY | O_CLOEXEC);
-	if (w->fd < 0)
-		return err_set(err, -errno, "cannot open '%s': %m", w->a->input);
-	if (lseek(w->fd, 0, SEEK_END) > 0 && gogens_find(&w->gens, w->fd) < 0)
-		return err_set(err, -ENOMEM, "out of memory");
-	return 0;
-}
-
-/* Opens the trace for one pass. */
-static int open_pass(struct why_run *w, struct go_input **in, struct err *err)
-{
-	int r = go_input_open(in, *w->a->spool ? w->a->spool : w->a->input, 0, err);
-
-	if (r < 0)
-		return r;
-	w->pass.syms = &w->syms;
-	w->pass.progress = go_input_progress;
-	w->pass.progress_arg = *in;
-	return 0;
-}
-
-/* A damaged trace is used as far as it goes, and said. */
-static int after_pass(struct why_run *w, struct go_input *in, int r, struct err *err)
-{
-	go_input_close(in);
-	if (r < 0 && r != -ENOMEM && r != -EFBIG && r != -ENOSPC && w->pass.end_ns > w->pass.start_ns) {
-		if (!w->damaged)
-			cli_fail(err_prefix(err, "%s", w->a->input) ? err : err);
-		w->damaged = true;
-		return 0;
-	}
-	return r;
-}
-
-static int ask(struct why_run *w, const struct why_span *s, struct gopath *path)
-{
-	w->asked[w->nasked++] = (struct why_asked) { .span = *s, .path = path };
-	return 0;
-}
-
-static int make_room(struct why_run *w, uint32_t nasked, uint32_t npath, struct err *err)
-{
-	uint32_t i;
-
-	w->asked = calloc((size_t)nasked + 1, sizeof(*w->asked));
-	w->path = calloc((size_t)npath + 1, sizeof(*w->path));
-	if (!w->asked || !w->path)
-		return err_set(err, -ENOMEM, "out of memory");
-	for (i = 0; i < npath; i++) {
-		if (gopath_init(&w->path[i]) < 0)
-			return err_set(err, -ENOMEM, "out of memory");
-		w->npath++;
-	}
-	return 0;
-}
-
-/* Times on the command line count from the trace's begin, which only a pass knows: the first event says it. */
-static int trace_start(struct why_run *w, int64_t *start, struct err *err)
-{
-	struct gander_gotrace_event ev;
-	struct gander_err gerr = GANDER_ERR_INIT;
-	struct go_input *in = NULL;
-	int r;
-
-	if (w->gens.n) {
-		*start = w->gens.v[0].start_ns;
-		return 0;
-	}
-	r = open_pass(w, &in, err);
-	if (r < 0)
-		return r;
-	r = gander_gotrace_next(go_input_reader(in), &ev, &gerr);
-	go_input_close(in);
-	if (r <= 0)
-		return err_set(err, r < 0 ? r : -ENODATA, "%s: %s", w->a->input, r < 0 ? gerr.text : "no events");
-	*start = ev.time_ns;
-	return 0;
 }
 
 static int64_t at_time(int64_t start, uint64_t ns)
@@ -166,6 +70,44 @@ static int64_t at_time(int64_t start, uint64_t ns)
 	int64_t t;
 
 	return ns == UINT64_MAX || __builtin_add_overflow(start, (int64_t)ns, &t) ? INT64_MAX : t;
+}
+
+/* Times count from the begin of the trace, of a recording from that of its first. */
+static int find_start(struct why_run *w, struct err *err)
+{
+	int64_t ns;
+	uint32_t i;
+	int r;
+
+	w->start_ns = INT64_MAX;
+	for (i = 0; i < w->files.n; i++) {
+		if (w->file && w->file != &w->files.v[i])
+			continue;
+		r = why_file_begin(&w->files.v[i], &ns, err);
+		if (r < 0 && w->files.n == 1)
+			return r;
+		if (r == 0 && ns < w->start_ns)
+			w->start_ns = ns;
+	}
+	return w->start_ns == INT64_MAX ? err_set(err, -ENODATA, "%s: no Go trace that can be read", w->a->input) : 0;
+}
+
+static int make_room(struct why_run *w, uint32_t n, struct err *err)
+{
+	uint32_t i;
+
+	w->asked = calloc((size_t)n + 1, sizeof(*w->asked));
+	w->path = calloc((size_t)n + 1, sizeof(*w->path));
+	if (!w->asked || !w->path)
+		return err_set(err, -ENOMEM, "out of memory");
+	for (i = 0; i < n; i++) {
+		if (gopath_init(&w->path[i]) < 0)
+			return err_set(err, -ENOMEM, "out of memory");
+		w->path[i].kernel = w->kernel;
+		w->asked[i].path = &w->path[i];
+		w->nasked++;
+	}
+	return 0;
 }
 
 static void keep_between(struct why_list *l, int64_t from, int64_t to)
@@ -178,83 +120,326 @@ static void keep_between(struct why_list *l, int64_t from, int64_t to)
 	l->n = n;
 }
 
-static int choose(struct why_run *w, struct err *err)
+static int find_spans(struct why_run *w, struct err *err)
 {
-	struct why_args *a = w->a;
-	struct go_input *in = NULL;
-	uint32_t i, n, mid;
-	int64_t start = 0;
+	struct buf others = BUF_INIT;
+	struct why_spans s = { .dir = w->files.dir, .name = w->a->span, .mono_offset_ns = w->files.mono_offset_ns, .syms = &w->syms, .others = &others };
+	uint32_t i, n = 0;
 	int r;
 
-	if (a->from || a->to != UINT64_MAX) {
-		r = trace_start(w, &start, err);
-		if (r < 0)
-			return r;
+	if (!w->files.dir)
+		return err_set(err, -EINVAL, "--span looks for events, and %s is a Go trace alone: name the recording (--task, --region are of the Go trace)", w->a->input);
+	r = why_spans_collect(&s, &w->list, err);
+	if (r == 0 && !w->list.n) {
+		r = err_set(err, -ENOENT, "no span '%s' that begins and ends in %s", w->a->span, w->a->input);
+		if (w->list.open)
+			err_set(err, r, "no span '%s' that begins and ends in %s, but %llu that do one of both", w->a->span, w->a->input, (unsigned long long)w->list.open);
+		else if (others.len)
+			err_set(err, r, "no span '%s' in %s (there are: %s)", w->a->span, w->a->input, others.data);
+		else if (s.without_goroutine)
+			err_set(err, r, "the spans '%s' in %s say no goroutine", w->a->span, w->a->input);
 	}
-	if (a->what == WHY_OF_GOROUTINE || a->what == WHY_OF_RANGE) {
-		struct why_span s = { .from_ns = a->from ? at_time(start, a->from) : INT64_MIN,
-				      .to_ns = a->to != UINT64_MAX ? at_time(start, a->to) : INT64_MAX,
-				      .g = a->what == WHY_OF_RANGE ? -1 : (int64_t)a->goroutine,
-				      .what = a->what };
-
-		r = make_room(w, 1, 1, err);
-		return r < 0 ? r : ask(w, &s, &w->path[0]);
-	}
-	r = open_pass(w, &in, err);
+	buf_done(&others);
 	if (r < 0)
 		return r;
-	r = after_pass(w, in, why_collect(&w->pass, go_input_reader(in), a->what, a->what_name, &w->list, err), err);
+	for (i = 0; i < w->list.n; i++) {
+		const struct why_span *x = &w->list.v[i];
+		const struct why_file *f = why_files_at(&w->files, x->process, x->from_ns, x->to_ns);
+
+		if (f && f->begin_ns <= x->from_ns && f->end_ns >= x->to_ns)
+			w->list.v[n++] = *x;
+	}
+	w->outside = w->list.n - n;
+	w->list.n = n;
+	return n ? 0 : err_set(err, -ENOENT, "no Go trace of %s covers a span '%s'", w->a->input, w->a->span);
+}
+
+static int find_candidates(struct why_run *w, struct err *err)
+{
+	const struct why_args *a = w->a;
+	int r = a->what == WHY_OF_SPAN ? find_spans(w, err) : why_file_collect(w->file, &w->syms, a->what, a->what_name, &w->list, err);
+
 	if (r < 0)
 		return r;
 	if (a->from || a->to != UINT64_MAX)
-		keep_between(&w->list, at_time(start, a->from), at_time(start, a->to));
+		keep_between(&w->list, at_time(w->start_ns, a->from), at_time(w->start_ns, a->to));
 	if (!w->list.n)
-		return err_set(err, -ENOENT, "no %s '%s' that begins and ends in %s%s", a->what == WHY_OF_TASK ? "task" : "region", a->what_name, a->input,
+		return err_set(err, -ENOENT, "no %s '%s' that begins and ends in %s%s%s", a->what == WHY_OF_TASK ? "task" : a->what == WHY_OF_REGION ? "region"
+																		     : "span",
+			       a->what_name, a->from || a->to != UINT64_MAX ? "that time of " : "", a->input,
 			       w->list.open ? " (some are open: they began before it, or end after it)" : "");
 	why_list_sort(&w->list);
+	return 0;
+}
+
+static int choose(struct why_run *w, struct err *err)
+{
+	const struct why_args *a = w->a;
+	uint32_t i, n, mid;
+	int r;
+
+	if (a->what == WHY_OF_GOROUTINE || a->what == WHY_OF_RANGE) {
+		r = make_room(w, 1, err);
+		if (r == 0)
+			w->asked[0].span = (struct why_span) { .from_ns = a->from ? at_time(w->start_ns, a->from) : INT64_MIN,
+							       .to_ns = a->to != UINT64_MAX ? at_time(w->start_ns, a->to) : INT64_MAX,
+							       .g = a->what == WHY_OF_RANGE ? -1 : (int64_t)a->goroutine,
+							       .what = (uint8_t)a->what };
+		return r;
+	}
+	r = find_candidates(w, err);
+	if (r < 0)
+		return r;
 	if (a->has_q) {
-		r = make_room(w, 1, 1, err);
-		return r < 0 ? r : ask(w, &w->list.v[why_list_at(&w->list, a->q)], &w->path[0]);
+		r = make_room(w, 1, err);
+		if (r == 0)
+			w->asked[0].span = w->list.v[why_list_at(&w->list, a->q)];
+		return r;
 	}
 	if (a->slowest || w->list.n == 1) {
 		n = !a->slowest ? 1 : a->slowest < w->list.n ? (uint32_t)a->slowest
 							     : w->list.n;
-		r = make_room(w, n, n, err);
+		r = make_room(w, n, err);
 		for (i = 0; i < n && r == 0; i++)
-			r = ask(w, &w->list.v[i], &w->path[i]);
+			w->asked[i].span = w->list.v[i];
 		return r;
 	}
-	/* the slowest hundredth against the hundredth around the median, and the slowest by itself */
+	/* the slowest by itself, the slowest hundredth, and the hundredth around the median */
 	n = (w->list.n + 99) / 100;
 	if (n > GROUP_MAX)
 		n = GROUP_MAX;
-	r = make_room(w, 2 * n + 1, 3, err);
+	r = make_room(w, 2 * n + 1, err);
 	if (r < 0)
 		return r;
 	mid = why_list_at(&w->list, 0.5);
 	mid = mid > n / 2 ? mid - n / 2 : 0;
 	if (mid + n > w->list.n)
 		mid = w->list.n - n;
-	ask(w, &w->list.v[0], &w->path[0]);
-	for (i = 0; i < n; i++)
-		ask(w, &w->list.v[i], &w->path[1]);
-	for (i = 0; i < n; i++)
-		ask(w, &w->list.v[mid + i], &w->path[2]);
+	w->group = n;
+	w->asked[0].span = w->list.v[0];
+	for (i = 0; i < n; i++) {
+		w->asked[1 + i].span = w->list.v[i];
+		w->asked[1 + n + i].span = w->list.v[mid + i];
+	}
 	return 0;
 }
 
-static int write_pprof(const struct why_run *w, struct err *err)
+/* Walks those that lie in one file, file after file. */
+static int walk_files(struct why_run *w, struct why_asked *asked, uint32_t n, struct err *err)
+{
+	struct why_asked *part = calloc((size_t)n + 1, sizeof(*part));
+	uint32_t *at = calloc((size_t)n + 1, sizeof(*at)), i, k, m;
+	int r = 0;
+
+	if (!part || !at)
+		r = err_set(err, -ENOMEM, "out of memory");
+	for (k = 0; k < w->files.n && r == 0; k++) {
+		struct why_file *f = &w->files.v[k];
+
+		for (i = m = 0; i < n; i++) {
+			const struct why_span *s = &asked[i].span;
+
+			if (s->what == WHY_OF_SPAN ? f != why_files_at(&w->files, s->process, s->from_ns, s->to_ns) : f != w->file)
+				continue;
+			at[m] = i;
+			part[m++] = asked[i];
+		}
+		if (m)
+			r = why_file_walk(f, &w->syms, part, m, err);
+		for (i = 0; i < m; i++)
+			asked[at[i]] = part[i];
+	}
+	free(part);
+	free(at);
+	return r;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct why_span *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static const struct why_span *span_of(const struct why_list *l, uint64_t id)
+{
+	struct why_span key = { .id = id };
+
+	return l->n && id ? bsearch(&key, l->v, l->n, sizeof(*l->v), by_id) : NULL;
+}
+
+/* The span of another process that had most of a wait for the network, and whose parent is the span that was asked about or one inside it. */
+static const struct why_span *child_elsewhere(const struct why_list *around, const struct why_span *of, int64_t from, int64_t to)
+{
+	const struct why_span *best = NULL, *up;
+	int64_t most = 0;
+	uint32_t i;
+	int depth;
+
+	for (i = 0; i < around->n; i++) {
+		const struct why_span *x = &around->v[i];
+		int64_t a = x->from_ns > from ? x->from_ns : from, b = x->to_ns < to ? x->to_ns : to;
+
+		if (x->process == of->process || b - a <= most)
+			continue;
+		for (up = span_of(around, x->parent), depth = 0; up && up->process == of->process && up->id != of->id && depth < 64; depth++)
+			up = span_of(around, up->parent);
+		if (!up || up->id != of->id || up->process != of->process)
+			continue;
+		best = x;
+		most = b - a;
+	}
+	return best;
+}
+
+static int by_wait(const void *a, const void *b)
+{
+	const struct why_remote *x = a, *y = b;
+
+	if (x->g != y->g)
+		return x->g < y->g ? -1 : 1;
+	return x->from_ns < y->from_ns ? -1 : x->from_ns > y->from_ns;
+}
+
+static int walk_across(struct why_run *w, struct why_asked *asked, uint32_t n, int depth, struct err *err);
+
+/* The waits of one path that spans in other processes explain: their paths are walked, then this one again with them in it. */
+static int graft(struct why_run *w, struct why_asked *a, const struct why_span *of, int depth, struct err *err)
+{
+	struct gopath *p = a->path, *paths = NULL;
+	struct why_remote *remote = NULL;
+	struct why_asked *there = NULL;
+	uint32_t i, n = 0, cap = 0;
+	int r = 0;
+
+	for (i = 0; i < p->nhop && r == 0; i++) {
+		const struct why_hop *h = &p->hop[i];
+		const struct why_span *x;
+
+		if (p->node[h->node].kind != WHY_NETWORK || p->node[h->node].flags)
+			continue;
+		x = child_elsewhere(&w->around, of, h->start_ns, h->end_ns);
+		if (!x)
+			continue;
+		if (n == cap) {
+			struct why_remote *more = realloc(remote, (cap * 2 + 16) * sizeof(*more));
+			struct why_asked *more2 = more ? realloc(there, (cap * 2 + 16) * sizeof(*more2)) : NULL;
+
+			remote = more ? more : remote;
+			there = more2 ? more2 : there;
+			if (!more2) {
+				r = err_set(err, -ENOMEM, "out of memory");
+				break;
+			}
+			cap = cap * 2 + 16;
+		}
+		there[n] = (struct why_asked) { .span = *x };
+		if (there[n].span.from_ns < h->start_ns)
+			there[n].span.from_ns = h->start_ns;
+		if (there[n].span.to_ns > h->end_ns)
+			there[n].span.to_ns = h->end_ns;
+		remote[n] = (struct why_remote) { h->g, h->start_ns, h->end_ns, there[n].span.from_ns, there[n].span.to_ns, NULL, x->name, x->process };
+		n++;
+	}
+	if (r == 0 && n) {
+		paths = calloc(n, sizeof(*paths));
+		if (!paths)
+			r = err_set(err, -ENOMEM, "out of memory");
+	}
+	for (i = 0; i < n && r == 0; i++) {
+		if (gopath_init(&paths[i]) < 0)
+			r = err_set(err, -ENOMEM, "out of memory");
+		paths[i].kernel = w->kernel;
+		there[i].path = &paths[i];
+		remote[i].path = &paths[i];
+	}
+	if (r == 0 && n)
+		r = walk_across(w, there, n, depth + 1, err);
+	if (r == 0 && n) {
+		qsort(remote, n, sizeof(*remote), by_wait);
+		gopath_clear(p);
+		p->remote = remote;
+		p->nremote = n;
+		a->done = false;
+		r = walk_files(w, a, 1, err);
+		p->remote = NULL;
+		p->nremote = 0;
+	}
+	for (i = 0; paths && i < n; i++)
+		gopath_done(&paths[i]);
+	free(paths);
+	free(remote);
+	free(there);
+	return r;
+}
+
+static int walk_across(struct why_run *w, struct why_asked *asked, uint32_t n, int depth, struct err *err)
+{
+	uint32_t i;
+	int r = walk_files(w, asked, n, err);
+
+	for (i = 0; i < n && r == 0 && w->around.n && depth < ACROSS_MAX; i++) {
+		struct why_span of = asked[i].span;
+
+		if (asked[i].done)
+			r = graft(w, &asked[i], &of, depth, err);
+	}
+	return r;
+}
+
+/* All spans of the time of those that were chosen, when there are several programs. */
+static int look_around(struct why_run *w, struct err *err)
+{
+	struct why_spans s = { .dir = w->files.dir, .mono_offset_ns = w->files.mono_offset_ns, .syms = &w->syms, .from_ns = INT64_MAX, .to_ns = INT64_MIN };
+	uint32_t i;
+	int r;
+
+	for (i = 1; i < w->files.n && w->files.v[i].pid == w->files.v[0].pid; i++)
+		;
+	if (w->a->what != WHY_OF_SPAN || i >= w->files.n || w->group)
+		return 0;
+	for (i = 0; i < w->nasked; i++) {
+		if (w->asked[i].span.from_ns < s.from_ns)
+			s.from_ns = w->asked[i].span.from_ns;
+		if (w->asked[i].span.to_ns > s.to_ns)
+			s.to_ns = w->asked[i].span.to_ns;
+	}
+	s.to_ns++; /* the bound itself is outside */
+	r = why_spans_collect(&s, &w->around, err);
+	if (r == 0 && w->around.n > 1)
+		qsort(w->around.v, w->around.n, sizeof(*w->around.v), by_id);
+	return r;
+}
+
+static int write_pprof(const struct why_run *w, const struct gopath *p, struct err *err)
 {
 	FILE *out = strcmp(w->a->pprof, "-") ? fopen(w->a->pprof, "we") : stdout;
 	int r;
 
 	if (!out)
 		return err_set(err, -errno, "cannot write '%s': %m", w->a->pprof);
-	/* several: the first tree that holds them all */
-	r = why_pprof(&w->path[w->npath == 3 && w->nasked > 3 ? 1 : 0], &w->syms, out, err);
+	r = why_pprof(p, &w->syms, out, err);
 	if (out != stdout && fclose(out) && r == 0)
 		r = err_set(err, -errno, "cannot write '%s': %m", w->a->pprof);
 	return r;
+}
+
+/* Trees that hold several paths: those of a comparison; for a profile, all of them. */
+static int join(struct why_run *w, struct gopath *all, struct err *err)
+{
+	uint32_t i;
+
+	if (gopath_init(&w->slow) < 0 || gopath_init(&w->median) < 0 || gopath_init(all) < 0)
+		return err_set(err, -ENOMEM, "out of memory");
+	for (i = 0; i < w->nasked; i++) {
+		struct gopath *to = !w->group ? all : !i      ? NULL
+					      : i <= w->group ? &w->slow
+							      : &w->median;
+
+		if (to && gopath_add(to, &w->path[i]) < 0)
+			return err_set(err, -ENOMEM, "out of memory");
+	}
+	return 0;
 }
 
 static void compare_of(const struct why_run *w, struct why_compare *c)
@@ -269,153 +454,91 @@ static void compare_of(const struct why_run *w, struct why_compare *c)
 		.p50_ns = (uint64_t)(p50->to_ns - p50->from_ns),
 		.p99_ns = (uint64_t)(p99->to_ns - p99->from_ns),
 		.max_ns = (uint64_t)(l->v[0].to_ns - l->v[0].from_ns),
-		.nslow = (w->nasked - 1) / 2,
-		.nmedian = (w->nasked - 1) / 2,
-		.slow = &w->path[1],
-		.median = &w->path[2],
+		.nslow = w->group,
+		.nmedian = w->group,
+		.slow = &w->slow,
+		.median = &w->median,
 	};
 }
 
-static int print(const struct why_run *w, bool comparison, struct err *err)
+static int print_json(const struct why_run *w, const struct why_show *show, const struct why_compare *c, struct err *err)
+{
+	struct buf out = BUF_INIT;
+	struct json j;
+	uint32_t i;
+	int r = 0;
+
+	json_init(&j, &out);
+	json_obj(&j);
+	json_key(&j, "spans");
+	json_arr(&j);
+	for (i = 0; i < (w->group ? 1 : w->nasked); i++)
+		why_out_json(show, &w->asked[i], &j);
+	json_arr_end(&j);
+	if (w->group) {
+		json_key(&j, "compare");
+		r = why_out_compare_json(show, c, &j);
+	}
+	json_key(&j, "outside");
+	json_u64(&j, w->outside);
+	json_obj_end(&j);
+	if (r < 0 || buf_failed(&out))
+		r = err_set(err, -ENOMEM, "out of memory");
+	else
+		printf("%s\n", out.data);
+	buf_done(&out);
+	return r;
+}
+
+static int print(const struct why_run *w, struct err *err)
 {
 	struct why_show show = { &w->syms, w->start_ns, w->a->all, w->a->stacks, w->a->hops };
 	struct why_compare c;
-	struct buf out = BUF_INIT;
-	struct json j;
-	uint32_t i, n = comparison ? 1 : w->nasked;
-	int r = 0;
+	uint32_t i;
 
-	if (comparison)
+	if (w->group)
 		compare_of(w, &c);
-	if (w->a->json) {
-		json_init(&j, &out);
-		json_obj(&j);
-		json_key(&j, "spans");
-		json_arr(&j);
-		for (i = 0; i < n; i++)
-			why_out_json(&show, &w->asked[i], &j);
-		json_arr_end(&j);
-		if (comparison) {
-			json_key(&j, "compare");
-			r = why_out_compare_json(&show, &c, &j);
-		}
-		json_obj_end(&j);
-		if (r < 0 || buf_failed(&out))
-			r = err_set(err, -ENOMEM, "out of memory");
-		else
-			printf("%s\n", out.data);
-		buf_done(&out);
-		return r;
-	}
-	if (comparison) {
+	if (w->a->json)
+		return print_json(w, &show, &c, err);
+	if (w->group) {
 		if (why_out_compare_text(&show, &c, stdout) < 0)
 			return err_set(err, -ENOMEM, "out of memory");
 		printf("\nThe slowest:\n\n");
 	}
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < (w->group ? 1 : w->nasked); i++) {
 		if (i)
 			putchar('\n');
 		why_out_text(&show, &w->asked[i], stdout);
 	}
+	if (w->outside)
+		printf("\n%llu more spans are outside of what the Go traces cover.\n", (unsigned long long)w->outside);
 	return 0;
-}
-
-static int walk_all(struct why_run *w, struct err *err)
-{
-	struct go_input *in = NULL;
-	int r = open_pass(w, &in, err);
-
-	return r < 0 ? r : after_pass(w, in, why_walk(&w->pass, go_input_reader(in), w->asked, w->nasked, err), err);
-}
-
-static int walk_from(struct why_run *w, uint32_t gen, struct err *err)
-{
-	struct gogens_reader from = { .g = &w->gens, .fd = w->fd, .offset = w->gens.v[gen].offset };
-	struct gander_err gerr = GANDER_ERR_INIT;
-	struct gander_gotrace *reader;
-	int r = gander_gotrace_open_read(&reader, gogens_read, &from, NULL, &gerr);
-
-	if (r < 0)
-		return err_set(err, r, "%s: %s", w->a->input, gerr.text);
-	w->pass = (struct why_pass) { .syms = &w->syms };
-	r = why_walk(&w->pass, reader, w->asked, w->nasked, err);
-	gander_gotrace_free(reader);
-	return r;
-}
-
-/* Whether something of weight had begun before the generations that were read: then the trace says less about it than it might. */
-static bool lacks_begin(const struct why_run *w)
-{
-	uint32_t i, k;
-
-	for (i = 0; i < w->nasked; i++)
-		if (!w->asked[i].done)
-			return true;
-	for (i = 0; i < w->npath; i++)
-		for (k = 1; k < w->path[i].n; k++) {
-			const struct why_node *x = &w->path[i].node[k];
-
-			if (((x->flags & WHY_OPEN && !x->reason) || x->kind == WHY_UNKNOWN) && x->ns > w->path[i].node[0].ns / 100)
-				return true;
-		}
-	return false;
-}
-
-#define REREAD_MAX ((uint64_t)512 << 20) /* bytes of earlier generations that are read for one answer */
-
-/* From the generation before the earliest begin; from earlier ones if what matters had begun there. */
-static int walk(struct why_run *w, struct err *err)
-{
-	struct why_asked *first = calloc((size_t)w->nasked + 1, sizeof(*first));
-	int64_t from = INT64_MAX;
-	uint32_t i, at, back;
-	int r = 0;
-
-	if (!first)
-		return err_set(err, -ENOMEM, "out of memory");
-	memcpy(first, w->asked, w->nasked * sizeof(*first));
-	for (i = 0; i < w->nasked; i++)
-		if (w->asked[i].span.from_ns < from)
-			from = w->asked[i].span.from_ns;
-	at = gogens_at(&w->gens, from);
-	for (back = 1; at > back && from != INT64_MIN; back *= 4) {
-		r = walk_from(w, at - back, err);
-		if (r == -ENOMEM || r == -EFBIG || r == -ENOSPC)
-			goto out;
-		if (r == 0 && (!lacks_begin(w) || w->gens.v[at].offset - w->gens.v[at - back].offset > REREAD_MAX))
-			goto out;
-		memcpy(w->asked, first, w->nasked * sizeof(*first));
-		for (i = 0; i < w->npath; i++) {
-			gopath_done(&w->path[i]);
-			if (gopath_init(&w->path[i]) < 0) {
-				r = err_set(err, -ENOMEM, "out of memory");
-				goto out;
-			}
-		}
-	}
-	r = walk_all(w, err);
-out:
-	free(first);
-	return r;
 }
 
 static int answer(struct why_run *w, struct err *err)
 {
+	struct gopath all = { 0 };
 	uint32_t i;
 	int r;
 
-	if (gosyms_init(&w->syms) < 0)
-		return err_set(err, -ENOMEM, "out of memory");
-	r = spool(w->a, err);
+	r = why_files_open(&w->files, w->a->input, err);
+	if (r == 0 && w->a->what != WHY_OF_SPAN)
+		r = pick_file(w, err);
 	if (r == 0)
-		r = find_generations(w, err);
+		r = find_start(w, err);
+	if (r == 0 && w->files.dir && kview_open(&w->kernel, w->files.dir, err) < 0) {
+		if (err->code != -ENOENT)
+			return err->code;
+		w->kernel = NULL;
+	}
 	if (r == 0)
 		r = choose(w, err);
 	if (r == 0)
-		r = walk(w, err);
+		r = look_around(w, err);
+	if (r == 0)
+		r = walk_across(w, w->asked, w->nasked, 0, err);
 	if (r < 0)
 		return r;
-	w->start_ns = w->gens.n ? w->gens.v[0].start_ns : w->pass.start_ns;
 	for (i = 0; i < w->nasked; i++)
 		if (!w->asked[i].done) {
 			if (w->a->what == WHY_OF_GOROUTINE)
@@ -423,20 +546,21 @@ static int answer(struct why_run *w, struct err *err)
 					       (unsigned long long)w->a->goroutine);
 			return err_set(err, -ENOENT, "%s ends before the time that was asked for", w->a->input);
 		}
-	for (i = 0; i < w->npath; i++)
+	for (i = 0; i < w->nasked; i++)
 		if (gopath_check(&w->path[i]))
 			return err_set(err, -EIO, "the parts do not add up to the whole: please report this with the trace");
-	if (w->a->pprof) {
-		r = write_pprof(w, err);
-		if (r < 0 || !strcmp(w->a->pprof, "-"))
-			return r;
-	}
-	return print(w, w->npath == 3 && w->nasked > 1 && !w->a->slowest && !w->a->has_q, err);
+	r = join(w, &all, err);
+	if (r == 0 && w->a->pprof)
+		r = write_pprof(w, w->group ? &w->slow : &all, err);
+	if (r == 0 && (!w->a->pprof || strcmp(w->a->pprof, "-")))
+		r = print(w, err);
+	gopath_done(&all);
+	return r;
 }
 
 static int parse_at(struct why_args *a, struct err *err)
 {
-	char *end;
+	char *end = NULL;
 
 	if (!a->at)
 		return 0;
@@ -447,7 +571,7 @@ static int parse_at(struct why_args *a, struct err *err)
 		a->q = 1;
 	} else {
 		a->q = *a->at == 'p' ? strtod(a->at + 1, &end) / 100 : -1;
-		if (a->q < 0 || *end || !isfinite(a->q) || a->q > 1)
+		if (!end || end == a->at + 1 || *end || !isfinite(a->q) || a->q < 0 || a->q > 1)
 			return err_set(err, -EINVAL, "--at '%s': p50, p99, p99.9, median or max is expected", a->at);
 	}
 	return 0;
@@ -463,6 +587,8 @@ static int check_args(struct why_args *a, int n, struct err *err)
 		return err_set(err, -EINVAL, "why answers one question at a time: --goroutine, --task, --region or --span");
 	if (!kinds && !a->from && a->to == UINT64_MAX)
 		return err_set(err, -EINVAL, "why needs a question: --goroutine, --task, --region, --span, or a time (--from, --to)");
+	if (a->goroutine > INT64_MAX && a->goroutine != UINT64_MAX)
+		return err_set(err, -EINVAL, "there is no goroutine %llu", (unsigned long long)a->goroutine);
 	if (a->to <= a->from)
 		return err_set(err, -EINVAL, "--to must be later than --from");
 	if ((a->at || a->slowest) && !a->task && !a->region && !a->span)
@@ -482,45 +608,50 @@ static int check_args(struct why_args *a, int n, struct err *err)
 
 static int run(int argc, char **argv)
 {
-	struct why_args a = { .goroutine = UINT64_MAX, .to = UINT64_MAX, .spool_fd = -1 };
+	struct why_args a = { .goroutine = UINT64_MAX, .pid = UINT64_MAX, .to = UINT64_MAX };
 	const struct opt opts[] = {
-		{ OPT_U64, 'g', "goroutine", "N", "the whole life of this goroutine, or its part between --from and --to", &a.goroutine },
+		{ OPT_STR, 0, "span", "NAME", "spans of events with that name, in a recording", &a.span },
 		{ OPT_STR, 't', "task", "NAME", "tasks of runtime/trace whose type contains NAME", &a.task },
 		{ OPT_STR, 'r', "region", "NAME", "regions of runtime/trace whose type contains NAME", &a.region },
+		{ OPT_U64, 'g', "goroutine", "N", "the whole life of this goroutine, or its part between --from and --to", &a.goroutine },
 		{ OPT_U64, 'n', "slowest", "N", "the N slowest of them, each by itself", &a.slowest },
 		{ OPT_STR, 0, "at", "QUANTILE", "the one at p50, p99, p99.9, median, max", &a.at },
 		{ OPT_DURATION, 0, "from", "TIME", "from that time after the trace's begin", &a.from },
 		{ OPT_DURATION, 0, "to", "TIME", "up to that time", &a.to },
+		{ OPT_U64, 0, "pid", "PID", "of a recording of several programs: this one's goroutines, tasks, regions", &a.pid },
 		{ OPT_FLAG, 'a', "all", NULL, "also the hops below 1 %", &a.all },
 		{ OPT_FLAG, 's', "stacks", NULL, "each hop's whole stack under it", &a.stacks },
 		{ OPT_FLAG, 0, "hops", NULL, "the path hop by hop too, in the order of time", &a.hops },
-		{ OPT_STR, 'p', "pprof", "FILE", "the path's time by stack, for 'go tool pprof'", &a.pprof },
+		{ OPT_STR, 0, "pprof", "FILE", "the path's time by stack, for 'go tool pprof'", &a.pprof },
 		{ OPT_FLAG, 'j', "json", NULL, "the answer as JSON: exact numbers, in ns", &a.json },
 		{ OPT_END },
 	};
 	struct err err = ERR_INIT;
-	struct why_run w = { .a = &a, .fd = -1 };
+	struct why_run w = { .a = &a };
+	bool damaged = false;
 	uint32_t i;
 	int n = opt_parse(&verb_why, opts, argc, argv, &err), r;
 
 	if (n < 0 || check_args(&a, n, &err) < 0)
 		return cli_usage(&err);
 	a.input = argv[1];
-	r = answer(&w, &err);
-	for (i = 0; i < w.npath; i++)
+	r = gosyms_init(&w.syms) < 0 ? err_set(&err, -ENOMEM, "out of memory") : answer(&w, &err);
+	for (i = 0; i < w.nasked; i++)
 		gopath_done(&w.path[i]);
+	for (i = 0; i < w.files.n; i++)
+		damaged |= w.files.v[i].damaged;
+	gopath_done(&w.slow);
+	gopath_done(&w.median);
 	free(w.path);
 	free(w.asked);
 	why_list_done(&w.list);
+	why_list_done(&w.around);
+	why_files_close(&w.files);
+	kview_free(w.kernel);
 	gosyms_done(&w.syms);
-	gogens_done(&w.gens);
-	if (w.fd >= 0)
-		close(w.fd);
-	if (a.spool_fd >= 0)
-		close(a.spool_fd);
 	if (r < 0)
 		return cli_fail(&err);
-	return w.damaged ? CLI_LOST : CLI_OK;
+	return damaged ? CLI_LOST : CLI_OK;
 }
 
 const struct verb verb_why = {
@@ -528,9 +659,9 @@ const struct verb verb_why = {
 	"[OPTIONS] RECORDING|TRACE",
 	"where the time of a request, task or goroutine went, hop by hop",
 	{
-		"gander why trace.out --task order --slowest 1",
+		"gander why recording --span shop.request --slowest 1",
+		"gander why trace.out --task order --at p99",
 		"gander why trace.out --goroutine 71 --hops",
-		"gander why trace.out --from 1.2s --to 1.25s",
 	},
 	run,
 };

@@ -268,8 +268,17 @@ static void json_tree(const struct gosyms *s, const struct gopath *p, int64_t st
 			json_bool(j, !(x->flags & WHY_UNENDED));
 			json_key(j, "stack");
 			json_stack(s, x->stack, j);
+			json_key(j, "process");
+			if (x->pid)
+				json_u64(j, x->pid);
+			else
+				json_nil(j);
 			json_key(j, "by");
-			if (x->by >= 0) {
+			if (x->flags & WHY_REMOTE) {
+				json_obj(j);
+				put_u64(j, "process", (uint64_t)x->by);
+				json_obj_end(j);
+			} else if (x->by >= 0) {
 				json_obj(j);
 				json_key(j, "goroutine");
 				json_i64(j, x->by);
@@ -299,6 +308,7 @@ void why_out_json(const struct why_show *w, const struct why_asked *a, struct js
 	put_str(j, "what", what_name(s->what));
 	put_str(j, "name", gosyms_text(w->syms, s->name));
 	put_u64(j, "id", s->id);
+	put_u64(j, "process", s->process);
 	json_key(j, "goroutine");
 	json_i64(j, s->g);
 	put_str(j, "function", gosyms_text(w->syms, a->func));
