@@ -35,7 +35,7 @@ static const struct opt opts[] = {
 	{ OPT_SIZE, 0, "buffer", "SIZE", "memory a program at most (default: 32M, or half of what its tmpfs has left)", &o.buffer },
 	{ OPT_STR, 0, "kernel", "LIST", "the kernel's view too (root or CAP_PERFMON): sched syscalls irq block", &o.kernel },
 	{ OPT_STR, 0, "kernel-scope", "WHOSE", "of it: own, machine, auto (system calls of these programs, else all; default)", &o.kernel_scope },
-	{ OPT_SIZE, 0, "kernel-buffer", "SIZE", "its memory for each CPU (default: 2M)", &o.kernel_buffer },
+	{ OPT_SIZE, 0, "kernel-buffer", "SIZE", "its memory for each CPU (default: 8M)", &o.kernel_buffer },
 	{ OPT_SIZE, 0, "max-size", "SIZE", "stop when the recording is so large", &o.max_size },
 	{ OPT_STR, 0, "rotate", "SIZE|TIME", "begin a new chunk every 100M or 10m, readable by itself", &o.rotate },
 	{ OPT_U64, 0, "keep", "N", "with --rotate: remove all but the newest N chunks", &o.keep },

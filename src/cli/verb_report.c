@@ -6,6 +6,7 @@
 #include "base/table.h"
 #include "cli/cli.h"
 #include "cli/ctf_where.h"
+#include "cli/report_kernel.h"
 #include "ctf/ctf_read.h"
 
 #include <inttypes.h>
@@ -38,6 +39,7 @@ struct thread {
 
 struct report {
 	struct gander_ctf *r;
+	struct report_kernel *kernel;
 	const char *dir;
 	json_t *manifest; /* NULL: not gander's own */
 	struct kind *kind;
@@ -168,7 +170,7 @@ static int collect(struct report *p, struct ctf_where *where, struct err *err)
 			return err_set(err, -ENOMEM, "out of memory");
 		k->count++;
 		k->bytes += ev.size;
-		t = thread_of(p, &ev);
+		t = ctf_trace_is_kernel(p->r, ev.trace->number) ? NULL : thread_of(p, &ev);
 		if (t)
 			t->count++;
 		if (ctf_event_duration(p->r, &ev, &ns)) {
@@ -364,7 +366,7 @@ static void print_programs(const struct report *p)
 		if (++shown > 30)
 			continue;
 		state_of(p, t, state);
-		printf("  %-24s ", clean(*t->procname ? t->procname : t->path, 24));
+		printf("  %-24s ", ctf_trace_is_kernel(p->r, i) ? "the kernel" : clean(*t->procname ? t->procname : t->path, 24));
 		if (t->pid >= 0)
 			printf("%8" PRId64, t->pid);
 		else
@@ -535,6 +537,7 @@ static void print_text(struct report *p)
 	print_events(p);
 	print_spans(p);
 	print_threads(p);
+	report_kernel_text(p->kernel);
 	print_losses(p);
 	if (walk_problems(p, count_problem, NULL)) {
 		printf("\nNOT SET UP, OR MISSING\n");
@@ -650,6 +653,7 @@ static int print_json(struct report *p)
 		json_obj_end(&j);
 	}
 	json_arr_end(&j);
+	report_kernel_json(p->kernel, &j);
 	json_key(&j, "problems");
 	json_arr(&j);
 	walk_problems(p, json_problem, &j);
@@ -663,6 +667,16 @@ static int print_json(struct report *p)
 	fwrite(b.data, 1, b.len, stdout);
 	buf_done(&b);
 	return 0;
+}
+
+static bool has_kernel(const struct report *p)
+{
+	uint32_t i;
+
+	for (i = 0; i < gander_ctf_traces(p->r); i++)
+		if (ctf_trace_is_kernel(p->r, i))
+			return true;
+	return false;
 }
 
 static int run(int argc, char **argv)
@@ -696,6 +710,10 @@ static int run(int argc, char **argv)
 		cli_fail(&err);
 		goto out;
 	}
+	if (has_kernel(&p) && report_kernel_new(&p.kernel, p.dir, p.manifest, &err) < 0) {
+		cli_fail(&err);
+		goto out;
+	}
 	qsort(p.kind, p.nkinds, sizeof(*p.kind), by_count);
 	qsort(p.thread, p.nthreads, sizeof(*p.thread), by_busy);
 	pair_spans(&p);
@@ -707,6 +725,7 @@ static int run(int argc, char **argv)
 out:
 	for (i = 0; i < p.nkinds; i++)
 		hist_lean_done(&p.kind[i].time);
+	report_kernel_free(p.kernel);
 	gander_ctf_free(p.r);
 	ctf_where_done(&where);
 	json_decref(p.manifest);

@@ -3,8 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#define SAMPLE_NS      1000           /* a sample that took longer was interrupted, and says nothing */
-#define LONG_ENOUGH_NS 10000000000ull /* from here on the recording's own span gives the better slope */
+#define SAMPLE_NS 1000 /* a sample that took longer was interrupted, and says nothing */
 
 static uint64_t counter(void)
 {
@@ -102,6 +101,14 @@ static double mono_at(const struct clock_line *l, uint64_t at)
 	return (double)(int64_t)(at - l->at_counter) * l->ns_per_tick;
 }
 
+/* How far a line through this sample and the last one may lean: their widths over the time between them. */
+static double lean(const struct clock_line *l, const struct gd_clock_sample *from)
+{
+	if (l->last.counter <= from->counter || l->last.mono_ns <= from->mono_ns)
+		return HUGE_VAL;
+	return ((double)from->width + (double)l->last.width + 1) / (double)(l->last.counter - from->counter);
+}
+
 void clock_fit(struct clock_line *l)
 {
 	const struct gd_clock_sample *from;
@@ -117,7 +124,8 @@ void clock_fit(struct clock_line *l)
 		l->at_epoch_ns = l->last.mono_ns + l->real_minus_mono;
 		return;
 	}
-	from = l->last.mono_ns - l->first.mono_ns >= LONG_ENOUGH_NS ? &l->first : &l->oldest;
+	/* A program's start is further away, but may have been interrupted while it looked at its clocks. */
+	from = lean(l, &l->first) <= lean(l, &l->oldest) ? &l->first : &l->oldest;
 	if (l->last.counter <= from->counter || l->last.mono_ns <= from->mono_ns)
 		return;
 	l->ns_per_tick = (double)(l->last.mono_ns - from->mono_ns) / (double)(l->last.counter - from->counter);

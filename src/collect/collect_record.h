@@ -88,6 +88,8 @@ struct record {
 	struct kernel_totals kernel_base; /* when the running chunk began */
 	struct bare bare[RECORD_PIDS_MAX];
 	unsigned nbare;
+	bool nice_changed; /* back to this before a command runs */
+	int nice_before;
 };
 
 /* program.c */

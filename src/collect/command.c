@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -157,6 +158,8 @@ int command_start(struct record *rec, struct err *err)
 		signal(SIGINT, SIG_DFL);
 		signal(SIGTERM, SIG_DFL);
 		signal(SIGPIPE, SIG_DFL);
+		if (rec->nice_changed)
+			setpriority(PRIO_PROCESS, 0, rec->nice_before);
 		setenv(GD_SESSION_ENV, env.data, 1);
 		if (rec->o->go)
 			setenv(GD_FLIGHT_ENV, period, 0);

@@ -1537,3 +1537,14 @@ struct ctf_trace_class *ctf_trace_model(const struct gander_ctf *r, uint32_t tra
 {
 	return trace < r->ntraces ? r->trace[trace]->tc : NULL;
 }
+
+bool ctf_trace_is_kernel(const struct gander_ctf *r, uint32_t trace)
+{
+	const struct ctf_trace_class *tc = ctf_trace_model(r, trace);
+	const struct ctf_env *e;
+
+	for (e = tc ? tc->env : NULL; e; e = e->next)
+		if (!strcmp(e->name, "domain"))
+			return e->text && !strcmp(e->text, "kernel");
+	return false;
+}

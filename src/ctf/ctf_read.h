@@ -30,6 +30,9 @@ bool ctf_event_duration(struct gander_ctf *r, const struct gander_ctf_event *ev,
 /* The model of a trace, for exporting it; lives until the next call of next(). */
 struct ctf_trace_class *ctf_trace_model(const struct gander_ctf *r, uint32_t trace);
 
+/* Is it a trace of the kernel's (LTTng's, or gander's of `record --kernel`)? */
+bool ctf_trace_is_kernel(const struct gander_ctf *r, uint32_t trace);
+
 /* A field by name among values that are at hand. */
 const struct gander_ctf_value *ctf_values_find(const struct gander_ctf_value *v, uint32_t n, const char *name);
 

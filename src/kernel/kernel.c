@@ -47,25 +47,26 @@ static const struct {
 	unsigned group;
 	const char *system, *name, *as; /* NULL: the same name; LTTng's where it has another */
 	bool optional;                  /* not in every kernel */
+	bool family;                    /* who was born, who has died */
 } known[] = {
-	{ KERNEL_SCHED, "sched", "sched_switch", NULL, false },
-	{ KERNEL_SCHED, "sched", "sched_waking", NULL, false },
-	{ KERNEL_SCHED, "sched", "sched_wakeup", NULL, false },
-	{ KERNEL_SCHED, "sched", "sched_wakeup_new", NULL, false },
-	{ KERNEL_SCHED, "sched", "sched_migrate_task", NULL, false },
-	{ KERNEL_SCHED, "sched", "sched_process_fork", NULL, false },
-	{ KERNEL_SCHED, "sched", "sched_process_exec", NULL, false },
-	{ KERNEL_SCHED, "sched", "sched_process_exit", NULL, false },
-	{ KERNEL_SYSCALLS, "raw_syscalls", "sys_enter", NULL, false },
-	{ KERNEL_SYSCALLS, "raw_syscalls", "sys_exit", NULL, false },
-	{ KERNEL_IRQ, "irq", "irq_handler_entry", NULL, false },
-	{ KERNEL_IRQ, "irq", "irq_handler_exit", NULL, false },
-	{ KERNEL_IRQ, "irq", "softirq_entry", "irq_softirq_entry", false },
-	{ KERNEL_IRQ, "irq", "softirq_exit", "irq_softirq_exit", false },
-	{ KERNEL_BLOCK, "block", "block_rq_insert", NULL, false },
-	{ KERNEL_BLOCK, "block", "block_rq_issue", NULL, false },
-	{ KERNEL_BLOCK, "block", "block_rq_complete", NULL, false },
-	{ KERNEL_BLOCK, "block", "block_rq_requeue", NULL, true },
+	{ KERNEL_SCHED, "sched", "sched_switch", NULL, false, false },
+	{ KERNEL_SCHED, "sched", "sched_waking", NULL, false, false },
+	{ KERNEL_SCHED, "sched", "sched_wakeup", NULL, false, false },
+	{ KERNEL_SCHED, "sched", "sched_wakeup_new", NULL, false, false },
+	{ KERNEL_SCHED, "sched", "sched_migrate_task", NULL, false, false },
+	{ KERNEL_SCHED, "sched", "sched_process_fork", NULL, false, true },
+	{ KERNEL_SCHED, "sched", "sched_process_exec", NULL, false, false },
+	{ KERNEL_SCHED, "sched", "sched_process_exit", NULL, false, true },
+	{ KERNEL_SYSCALLS, "raw_syscalls", "sys_enter", NULL, false, false },
+	{ KERNEL_SYSCALLS, "raw_syscalls", "sys_exit", NULL, false, false },
+	{ KERNEL_IRQ, "irq", "irq_handler_entry", NULL, false, false },
+	{ KERNEL_IRQ, "irq", "irq_handler_exit", NULL, false, false },
+	{ KERNEL_IRQ, "irq", "softirq_entry", "irq_softirq_entry", false, false },
+	{ KERNEL_IRQ, "irq", "softirq_exit", "irq_softirq_exit", false, false },
+	{ KERNEL_BLOCK, "block", "block_rq_insert", NULL, false, false },
+	{ KERNEL_BLOCK, "block", "block_rq_issue", NULL, false, false },
+	{ KERNEL_BLOCK, "block", "block_rq_complete", NULL, false, false },
+	{ KERNEL_BLOCK, "block", "block_rq_requeue", NULL, true, false },
 };
 #define KNOWN (sizeof(known) / sizeof(*known))
 
@@ -86,7 +87,8 @@ struct point {
 	unsigned group;
 	struct tp_format format;
 	int other_at, child_at; /* where it says who comes, is woken or moved; who is born; -1: it does not */
-	bool is_exit;           /* sched_process_exit */
+	bool is_exit, is_switch;
+	bool hidden; /* not written */
 };
 
 struct pending {
@@ -106,6 +108,8 @@ struct cpu {
 	uint64_t newest_ns;  /* of event[] */
 	uint64_t written_ns; /* time of the last one that is in the trace */
 	uint64_t lost, lost_in_trace;
+	uint32_t runs; /* the last switch's next thread */
+	bool runs_known;
 };
 
 struct kernel {
@@ -256,6 +260,7 @@ static int find_points(struct kernel *k, struct err *err)
 	char text[600];
 	unsigned i, f, n;
 	struct point *pt;
+	bool hidden;
 	int r;
 
 	k->point = calloc(KNOWN, sizeof(*k->point));
@@ -263,7 +268,9 @@ static int find_points(struct kernel *k, struct err *err)
 	if (!k->point || !k->by_type)
 		return err_set(err, -ENOMEM, "out of memory");
 	for (i = 0; i < KNOWN; i++) {
-		if (!(known[i].group & k->o.groups))
+		hidden = !(known[i].group & k->o.groups);
+		/* whose a system call is cannot be told without knowing who was born */
+		if (hidden && !(known[i].family && k->o.groups & KERNEL_SYSCALLS && k->o.scope != KERNEL_SCOPE_MACHINE))
 			continue;
 		pt = &k->point[k->npoints];
 		r = tracefs_format(k->tracefs, known[i].system, known[i].name, &pt->format, &why);
@@ -279,7 +286,9 @@ static int find_points(struct kernel *k, struct err *err)
 			return err_set(err, r, "%s", why.text);
 		pt->name = known[i].as ? known[i].as : known[i].name;
 		pt->group = known[i].group;
+		pt->hidden = hidden;
 		pt->other_at = pt->child_at = -1;
+		pt->is_switch = !strcmp(pt->name, "sched_switch");
 		pt->is_exit = !strcmp(pt->name, "sched_process_exit");
 		for (f = 0; f < pt->format.nfields; f++) {
 			struct tp_field *field = &pt->format.field[f];
@@ -433,6 +442,16 @@ void kernel_program(struct kernel *k, pid_t pid)
 	own_process(&k->own, pid);
 }
 
+bool kernel_next_program(const struct kernel *k, uint64_t *at, pid_t *ret)
+{
+	uint64_t pid, one;
+
+	if (!map_next(&k->own.pids, at, &pid, &one))
+		return false;
+	*ret = (pid_t)pid;
+	return true;
+}
+
 static int add_class(struct kernel *k, uint32_t id, const char *name, const struct tp_field *field, unsigned nfields, struct err *err)
 {
 	tp_describe(&k->desc, name, field, nfields);
@@ -489,7 +508,7 @@ int kernel_begin(struct kernel *k, const char *dir, uint64_t real_minus_mono, in
 		return r;
 	r = ctf_writer_clock(k->w, 1000000000, k->begin_ns, k->begin_ns + real_minus_mono, err);
 	for (i = 0; i < k->npoints && r == 0; i++)
-		if (k->point[i].group != KERNEL_SYSCALLS)
+		if (k->point[i].group != KERNEL_SYSCALLS && !k->point[i].hidden)
 			r = add_class(k, i + 1, k->point[i].name, k->point[i].format.field, k->point[i].format.nfields, err);
 	if (r == 0 && k->o.groups & KERNEL_SCHED) {
 		dump_fields(dump);
@@ -692,8 +711,15 @@ static int take_sample(struct kernel *k, struct cpu *c, const struct ring_record
 	if (pt->group == KERNEL_SYSCALLS)
 		return take_call(k, c, pt, rec, err);
 	tid = word_at(rec, 4); /* common_pid; the record's own is -1 while a thread exits */
+	if (pt->is_switch) {
+		k->total.gaps += c->runs_known && c->runs != tid;
+		c->runs = word_at(rec, pt->other_at);
+		c->runs_known = true;
+	}
 	if (pt->is_exit)
 		own_thread_gone(&k->own, tid);
+	if (pt->hidden)
+		return 0;
 	if (k->o.scope == KERNEL_SCOPE_OWN && !concerns(k, pt, rec)) {
 		k->total.others++;
 		return 0;
@@ -740,6 +766,7 @@ static int take(struct kernel *k, struct cpu *c, uint64_t head, struct err *err)
 		}
 		if (rec.kind == RING_LOST) {
 			c->lost += rec.lost;
+			c->runs_known = false;
 		} else if (rec.kind == RING_SAMPLE) {
 			/* a child that became a process of its own is told by its thread */
 			if (own_has_thread(&k->own, rec.tid) && !own_has_process(&k->own, rec.pid) && (int32_t)rec.pid > 0) {
@@ -854,7 +881,7 @@ int kernel_drain(struct kernel *k, uint64_t now_ns, bool all, struct err *err)
 
 	for (i = 0; i < k->ncpus; i++)
 		head[i] = ring_head(&k->cpu[i].ring);
-	if (k->o.groups & KERNEL_SCHED)
+	if (k->o.scope != KERNEL_SCOPE_MACHINE)
 		look_for_forks(k);
 	for (i = 0; i < k->ncpus && r == 0; i++) {
 		struct cpu *c = &k->cpu[i];

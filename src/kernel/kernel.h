@@ -30,7 +30,7 @@ enum kernel_scope {
 	KERNEL_SCOPE_MACHINE, /* everything of everybody, but the collector's own system calls */
 };
 
-#define KERNEL_BUFFER     (2ull << 20) /* bytes a CPU, unless asked otherwise */
+#define KERNEL_BUFFER     (8ull << 20) /* bytes a CPU, unless asked otherwise */
 #define KERNEL_BUFFER_MIN (64ull << 10)
 #define KERNEL_BUFFER_MAX (1ull << 30)
 
@@ -48,6 +48,7 @@ struct kernel_totals {
 	uint64_t damaged;       /* records that made no sense */
 	uint64_t unwritten;     /* the disk was full */
 	uint64_t late;          /* came so long after younger ones that their time had to be raised */
+	uint64_t gaps;          /* switches that the kernel did not report, told by who ran next */
 	uint64_t others;        /* left out: of other programs */
 	unsigned cpus;
 };
@@ -73,6 +74,9 @@ void kernel_program(struct kernel *k, pid_t pid);
 
 /* The threads that there are go into the trace. After kernel_start(), so that no change of theirs is missed. */
 void kernel_dump(struct kernel *k);
+
+/* The recorded programs and their children, in no order: start with *at = 0. */
+bool kernel_next_program(const struct kernel *k, uint64_t *at, pid_t *ret);
 
 int kernel_start(struct kernel *k, struct err *err);
 void kernel_stop(struct kernel *k);

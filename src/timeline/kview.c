@@ -50,8 +50,8 @@ static const struct want wanted[][FIELDS] = {
 	[ROLE_EXEC] = { { GANDER_CTF_CONTEXT, "pid" }, { GANDER_CTF_FIELDS, "tid" } },
 	[ROLE_MIGRATE] = { { GANDER_CTF_FIELDS, "tid" }, { GANDER_CTF_FIELDS, "dest_cpu" } },
 	[ROLE_DUMP] = { { GANDER_CTF_FIELDS, "tid" }, { GANDER_CTF_FIELDS, "pid" }, { GANDER_CTF_FIELDS, "status" }, { GANDER_CTF_FIELDS, "name" } },
-	[ROLE_ENTRY] = { { GANDER_CTF_CONTEXT, "tid" }, { GANDER_CTF_CONTEXT, "pid" } },
-	[ROLE_LEAVE] = { { GANDER_CTF_CONTEXT, "tid" }, { GANDER_CTF_CONTEXT, "pid" }, { GANDER_CTF_FIELDS, "ret" } },
+	[ROLE_ENTRY] = { { GANDER_CTF_CONTEXT, "tid" }, { GANDER_CTF_CONTEXT, "pid" }, { GANDER_CTF_PACKET, "cpu_id" } },
+	[ROLE_LEAVE] = { { GANDER_CTF_CONTEXT, "tid" }, { GANDER_CTF_CONTEXT, "pid" }, { GANDER_CTF_PACKET, "cpu_id" }, { GANDER_CTF_FIELDS, "ret" } },
 };
 
 struct kclass {
@@ -73,8 +73,8 @@ struct thread {
 
 struct cpu {
 	struct klog log;
-	int32_t running;      /* -1: not known */
-	int64_t last_ns;      /* of its last switch */
+	int32_t running; /* -1: not known */
+	int64_t last_ns; /* of its last switch */
 	bool seen;
 };
 
@@ -207,6 +207,30 @@ static int settle_dump(struct kview *kv, struct thread *t, uint8_t state, uint32
 	return change(kv, t, then, state, false, cpu, 0);
 }
 
+/* An event of a thread on a CPU that we took to be idle: the switch to it was not reported. (Some kernels drop all events of a CPU's idle task once its
+ * recursion count was left wrong, and count none of them.) It must have come between the wake-up and now; on an idle CPU soon after the wake-up. */
+static int seen_running(struct kview *kv, int64_t cpu, int64_t tid)
+{
+	struct cpu *c = cpu_of(kv, cpu);
+	struct thread *t;
+	int64_t then;
+	int r;
+
+	if (!c || c->running || tid <= 0 || tid > INT32_MAX)
+		return 0;
+	t = thread_of(kv, (int32_t)tid);
+	if (!t)
+		return -ENOMEM;
+	if (t->state == KVIEW_RUN || t->state == KVIEW_GONE)
+		return 0;
+	kv->info.missed++;
+	then = t->state == KVIEW_UNKNOWN || t->since_ns < c->last_ns ? c->last_ns : t->since_ns;
+	r = t->state == KVIEW_BLOCKED ? 0 : change(kv, t, then, KVIEW_RUN, false, (uint32_t)cpu, 0);
+	c->last_ns = then;
+	c->running = (int32_t)tid;
+	return r < 0 ? r : klog_add(&kv->store, &c->log, then, 0, (uint32_t)tid, 0);
+}
+
 static int on_switch(struct kview *kv, int64_t now)
 {
 	int64_t cpu, pid = -1, prev, state, next;
@@ -220,6 +244,11 @@ static int on_switch(struct kview *kv, int64_t now)
 	if (!c)
 		return cpu >= 0 && cpu < CPUS_MAX ? -ENOMEM : 0;
 	kv->info.switches++;
+	if (c->seen && c->running == 0 && prev > 0) {
+		r = seen_running(kv, cpu, prev);
+		if (r < 0)
+			return r;
+	}
 	/* what we took to be running was taken off while events were lost */
 	if (c->running > 0 && c->running != prev) {
 		x = thread_of(kv, c->running);
@@ -265,13 +294,14 @@ static int on_switch(struct kview *kv, int64_t now)
 
 static int on_wake(struct kview *kv, int64_t now, bool born)
 {
-	int64_t tid, waker = -1, target = -1;
+	int64_t tid, waker = -1, target = -1, at;
 	struct thread *t;
 	uint32_t cpu;
 
 	if (!number(kv->found[2], &tid) || tid <= 0 || tid > INT32_MAX)
 		return 0;
-	number(kv->found[1], &waker);
+	if (number(kv->found[1], &waker) && number(kv->found[0], &at) && seen_running(kv, at, waker) < 0)
+		return -ENOMEM;
 	number(kv->found[3], &target);
 	cpu = target >= 0 && target < CPUS_MAX ? (uint32_t)target : NO_CPU;
 	t = thread_of(kv, (int32_t)tid);
@@ -331,7 +361,7 @@ static int on_dump(struct kview *kv, int64_t now)
 
 static int on_call(struct kview *kv, const struct kclass *kc, int64_t now)
 {
-	int64_t tid, pid, ret = 0;
+	int64_t tid, pid, cpu, ret = 0;
 	struct thread *t;
 	int r;
 
@@ -342,12 +372,14 @@ static int on_call(struct kview *kv, const struct kclass *kc, int64_t now)
 		return -ENOMEM;
 	if (number(kv->found[1], &pid) && pid > 0 && pid <= INT32_MAX)
 		t->pub.pid = (int32_t)pid;
+	if (number(kv->found[2], &cpu) && seen_running(kv, cpu, tid) < 0)
+		return -ENOMEM;
 	kv->has_calls = true;
 	if (kc->role == ROLE_ENTRY) {
 		t->call = kc->call;
 		return klog_add(&kv->store, &t->calls, now, 0, (uint32_t)kc->call, 0);
 	}
-	number(kv->found[2], &ret);
+	number(kv->found[3], &ret);
 	if (t->call < 0 && !klog_count(&t->calls)) { /* in it since before the beginning */
 		r = klog_add(&kv->store, &t->calls, kv->info.begin_ns, 2, (uint32_t)kc->call, 0);
 		if (r < 0)
@@ -457,7 +489,7 @@ static struct kclass *class_of(struct kview *kv, const struct gander_ctf_class *
 		kv->nclasses = c->number + 256u;
 	}
 	if (kv->class[c->number].role == ROLE_UNKNOWN)
-		classify(kv, &kv->class[c->number], c->name);
+		classify(kv, &kv->class[c->number], c -> name);
 	return &kv->class[c->number];
 }
 
@@ -918,10 +950,10 @@ void kview_split(const struct kview *kv, int32_t tid, int64_t t0, int64_t t1, st
 		if (other)
 			memcpy(s->instead[i].comm, other->pub.comm, sizeof(s->instead[i].comm));
 	}
-	s->nin = tally_sort(&in);
-	for (i = 0; i < s->nin; i++) {
-		s->in[i].call = in.v[i].key;
-		s->in[i].ns = in.v[i].ns;
+	s->nblocked = tally_sort(&in);
+	for (i = 0; i < s->nblocked; i++) {
+		s->blocked_in[i].call = in.v[i].key;
+		s->blocked_in[i].ns = in.v[i].ns;
 	}
 }
 

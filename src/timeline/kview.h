@@ -62,9 +62,9 @@ struct kview_split {
 	uint64_t preempted_ns;                                /* part of ready_ns: after it was taken off its CPU */
 	uint64_t uninterruptible_ns;                          /* part of blocked_ns */
 	bool lost;                                            /* events of that time were lost: states may be wrong */
-	unsigned ninstead, nin;
+	unsigned ninstead, nblocked;
 	struct kview_who instead[KVIEW_TOP]; /* who had the CPU while the thread was ready; most first; their sum is ready_ns */
-	struct kview_in in[KVIEW_TOP];       /* what it was blocked in; most first; the rest is under call -1 */
+	struct kview_in blocked_in[KVIEW_TOP];       /* what it was blocked in; most first; the rest is under call -1 */
 };
 
 /* recording: a recording's directory or a kernel trace (with `metadata`). -ENOENT: there is no kernel's view in it; else -Exxx. */
@@ -125,6 +125,7 @@ int kview_find(const struct kview *kv, int32_t tid);
 struct kview_info {
 	int64_t begin_ns, end_ns;
 	uint64_t events, switches, lost;
+	uint64_t missed; /* switches that the kernel did not report, made up for (docs/timeline.md) */
 	unsigned cpus, threads;
 	bool everybody; /* other programs' switches are in it: who ran instead is known */
 };

@@ -58,18 +58,18 @@ static void a_life(void **state)
 	mk_call_class(&k, 1, "pread64");
 	mk_switch(&k, 0, 1000, 0, 0, 101); /* CPU 0: idle, then ours */
 	mk_enter(&k, 0, 1100, 101, 0);
-	mk_switch(&k, 0, 1200, 101, 1, 201);              /* blocked in futex */
-	mk_wake(&k, MK_WAKING, 1, 1500, 301, 101, 0);     /* 301 on CPU 1 wakes it, CPU 0 is 201's */
-	mk_wake(&k, MK_WAKEUP, 1, 1510, 301, 101, 0);     /* still on 0 */
-	mk_switch(&k, 0, 1600, 201, 256, 202);            /* 202 gets it first */
-	mk_switch(&k, 0, 1900, 202, 1, 101);              /* at last */
+	mk_switch(&k, 0, 1200, 101, 1, 201);          /* blocked in futex */
+	mk_wake(&k, MK_WAKING, 1, 1500, 301, 101, 0); /* 301 on CPU 1 wakes it, CPU 0 is 201's */
+	mk_wake(&k, MK_WAKEUP, 1, 1510, 301, 101, 0); /* still on 0 */
+	mk_switch(&k, 0, 1600, 201, 256, 202);        /* 202 gets it first */
+	mk_switch(&k, 0, 1900, 202, 1, 101);          /* at last */
 	mk_leave(&k, 0, 1910, 101, 0, -11);
-	mk_switch(&k, 0, 2000, 101, 256, 201);            /* pre-empted */
-	mk_wake(&k, MK_MIGRATE, 1, 2050, 301, 101, 2);    /* moved to CPU 2 */
-	mk_switch(&k, 2, 2100, 0, 0, 101);                /* which was idle */
+	mk_switch(&k, 0, 2000, 101, 256, 201);         /* pre-empted */
+	mk_wake(&k, MK_MIGRATE, 1, 2050, 301, 101, 2); /* moved to CPU 2 */
+	mk_switch(&k, 2, 2100, 0, 0, 101);             /* which was idle */
 	mk_enter(&k, 2, 2150, 101, 1);
-	mk_switch(&k, 2, 2200, 101, 2, 0);                /* disk */
-	mk_wake(&k, MK_WAKING, 2, 2700, 0, 101, 2);       /* the interrupt */
+	mk_switch(&k, 2, 2200, 101, 2, 0);          /* disk */
+	mk_wake(&k, MK_WAKING, 2, 2700, 0, 101, 2); /* the interrupt */
 	mk_switch(&k, 2, 2710, 0, 0, 101);
 	mk_leave(&k, 2, 2720, 101, 1, 4096);
 	mk_switch(&k, 2, 3000, 101, 32, 0); /* ends */
@@ -96,11 +96,11 @@ static void a_life(void **state)
 	assert_int_equal(s.instead[2].ns, 10);
 	assert_int_equal(s.instead[3].tid, -1);
 	assert_int_equal(s.instead[3].ns, 50);
-	assert_int_equal(s.nin, 2);
-	assert_string_equal(kview_call_name(kv, s.in[0].call), "pread64");
-	assert_int_equal(s.in[0].ns, 500);
-	assert_string_equal(kview_call_name(kv, s.in[1].call), "futex");
-	assert_int_equal(s.in[1].ns, 300);
+	assert_int_equal(s.nblocked, 2);
+	assert_string_equal(kview_call_name(kv, s.blocked_in[0].call), "pread64");
+	assert_int_equal(s.blocked_in[0].ns, 500);
+	assert_string_equal(kview_call_name(kv, s.blocked_in[1].call), "futex");
+	assert_int_equal(s.blocked_in[1].ns, 300);
 
 	assert_true(kview_at(kv, 101, 1550, &seg));
 	assert_int_equal(seg.state, KVIEW_READY);
@@ -215,8 +215,8 @@ static void dumped(void **state)
 	kview_split(kv, 101, 0, 600, &s);
 	assert_int_equal(s.blocked_ns, 500);
 	assert_int_equal(s.unknown_ns, 100);
-	assert_int_equal(s.nin, 1);
-	assert_int_equal(s.in[0].call, -1);
+	assert_int_equal(s.nblocked, 1);
+	assert_int_equal(s.blocked_in[0].call, -1);
 	kview_split(kv, 102, 0, 600, &s);
 	assert_int_equal(s.on_cpu_ns, 390);
 	assert_int_equal(s.blocked_ns, 100);
@@ -248,6 +248,32 @@ static void lost(void **state)
 	assert_true(s.lost);
 	kview_split(kv, 103, 500, 600, &s);
 	assert_int_equal(s.on_cpu_ns, 100);
+	kview_free(kv);
+}
+
+/* The switch from idle is not reported: the thread ran since it was woken, or since the CPU became idle. */
+static void from_idle(void **state)
+{
+	struct kview_split s;
+	struct kview_info info;
+	struct mkkernel k;
+	struct kview *kv;
+
+	make_dir();
+	mk_open(&k, dir, 0);
+	mk_call_class(&k, 0, "futex");
+	mk_switch(&k, 0, 100, 101, 1, 0);
+	mk_wake(&k, MK_WAKING, 1, 200, 301, 101, 0);
+	mk_switch(&k, 0, 260, 101, 1, 0); /* nobody said that it came */
+	mk_wake(&k, MK_WAKING, 1, 300, 301, 101, 0);
+	mk_leave(&k, 0, 320, 101, 0, 0); /* it is there */
+	mk_switch(&k, 0, 400, 101, 1, 0);
+	kv = open_made(&k);
+	kview_split(kv, 101, 100, 400, &s);
+	assert_int_equal(s.on_cpu_ns, 60 + 100);
+	assert_int_equal(s.blocked_ns, 100 + 40);
+	kview_info(kv, &info);
+	assert_int_equal(info.missed, 2);
 	kview_free(kv);
 }
 
@@ -316,8 +342,8 @@ static void against_a_table(void **state)
 				for (a = 0, ns = 0; a < s.ninstead; a++)
 					ns += s.instead[a].ns;
 				assert_int_equal(ns, s.ready_ns);
-				for (a = 0, ns = 0; a < s.nin; a++)
-					ns += s.in[a].ns;
+				for (a = 0, ns = 0; a < s.nblocked; a++)
+					ns += s.blocked_in[a].ns;
 				assert_int_equal(ns, s.blocked_ns);
 				sum = 0;
 				for (more = kview_first(kv, (int32_t)(100 + i), from + 10, to + 10, &it, &seg); more; more = kview_next(kv, &it, &seg)) {
@@ -377,6 +403,7 @@ int main(void)
 		cmocka_unit_test(calls),
 		cmocka_unit_test(dumped),
 		cmocka_unit_test(lost),
+		cmocka_unit_test(from_idle),
 		cmocka_unit_test(against_a_table),
 		cmocka_unit_test(logs),
 		cmocka_unit_test(refused),

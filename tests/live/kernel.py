@@ -1,0 +1,518 @@
+#!/usr/bin/env python3
+"""kernel.py GANDER WAKES: `record --kernel` against programs whose waits are known, babeltrace2, perf sched timehist and strace."""
+import collections
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+GANDER, WAKES = (os.path.abspath(p) for p in sys.argv[1:3])
+ONLY = sys.argv[3] if len(sys.argv) > 3 else ""
+TOP = tempfile.mkdtemp(prefix="gander-kernel-")
+os.chmod(TOP, 0o755)
+ROUNDS = 200
+CASES = []
+checks = 0
+
+
+class Skip(Exception):
+    pass
+
+
+def case(fn):
+    CASES.append(fn)
+    return fn
+
+
+def check(what, good, more=""):
+    global checks
+    checks += 1
+    if not good:
+        raise AssertionError("%s %s" % (what, more))
+
+
+def gander(*args, status=0):
+    r = subprocess.run([GANDER, *map(str, args)], capture_output=True, text=True, timeout=120)
+    if status is not None and r.returncode != status:
+        raise AssertionError("gander %s: status %d instead of %d\n%s%s" % (" ".join(map(str, args)), r.returncode, status, r.stdout, r.stderr))
+    return r
+
+
+def need(tool):
+    if not shutil.which(tool):
+        raise Skip("no " + tool)
+
+
+def manifest(d):
+    with open(d + "/gander.json") as f:
+        return json.load(f)
+
+
+def events(d, *args):
+    """Of a recording, with the fields that all of them have at the top."""
+    with subprocess.Popen([GANDER, "events", d, "--json", *args], stdout=subprocess.PIPE, text=True) as p:
+        for line in p.stdout:
+            e = json.loads(line)
+            if "event" in e:  # not a loss
+                yield e
+
+
+class Wakes:
+    def __init__(self, wrap=(), rounds=ROUNDS, cpus=None):
+        online = sorted(os.sched_getaffinity(0))
+        cpus = cpus or (online[0], online[-1])
+        self.p = subprocess.Popen([*wrap, WAKES, str(cpus[0]), str(cpus[1]), str(rounds), TOP + "/file"], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, text=True)
+        m = re.match(r"pid (\d+) a (\d+) b (\d+)", self.p.stdout.readline())
+        self.pid, self.a, self.b = map(int, m.groups())
+
+    def run(self):
+        self.p.stdin.write("\n")
+        self.p.stdin.flush()
+        check("the program has done its rounds", self.p.stdout.readline() == "done\n")
+
+    def end(self):
+        self.p.stdin.close()
+        self.p.wait()
+
+
+def recorded(name, *args, stop=True):
+    """A recording in the background, once it has begun."""
+    d = os.path.join(TOP, name)
+    p = subprocess.Popen([GANDER, "record", "--json", "-o", d, "--kernel-buffer", "32M", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(3000):
+        if os.path.exists(d + "/gander.json") or p.poll() is not None:
+            break
+        time.sleep(0.01)
+    return d, p
+
+
+def finished(p, status=0):
+    if p.poll() is None:
+        p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=120)
+    check("record's status", status is None or p.returncode == status, "%d\n%s%s" % (p.returncode, out, err))
+    return json.loads(out)
+
+
+_run = None
+
+
+def one_run():
+    """A recording of the program that several cases look at."""
+    global _run
+    if not _run:
+        w = Wakes()
+        d, p = recorded("wakes", "-p", w.pid, "--kernel", "sched,syscalls,irq,block")
+        w.run()
+        summary = finished(p)
+        w.end()
+        _run = w, d, summary
+    return _run
+
+
+@case
+def babeltrace2_reads_it():
+    need("babeltrace2")
+    w, d, summary = one_run()
+    m = manifest(d)["kernel"]
+    r = subprocess.run(["babeltrace2", d + "/ctf/kernel"], capture_output=True, text=True)
+    check("babeltrace2's status", r.returncode == 0)
+    check("it warns of nothing", not r.stderr, r.stderr[:500])
+    check("it prints every event", r.stdout.count("\n") == m["events"], "%d, %d in gander.json" % (r.stdout.count("\n"), m["events"]))
+    check("nothing was lost", m["lost"]["total"] == 0 and m["late"] == 0, str(m))
+    check("the summary counts the same", summary["kernel"]["events"] == m["events"])
+    r = subprocess.run(["babeltrace2", d], capture_output=True, text=True)
+    check("both traces together", r.returncode == 0 and not r.stderr and
+          r.stdout.count("\n") == m["events"] + manifest(d)["events"], r.stderr[:500])
+    n = sum(1 for _ in events(d))
+    check("gander events prints as many", n == m["events"] + manifest(d)["events"])
+
+
+@case
+def causal_order():
+    """Event, futex wake, sched_waking, sched_switch, end of the futex wait, event: in this order, to a microsecond."""
+    w, d, _ = one_run()
+    wake, awake = {}, {}
+    calls = collections.defaultdict(list)  # (tid, name): times
+    waking, switched = [], []
+    last = 0
+    for e in events(d):
+        check("in order of time", e["time_ns"] >= last) if e["time_ns"] < last else None
+        last = e["time_ns"]
+        f, name = e["fields"], e["event"]
+        if name == "test.wake":
+            wake[f["n"]] = e["time_ns"]
+        elif name == "test.awake":
+            awake[f["n"]] = e["time_ns"]
+        elif name in ("syscall_entry_futex", "syscall_exit_futex"):
+            calls[e["context"]["tid"], name].append(e["time_ns"])
+        elif name == "sched_waking" and f["tid"] == w.b and e["context"]["tid"] == w.a:
+            waking.append(e["time_ns"])
+        elif name == "sched_switch" and f["next_tid"] == w.b:
+            switched.append(e["time_ns"])
+    check("every round is there", len(wake) == len(awake) == ROUNDS, "%d %d" % (len(wake), len(awake)))
+    slack = 1000
+
+    def next_of(times, t):
+        return next((x for x in times if x >= t - slack), None)
+    whole = 0
+    for n in range(1, ROUNDS + 1):
+        enter = next_of(calls[w.a, "syscall_entry_futex"], wake[n])
+        check("the wake's system call follows its event", enter is not None and enter - slack < awake[n], "round %d" % n)
+        wk = next_of(waking, enter)
+        if wk is None or wk > awake[n]:
+            continue  # B had not gone to sleep yet
+        sw = next_of(switched, wk)
+        out = next_of(calls[w.b, "syscall_exit_futex"], wk)
+        if sw is None or sw > awake[n] + slack:
+            continue  # woken while on its way to sleep: it never left its CPU; or the kernel did not report it
+        check("round %d: each after its cause" % n, wake[n] <= enter + slack and enter <= wk <= sw <= out and out <= awake[n] + slack,
+              str([wake[n], enter - wake[n], wk - wake[n], sw - wake[n], out - wake[n], awake[n] - wake[n]]))
+        whole += 1
+    check("most rounds have the whole chain", whole > ROUNDS / 2, str(whole))
+    check("the clock's line is that good", manifest(d)["clock"]["error_ns"] <= slack, str(manifest(d)["clock"]["error_ns"]))
+
+
+@case
+def times_add_up():
+    """The report's times of the threads against what the program did and what /proc says."""
+    w, d, _ = one_run()
+    k = json.loads(gander("report", d, "--json").stdout)["kernel"]
+    length = k["end_mono_ns"] - k["begin_mono_ns"]
+    rows = {t["tid"]: t for t in k["threads"]}
+    for t in k["threads"]:
+        check("parts of thread %d add up" % t["tid"], t["on_cpu_ns"] + t["ready_ns"] + t["blocked_ns"] + t["unknown_ns"] == length)
+        check("who ran instead too", sum(x["ns"] for x in t["instead"]) == t["ready_ns"])
+        check("what it was blocked in too", sum(x["ns"] for x in t["blocked_in"]) == t["blocked_ns"])
+    check("only the program's threads", {t["pid"] for t in k["threads"]} == {w.pid})
+    a, b = rows[w.a], rows[w.b]
+    where = {x["call"]: x["ns"] for x in a["blocked_in"]}
+    check("A slept at least as long as it asked for", where.get("clock_nanosleep", 0) >= ROUNDS * 400000, str(where))
+    check("B worked", b["on_cpu_ns"] >= ROUNDS * 90000, str(b))
+    where = {x["call"] for x in b["blocked_in"]}
+    check("B was blocked in futex and fsync", {"futex", "fsync"} <= where, str(where))
+    check("B was woken", b["wakeups"] >= ROUNDS / 2)
+    others = {x["tid"] for t in k["threads"] for x in t["instead"]}
+    check("who had the CPU instead is named", others - {-1, 0}, str(others))
+
+
+@case
+def system_calls_are_exact():
+    """As many as were made, with arguments and results."""
+    d = os.path.join(TOP, "exact")
+    code = ("import ctypes, os\nc = ctypes.CDLL(None)\n"
+            "for i in range(500): c.syscall(%d, 123456, i)\n"  # a number that no kernel has
+            "for i in range(300): os.getpriority(os.PRIO_PROCESS, 0)\n" % 800)
+    gander("record", "-q", "-o", d, "--kernel-buffer", "32M", "--kernel", "syscalls", "--", sys.executable, "-c", code)
+    n, unknown = collections.Counter(), []
+    for e in events(d):
+        n[e["event"]] += 1
+        if e["event"] == "syscall_entry_unknown" and e["fields"]["id"] == 800:
+            unknown.append(e["fields"]["args"][:2])
+    check("unnamed ones", [[int(str(x), 0) for x in a] for a in unknown] == [[123456, i] for i in range(500)], str(unknown[:3]))
+    check("named ones", n["syscall_entry_getpriority"] == n["syscall_exit_getpriority"] == 300, str(n["syscall_entry_getpriority"]))
+    check("the command began in the recording", n["syscall_exit_execve"] >= 1)
+
+
+@case
+def strace_agrees():
+    """The same run under both: the same calls in the same order, and the same time between them."""
+    need("strace")
+    d, log = os.path.join(TOP, "strace"), os.path.join(TOP, "strace.log")
+    r = gander("record", "-q", "-o", d, "--kernel-buffer", "32M", "--kernel", "syscalls", "--", "strace", "-r", "-f", "-o", log, "sh", "-c",
+               "for i in 1 2 3 4 5 6 7 8; do read x < /etc/hostname; done; sleep 0.05; sleep 0.05", status=None)
+    check("strace ran", r.returncode == 0, r.stderr)
+    theirs = collections.defaultdict(list)
+    for line in open(log):
+        m = re.match(r"(\d+)\s+(\d+\.\d+) (\w+)\(", line)
+        if m:
+            theirs[int(m.group(1))].append((m.group(3), float(m.group(2))))
+    ours = collections.defaultdict(list)
+    for e in events(d, "-e", "syscall_entry_*"):
+        ours[e["context"]["tid"]].append((e["event"][14:], e["time_ns"]))
+    compared, off = 0, []
+    for tid, calls in theirs.items():
+        mine = ours[tid]
+        # before its execve (which strace shows first) the child was strace's own; a forked child's calls begin in the middle of nothing
+        at = next((i for i in range(len(mine)) if [c for c, _ in mine[i:i + len(calls)]] == [c for c, _ in calls]), None)
+        check("thread %d: the same calls in the same order" % tid, at is not None,
+              "%s\n%s" % ([c for c, _ in calls][:40], [c for c, _ in mine][:60]))
+        compared += len(calls)
+        if len(theirs) > 1:
+            continue
+        for i in range(1, len(calls)):
+            off.append(abs(calls[i][1] - (mine[at + i][1] - mine[at + i - 1][1]) / 1e9))
+    check("there was something to compare", compared > 50, str(compared))
+    # sleeps, by both
+    for tid, calls in theirs.items():
+        for i, (name, _) in enumerate(calls[:-1]):
+            if name == "clock_nanosleep":
+                t = [x for c, x in ours[tid] if c == "clock_nanosleep"][0]
+                after = [x for c, x in ours[tid] if x > t][0]
+                off.append(abs(calls[i + 1][1] - (after - t) / 1e9))
+    check("the same time between calls", not off or statistics.median(off) < 0.02, str(off[:20]))
+
+
+def timehist(path, tids):
+    """Rows of perf sched timehist: tid -> [(time, wait, delay, run)] in ns."""
+    out = subprocess.run(["perf", "sched", "timehist", "-i", path], capture_output=True, text=True).stdout
+    rows = collections.defaultdict(list)
+    for line in out.splitlines():
+        m = re.match(r"\s*(\d+)\.(\d+)\s+\[(\d+)\]\s+(.*?)\[(\d+)(?:/\d+)?\]\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)", line)
+        if m and int(m.group(5)) in tids:
+            ns = int(m.group(1)) * 10**9 + int(m.group(2).ljust(9, "0"))
+            rows[int(m.group(5))].append((ns, *(int(float(m.group(i)) * 1e6) for i in (6, 7, 8))))
+    return rows
+
+
+@case
+def perf_sched_timehist_agrees():
+    """perf records beside gander, for the time of the program's rounds; each of perf's rows must be in gander's, with the same times."""
+    need("perf")
+    w = Wakes()
+    data = TOP + "/perf.data"
+    d, p = recorded("timehist", "-p", w.pid, "--kernel", "sched,syscalls")
+    perf = subprocess.Popen(["perf", "sched", "record", "-q", "-k", "CLOCK_MONOTONIC", "-o", data, "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE, text=True)
+    for _ in range(1000):
+        if os.path.exists(data) and os.path.getsize(data) > 0:
+            break
+        time.sleep(0.01)
+    time.sleep(0.3)
+    w.run()
+    perf.stdin.close()
+    said = perf.stderr.read()
+    perf.wait()
+    finished(p)
+    w.end()
+    if not os.path.exists(data):
+        raise Skip("perf sched record does not work here: " + said[:200])
+    theirs = timehist(data, {w.a, w.b})
+    offset = manifest(d)["clock"]["mono_offset_ns"]
+    ours = collections.defaultdict(list)  # tid -> (time off, run)
+    delays = collections.defaultdict(list)  # tid -> (time on, since it was woken)
+    on, woken = {}, {}
+    for e in events(d, "-e", "sched_*"):
+        t, f = e["time_ns"] - offset, e["fields"]
+        if e["event"] == "sched_waking":
+            woken.setdefault(f["tid"], t)
+        if e["event"] == "sched_switch":
+            if f["prev_tid"] in (w.a, w.b) and on.get(f["prev_tid"]):
+                ours[f["prev_tid"]].append((t, t - on[f["prev_tid"]]))
+            if f["next_tid"] in (w.a, w.b) and woken.get(f["next_tid"]):
+                delays[f["next_tid"]].append((t, t - woken[f["next_tid"]]))
+            woken.pop(f["prev_tid"], None)
+            woken.pop(f["next_tid"], None)
+            on[f["prev_tid"]] = None
+            on[f["next_tid"]] = t
+    for tid in (w.a, w.b):
+        rows = [r for r in theirs[tid] if r[3]]
+        check("perf has rows of %d" % tid, len(rows) > 50, str(len(rows)))
+        mine = ours[tid]
+        pairs, i = [], 0
+        for t, _, _, run in rows:
+            while i < len(mine) and mine[i][0] < t - 50000:
+                i += 1
+            if i < len(mine) and abs(mine[i][0] - t) <= 50000:
+                pairs.append((t - mine[i][0], run - mine[i][1]))
+        check("perf's switches of %d are gander's" % tid, len(pairs) >= 0.97 * len(rows), "%d of %d" % (len(pairs), len(rows)))
+        check("at the same time", statistics.median(abs(x) for x, _ in pairs) <= 2000, str(pairs[:10]))
+        near = sum(abs(x) <= 20000 for _, x in pairs)
+        check("after the same time on the CPU", near >= 0.9 * len(pairs), "%d of %d: %s" % (near, len(pairs), pairs[:10]))
+    # the waits of perf's rows: from being woken to the CPU
+    rows = {t["tid"]: t for t in json.loads(gander("report", d, "--json").stdout)["kernel"]["threads"]}
+    for tid in (w.a, w.b):
+        if not manifest(d)["kernel"]["gaps"]:
+            check("the report's sum is that of the switches: %d" % tid, rows[tid]["on_cpu_ns"] == sum(r for _, r in ours[tid]),
+                  "%d %d" % (rows[tid]["on_cpu_ns"], sum(r for _, r in ours[tid])))
+        pairs, i = [], 0
+        for t, _, delay, run in theirs[tid]:
+            while i < len(delays[tid]) and delays[tid][i][0] < t - run - 50000:
+                i += 1
+            if delay and i < len(delays[tid]) and abs(delays[tid][i][0] - (t - run)) <= 50000:
+                pairs.append(delay - delays[tid][i][1])
+        check("perf's delays of %d are gander's" % tid, len(pairs) > 20 and sum(abs(x) <= 20000 for x in pairs) >= 0.9 * len(pairs),
+              "%d: %s" % (len(pairs), pairs[:20]))
+
+
+@case
+def whose():
+    """The three scopes: only the program's, everybody's."""
+    other = subprocess.Popen([sys.executable, "-c", "import os\nwhile True: os.getppid()"])
+    try:
+        w = Wakes(rounds=50)
+        got = {}
+        for scope in ("own", "auto", "machine"):
+            d, p = recorded("scope-" + scope, "-p", w.pid if scope == "own" else os.getpid(), "--kernel", "sched,syscalls", "--kernel-scope", scope)
+            if scope == "own":
+                w.run()
+            else:
+                for _ in range(500):
+                    os.getppid()
+                time.sleep(0.1)
+            finished(p, status=None if scope == "machine" else 0)
+            got[scope] = collections.Counter()
+            for e in events(d):
+                who = e["context"].get("pid")
+                f = e["fields"]
+                if e["event"] == "sched_switch":
+                    got[scope]["switch" if scope != "own" or {f["prev_tid"], f["next_tid"]} & threads_of(d) else "foreign switch"] += 1
+                elif e["event"].startswith("syscall_"):
+                    got[scope]["own call" if who in (w.pid, os.getpid()) else "gander's call" if who == p.pid else "foreign call"] += 1
+        w.end()
+        check("own: switches, both sides", got["own"]["switch"] > 50 and not got["own"]["foreign switch"], str(got["own"]))
+        check("own: nobody else's calls", got["own"]["own call"] > 50 and not got["own"]["foreign call"], str(got["own"]))
+        check("auto: nobody else's calls", got["auto"]["own call"] >= 1000 and not got["auto"]["foreign call"], str(got["auto"]))
+        check("machine: others' calls, but not gander's", got["machine"]["foreign call"] > 100 and not got["machine"]["gander's call"],
+              str(got["machine"]))
+    finally:
+        other.kill()
+        other.wait()
+
+
+def threads_of(d):
+    """All threads that the recording's programs ever had, as its events have them."""
+    if d not in threads_of.cache:
+        pids = set(manifest(d)["kernel"]["pids"])
+        tids = set(pids)
+        for e in events(d):
+            if e["event"] == "lttng_statedump_process_state" and e["fields"]["pid"] in pids:
+                tids.add(e["fields"]["tid"])
+            if e["event"] == "sched_process_fork":
+                tids.add(e["fields"]["child_tid"])
+            if e["context"].get("pid") in pids:
+                tids.add(e["context"]["tid"])
+        threads_of.cache[d] = tids
+    return threads_of.cache[d]
+
+
+threads_of.cache = {}
+
+
+@case
+def children_are_recorded():
+    """From their first system call, threads and processes."""
+    d = os.path.join(TOP, "children")
+    gander("record", "-q", "-o", d, "--kernel-buffer", "32M", "--kernel", "sched,syscalls", "--kernel-scope", "own", "--", "sh", "-c",
+           "for i in 1 2 3 4 5 6 7 8 9 10; do /bin/true; done; (sh -c '/bin/true; true')")
+    execs = [e["context"]["tid"] for e in events(d, "-e", "sched_process_exec")]
+    first = {}
+    for e in events(d, "-e", "syscall_*"):
+        first.setdefault(e["context"]["tid"], e["event"])
+    born = [e["fields"]["child_tid"] for e in events(d, "-e", "sched_process_fork")]
+    check("twelve or more children", len(born) >= 12, str(len(born)))
+    check("each child's calls", all(t in first for t in born), str([t for t in born if t not in first]))
+    check("each one was put on a CPU", set(born) <= {e["fields"]["next_tid"] for e in events(d, "-e", "sched_switch")} or
+          manifest(d)["kernel"]["gaps"] > 0)
+    check("each exec", len(execs) >= 12, str(len(execs)))
+
+
+@case
+def small_rings_lose_and_count():
+    """A storm into the smallest rings: what is lost is counted, and babeltrace2 says the same."""
+    need("babeltrace2")
+    d = os.path.join(TOP, "storm")
+    code = "import os\nfor i in range(400000): os.getppid()"
+    r = gander("record", "--json", "-o", d, "--kernel", "syscalls", "--kernel-buffer", "64k", "--", "sh", "-c", "%s -c '%s' & %s -c '%s'; wait" % (
+        sys.executable, code, sys.executable, code), status=None)
+    s = json.loads(r.stdout)["kernel"]
+    m = manifest(d)["kernel"]
+    b = subprocess.run(["babeltrace2", d], capture_output=True, text=True)
+    said = sum(int(x) for x in re.findall(r"Tracer discarded (\d+) event", b.stderr))
+    check("babeltrace2 says what is lost", said == m["lost"]["full"] == s["lost"], "%d, %d, %d" % (said, m["lost"]["full"], s["lost"]))
+    n = collections.Counter(re.findall(r" (syscall_(?:entry|exit)_getppid):", b.stdout))
+    total = n["syscall_entry_getppid"] + n["syscall_exit_getppid"]
+    check("no more than there were", total <= 1600000)
+    if m["lost"]["full"]:
+        check("events recorded and lost", total + m["lost"]["full"] >= 1600000, "%d + %d" % (total, m["lost"]["full"]))
+    else:
+        print("note: nothing was lost")
+        check("all are there", total == 1600000, str(total))
+
+
+@case
+def rotated():
+    w = Wakes()
+    d, p = recorded("rotated", "-p", w.pid, "--kernel", "sched,syscalls", "--rotate", "100k")
+    w.run()
+    finished(p)
+    w.end()
+    chunks = sorted(c for c in os.listdir(d) if c.startswith("chunk-"))
+    check("several chunks", len(chunks) > 1, str(chunks))
+    n = sum(manifest(os.path.join(d, c))["kernel"]["events"] for c in chunks)
+    got = sum(1 for e in events(d) if not e["event"].startswith("test."))
+    check("each event is in one of them", got == n, "%d, %d" % (got, n))
+    k = {t["tid"]: t for t in json.loads(gander("report", d, "--json", status=None).stdout)["kernel"]["threads"]}
+    check("the report covers all chunks", k[w.b]["on_cpu_ns"] >= ROUNDS * 90000)
+
+
+@case
+def ctf_2():
+    d = os.path.join(TOP, "ctf2")
+    gander("record", "-q", "-o", d, "--ctf", "2", "--kernel", "sched,syscalls", "--", "true")
+    check("events of it", sum(1 for _ in events(d)) == manifest(d)["kernel"]["events"] > 20)
+
+
+@case
+def refused_in_one_line():
+    def refused(what, args, text, status=1, wrap=()):
+        d = os.path.join(TOP, "refused")
+        r = subprocess.run([*wrap, GANDER, "record", "-o", d, *args, "--", "true"], capture_output=True, text=True)
+        check(what + ": status", r.returncode == status, "%d %s" % (r.returncode, r.stderr))
+        check(what + ": says so", text in r.stderr, r.stderr)
+        check(what + ": leaves nothing", not os.path.exists(d))
+    refused("no such group", ["--kernel", "sched,disk"], "unknown group, column 7", 2)
+    refused("no such scope", ["--kernel", "sched", "--kernel-scope", "all"], "auto, own, machine", 2)
+    refused("scope alone", ["--kernel-scope", "own"], "go with --kernel", 2)
+    refused("flight recorder", ["--kernel", "sched", "--overwrite"], "--overwrite", 2)
+    if os.geteuid() == 0 and shutil.which("setpriv"):
+        exe = shutil.copy(GANDER, TOP + "/gander")
+        os.chmod(exe, 0o755)
+        r = subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", exe, "record", "-o", "/tmp/gander-none-%d" % os.getpid(),
+                            "--kernel", "sched", "--", "true"], capture_output=True, text=True)
+        check("without rights: one line", r.returncode == 1 and r.stderr.count("\n") == 1 and "CAP_PERFMON" in r.stderr, r.stderr)
+        r = subprocess.run(["unshare", "-p", "-f", "--mount-proc", GANDER, "record", "-o", TOP + "/refused", "--kernel", "sched", "--", "true"],
+                           capture_output=True, text=True)
+        if "unshare" not in r.stderr:
+            check("in a container: one line", r.returncode == 1 and r.stderr.count("\n") == 1 and "container" in r.stderr, r.stderr)
+
+
+def can():
+    d = os.path.join(TOP, "probe")
+    r = subprocess.run([GANDER, "record", "-o", d, "--kernel", "sched,syscalls", "--", "true"], capture_output=True, text=True)
+    return None if r.returncode == 0 else r.stderr.strip().splitlines()[-1]
+
+
+def main():
+    passed = failed = skipped = 0
+    why = can()
+    for fn in CASES:
+        if ONLY and ONLY not in fn.__name__:
+            continue
+        if why and fn is not refused_in_one_line:
+            print("skip  %s: %s" % (fn.__name__, why))
+            skipped += 1
+            continue
+        try:
+            fn()
+            print("ok    %s" % fn.__name__)
+            passed += 1
+        except Skip as e:
+            print("skip  %s: %s" % (fn.__name__, e))
+            skipped += 1
+        except Exception as e:
+            print("FAIL  %s: %s: %s" % (fn.__name__, type(e).__name__, e))
+            failed += 1
+    print("%d checks; %d passed, %d failed, %d skipped" % (checks, passed, failed, skipped))
+    shutil.rmtree(TOP, ignore_errors=True)
+    sys.exit(1 if failed else 0)
+
+
+main()
