@@ -8,14 +8,14 @@
 #include "collect/collect.h"
 #include "collect/collect_region.h"
 
-#define GO_HEADER     16
-#define GO_PENDING    (256u << 20) /* a generation that is larger is dropped */
-#define GO_LEASE_NS   10000000000ull
-#define GO_KEEP_MS    10000u
-#define GO_END_MARK   52
-#define GO_BATCH_MAX  65536u
+#define GO_HEADER    16
+#define GO_PENDING   (256u << 20) /* a generation that is larger is dropped */
+#define GO_LEASE_NS  10000000000ull
+#define GO_KEEP_MS   10000u
+#define GO_END_MARK  52
+#define GO_BATCH_MAX 65536u
 
-struct go_part { /* one file */
+struct go_part {       /* one file */
 	char file[96]; /* in the recording: "go/NAME-PID.trace" */
 	uint64_t first_gen, last_gen, generations, bytes;
 	uint64_t begin_ns, end_ns; /* CLOCK_MONOTONIC */
@@ -29,12 +29,12 @@ struct go_sink {
 	const char *source; /* "region", "http" */
 	uint8_t header[GO_HEADER];
 	struct go_part *part;
-	unsigned nparts, made;      /* of this chunk; files made so far */
-	int fd;                     /* of the last part, -1: the next generation begins one */
-	uint64_t lost_generations;  /* never seen: overwritten before they were read */
-	uint64_t lost_bytes;        /* the program had no memory for them, or they were damaged */
-	uint64_t torn_bytes;        /* of a generation whose end never came */
-	uint64_t next_gen;          /* that should come next; 0: not known */
+	unsigned nparts, made;     /* of this chunk; files made so far */
+	int fd;                    /* of the last part, -1: the next generation begins one */
+	uint64_t lost_generations; /* never seen: overwritten before they were read */
+	uint64_t lost_bytes;       /* the program had no memory for them, or they were damaged */
+	uint64_t torn_bytes;       /* of a generation whose end never came */
+	uint64_t next_gen;         /* that should come next; 0: not known */
 	/* the generation that is being read */
 	struct buf pending;
 	uint64_t gen, begin_ns;

@@ -63,8 +63,8 @@ struct kview_split {
 	uint64_t uninterruptible_ns;                          /* part of blocked_ns */
 	bool lost;                                            /* events of that time were lost: states may be wrong */
 	unsigned ninstead, nblocked;
-	struct kview_who instead[KVIEW_TOP]; /* who had the CPU while the thread was ready; most first; their sum is ready_ns */
-	struct kview_in blocked_in[KVIEW_TOP];       /* what it was blocked in; most first; the rest is under call -1 */
+	struct kview_who instead[KVIEW_TOP];   /* who had the CPU while the thread was ready; most first; their sum is ready_ns */
+	struct kview_in blocked_in[KVIEW_TOP]; /* what it was blocked in; most first; the rest is under call -1 */
 };
 
 /* recording: a recording's directory or a kernel trace (with `metadata`). -ENOENT: there is no kernel's view in it; else -Exxx. */
