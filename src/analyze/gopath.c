@@ -230,6 +230,14 @@ void why_syscall_name(const struct gosyms *s, uint32_t stack, struct buf *out)
 		}
 		if (starts(f, "runtime.") && !starts(f, "runtime/internal"))
 			continue;
+		if (starts(f, "modernc.org/libc.")) { /* C's library in Go: Xfsync, X__clock_nanosleep, over ___syscall_cp */
+			name = f + strlen("modernc.org/libc.");
+			if (*name != 'X' || strstr(name, "syscall"))
+				continue;
+			name += strspn(name, "X_");
+			buf_puts(out, name);
+			return;
+		}
 		for (k = 0; k < sizeof(packages) / sizeof(*packages); k++)
 			if (starts(f, packages[k]))
 				break;
@@ -489,6 +497,8 @@ static void in_syscall(struct walk *w, struct why_node *like, int64_t from, int6
 	struct kview_split k;
 
 	to = without_cpu(w, like, from, to, thread, &k);
+	if (k.nin && k.in[0].call >= 0)
+		like->reason = gosyms_string(w->t->s->syms, kview_call_name(w->p->kernel, k.in[0].call));
 	if (k.uninterruptible_ns > (uint64_t)(to - from) / 2)
 		like->flags |= WHY_DISK;
 	leaf(w->p, like, from, to, thread);

@@ -76,6 +76,8 @@ static bool is_plumbing(const char *f)
 		"bufio.",
 		"context.",
 		"iter.",
+		"golang.org/x/sys/",
+		"modernc.org/libc.",
 	};
 	size_t i;
 

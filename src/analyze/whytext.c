@@ -76,7 +76,7 @@ void why_phrase(const struct gosyms *s, const struct why_node *x, unsigned flags
 		break;
 	case WHY_NO_CPU:
 		buf_puts(out, "ready, but without a CPU");
-		if (*reason)
+		if (*reason && !(flags & WHY_TEXT_PLAIN))
 			buf_printf(out, ": the kernel ran %s", reason);
 		break;
 	case WHY_FAULT:
@@ -100,6 +100,8 @@ void why_phrase(const struct gosyms *s, const struct why_node *x, unsigned flags
 		break;
 	case WHY_SYSCALL:
 		why_syscall_name(s, x->stack, &name);
+		if (!name.len && *reason)
+			buf_puts(&name, reason);
 		if (name.len && name.data[0] == 'C' && name.data[1] == '.')
 			buf_printf(out, "in the C function %s", name.data + 2);
 		else
@@ -180,11 +182,21 @@ void why_phrase(const struct gosyms *s, const struct why_node *x, unsigned flags
 
 void why_place(const struct gosyms *s, const struct why_node *x, struct buf *out)
 {
-	struct gosym_frame f = gosyms_where(s, x->stack);
+	struct gosym_frame f = gosyms_where(s, x->stack), own;
+	unsigned i, n = gosyms_depth(s, x->stack);
 
 	if (!f.func || x->kind == WHY_CREATION || x->kind == WHY_GONE)
 		return;
 	buf_printf(out, "%s %s:%llu", x->kind == WHY_RUNNING || x->kind == WHY_SWEEP ? "up to" : "at", gosyms_short(gosyms_text(s, f.func)), (unsigned long long)f.line);
+	/* deep in a library: also the program's own line that led there */
+	for (i = 0; i < n; i++) {
+		own = gosyms_frame(s, x->stack, i);
+		if (!strncmp(gosyms_text(s, own.func), "main.", 5)) {
+			if (own.func != f.func || own.line != f.line)
+				buf_printf(out, " under %s:%llu", gosyms_text(s, own.func), (unsigned long long)own.line);
+			break;
+		}
+	}
 }
 
 struct order {

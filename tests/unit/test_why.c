@@ -419,6 +419,8 @@ static void names_of_locks_and_calls(void **state)
 		{ { "syscall.Syscall6", "syscall.Pread", "main.f" }, NULL, "pread" },
 		{ { "runtime.cgocall", "main._Cfunc_sleep", "main.f" }, NULL, "C.sleep" },
 		{ { "golang.org/x/sys/unix.Syscall", "golang.org/x/sys/unix.Fsync", "main.f" }, NULL, "fsync" },
+		{ { "golang.org/x/sys/unix.Syscall6", "modernc.org/libc.___syscall_cp", "modernc.org/libc.X__clock_nanosleep", "lib.f" }, NULL, "clock_nanosleep" },
+		{ { "modernc.org/libc.X__syscall3", "modernc.org/libc.Xfsync", "lib.f" }, NULL, "fsync" },
 		{ { "main.f" }, NULL, "" },
 	};
 	struct gosyms s;
