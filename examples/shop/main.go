@@ -33,6 +33,7 @@ func run() error {
 	path := flag.String("db", "", "database `file` (default: a new one that is removed at the end)")
 	workers := flag.Int("workers", 4, "workers that carry out orders")
 	products := flag.Int("products", 1000, "products in a new database")
+	every := flag.Duration("ledger", 0, "write a ledger of the orders to a file so `often`, and make the mistake that ledger.go describes (default: never)")
 	flag.Parse()
 
 	log := newLogger()
@@ -50,6 +51,15 @@ func run() error {
 	}
 	defer db.close()
 
+	var book *ledger
+	if *every > 0 {
+		book, err = newLedger(*path + ".ledger")
+		if err != nil {
+			return err
+		}
+		go book.run(*every, func(err error) { log.Error("no ledger", "reason", err) })
+	}
+
 	pool := newPool(*workers, 256, db, log)
 	defer pool.close()
 
@@ -59,7 +69,7 @@ func run() error {
 	}
 	fmt.Printf("shop: pid %d, http://%s\n", os.Getpid(), ln.Addr())
 
-	srv := &http.Server{Handler: newServer(db, pool, log), ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: newServer(db, pool, book, log), ReadHeaderTimeout: 5 * time.Second}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	done := make(chan error, 1)

@@ -15,6 +15,7 @@ import (
 type server struct {
 	db    *store
 	pool  *pool
+	book  *ledger // or nil
 	log   *slog.Logger
 	cache cache
 }
@@ -24,8 +25,8 @@ type server struct {
 //	GET  /products?q=WORD    a search
 //	GET  /product/ID         one product, through a cache
 //	POST /order?product=ID&count=N
-func newServer(db *store, p *pool, log *slog.Logger) http.Handler {
-	s := &server{db: db, pool: p, log: log}
+func newServer(db *store, p *pool, book *ledger, log *slog.Logger) http.Handler {
+	s := &server{db: db, pool: p, book: book, log: log}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/products", s.search)
 	mux.HandleFunc("/product/", s.product)
@@ -69,6 +70,7 @@ func (s *server) order(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if o.ID, err = s.db.addOrder(r.Context(), o); err == nil {
+		s.book.note(o)
 		err = s.pool.add(r.Context(), o)
 	}
 	s.reply(w, r, o, err)

@@ -299,20 +299,23 @@ void why_sentence(const struct gopath *p, const struct gosyms *s, struct buf *ou
 	free(list);
 }
 
+/* A lock that is handed on in a row makes the same phrase again and again: it is said once. */
 void why_path_text(const struct gopath *p, const struct gosyms *s, uint32_t node, struct buf *out)
 {
 	const struct why_node *x = &p->node[node];
-	struct buf place = BUF_INIT;
+	struct buf text = BUF_INIT, above = BUF_INIT;
 
-	if (x->parent) {
+	if (x->parent)
 		why_path_text(p, s, x->parent, out);
-		buf_puts(out, " > ");
-	}
-	why_phrase(s, x, WHY_TEXT_PLAIN, out);
+	why_phrase(s, x, WHY_TEXT_PLAIN, &text);
 	if (!x->first) {
-		why_place(s, x, &place);
-		if (place.len)
-			buf_printf(out, " %s", place.data);
+		buf_putc(&text, ' ');
+		why_place(s, x, &text);
+	} else if (x->parent) {
+		why_phrase(s, &p->node[x->parent], WHY_TEXT_PLAIN, &above);
 	}
-	buf_done(&place);
+	if (!above.len || strcmp(above.data, text.data))
+		buf_printf(out, "%s%s", x->parent ? " > " : "", text.data ? text.data : "");
+	buf_done(&text);
+	buf_done(&above);
 }
