@@ -497,8 +497,8 @@ static void in_syscall(struct walk *w, struct why_node *like, int64_t from, int6
 	struct kview_split k;
 
 	to = without_cpu(w, like, from, to, thread, &k);
-	if (k.nin && k.in[0].call >= 0)
-		like->reason = gosyms_string(w->t->s->syms, kview_call_name(w->p->kernel, k.in[0].call));
+	if (k.nblocked && k.blocked_in[0].call >= 0)
+		like->reason = gosyms_string(w->t->s->syms, kview_call_name(w->p->kernel, k.blocked_in[0].call));
 	if (k.uninterruptible_ns > (uint64_t)(to - from) / 2)
 		like->flags |= WHY_DISK;
 	leaf(w->p, like, from, to, thread);

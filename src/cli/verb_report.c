@@ -297,17 +297,25 @@ static void draw(char *to, const struct hist_lean *h, unsigned width)
 	*to = 0;
 }
 
+/* From when to when it was recorded, as the manifest says; what a snapshot holds was there before the snapshot was begun. */
+static void bounds(const struct report *p, int64_t *begin, int64_t *end)
+{
+	int64_t start = (int64_t)num(p->manifest, "start_ns"), stop = (int64_t)num(p->manifest, "end_ns");
+
+	*begin = start && (!p->first_ns || start < p->first_ns) ? start : p->first_ns;
+	*end = stop > p->last_ns ? stop : p->last_ns;
+	if (start > p->first_ns && p->last_ns && p->last_ns <= start)
+		*end = p->last_ns;
+}
+
 static void print_when(const struct report *p)
 {
 	char from[32] = "", to[32] = "", d[UNIT_TEXT];
-	int64_t begin = p->first_ns, end = p->last_ns;
+	int64_t begin, end;
 	struct tm tm;
 	time_t t;
 
-	if (num(p->manifest, "start_ns"))
-		begin = (int64_t)num(p->manifest, "start_ns");
-	if (num(p->manifest, "end_ns"))
-		end = (int64_t)num(p->manifest, "end_ns");
+	bounds(p, &begin, &end);
 	if (!begin)
 		return;
 	t = (time_t)(begin / 1000000000);
@@ -321,12 +329,9 @@ static void print_when(const struct report *p)
 
 static double seconds(const struct report *p)
 {
-	int64_t begin = p->first_ns, end = p->last_ns;
+	int64_t begin, end;
 
-	if (num(p->manifest, "start_ns") && num(p->manifest, "end_ns")) {
-		begin = (int64_t)num(p->manifest, "start_ns");
-		end = (int64_t)num(p->manifest, "end_ns");
-	}
+	bounds(p, &begin, &end);
 	return end > begin ? (double)(end - begin) / 1e9 : 1e-9;
 }
 

@@ -25,7 +25,8 @@ case_() # TEXT COMMAND...
 for round in first second; do
 	case_ "$round run succeeds" bash -c "tools/demo '$build' >'$out' 2>&1"
 done
-for text in 'shop.request.end' 'p50 .*p99 .*max' 'shop.query .*s  ' '^  nothing' 'shop\.[a-z.]*: { goid = ' 'Requests/sec' "$build/demo/recording"; do
+for text in 'shop.request.end' 'p50 .*p99 .*max' 'shop.query .*s  ' '^  nothing' 'shop\.[a-z.]*: { goid = ' 'Requests/sec' 'waiting for mutex held by goroutine [0-9]* in main.(\*ledger)' \
+	'in syscall fsync .* main.(\*ledger).save' 'gander snapshot -p' 'Span shop.request .* goroutine [0-9]* of' "$build/demo/recording"; do
 	case_ "shows /$text/" grep -e "$text" "$out"
 done
 pid=$(sed -n 's/^shop: pid \([0-9]*\),.*/\1/p' "$out")
