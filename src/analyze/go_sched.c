@@ -21,7 +21,8 @@ struct goan_ctx {
 	struct gostate *s;
 	struct goan_opts o;
 	struct stacktab causes, funcs, stacks;
-	struct hist_lean all; /* of `causes`, once the trace is over */
+	uint32_t of_cause[GO_CAUSES]; /* in `causes`: index + 1 */
+	struct hist_lean all;         /* of `causes`, once the trace is over */
 	uint64_t idle_ns;
 	struct worst worst[WORST]; /* longest first */
 	unsigned nworst;
@@ -47,6 +48,22 @@ static void add(struct stacktab *t, uint32_t key, uint32_t sub, uint64_t ns, uin
 	e->extra_ns += idle_ns;
 }
 
+/* Each wait is of one of a few causes, in no order: nothing to search for. */
+static void add_cause(struct goan_ctx *c, uint8_t cause, uint64_t ns, uint64_t idle_ns)
+{
+	uint32_t *at = &c->of_cause[cause];
+
+	if (!*at) {
+		struct st_ent *e = stacktab_get(&c->causes, 0, cause);
+
+		if (!e)
+			return;
+		*at = (uint32_t)(e - c->causes.ent) + 1;
+	}
+	hist_lean_add(&c->causes.ent[*at - 1].hist, ns);
+	c->causes.ent[*at - 1].extra_ns += idle_ns;
+}
+
 static void span(void *ctx, const struct gospan *sp)
 {
 	struct goan_ctx *c = ctx;
@@ -60,7 +77,7 @@ static void span(void *ctx, const struct gospan *sp)
 		stacktab_span(&c->causes, 0, sp->cause, ns, true);
 		return;
 	}
-	add(&c->causes, 0, sp->cause, ns, sp->idle_ns);
+	add_cause(c, sp->cause, ns, sp->idle_ns);
 	if (c->o.brief)
 		return;
 	add(&c->funcs, sp->g->func, 0, ns, sp->idle_ns);

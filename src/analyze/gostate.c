@@ -10,6 +10,9 @@
 const char *const go_cause_name[GO_CAUSES] = { "unknown", "created", "unblocked", "preempted", "yielded", "syscall" };
 const char *const go_part_name[GO_PARTS] = { "running", "runnable", "blocked", "syscall", "syscall_without_p" };
 
+#define likely(x)     __builtin_expect(!!(x), 1)
+#define always_inline inline __attribute__((always_inline))
+
 #define EACH_SINK(s, set, k) for (unsigned set_ = (set), k; set_ && ((k = (unsigned)__builtin_ctz(set_)), 1); set_ &= set_ - 1)
 #define CALL(s, member, ...) \
 	do { \
@@ -287,45 +290,42 @@ static void add_wait(struct gostate *s, struct goro *g, uint64_t ns)
 	g->wait[g->nwait++] = (struct goro_wait) { g->reason, 1, ns };
 }
 
-static int level_of(unsigned state)
+static inline int level_of(unsigned state)
 {
-	switch (state) {
-	case GANDER_GOTRACE_GO_RUNNING:
-		return GO_LEVEL_RUN;
-	case GANDER_GOTRACE_GO_RUNNABLE:
-		return GO_LEVEL_SCHED;
-	case GANDER_GOTRACE_GO_WAITING:
-		return GO_LEVEL_WAIT;
-	case GANDER_GOTRACE_GO_SYSCALL:
-		return GO_LEVEL_SYSCALL;
-	}
-	return -1;
+	static const uint8_t level[GANDER_GOTRACE_GO_STATES] = {
+		[GANDER_GOTRACE_GO_RUNNING] = GO_LEVEL_RUN + 1,
+		[GANDER_GOTRACE_GO_RUNNABLE] = GO_LEVEL_SCHED + 1,
+		[GANDER_GOTRACE_GO_WAITING] = GO_LEVEL_WAIT + 1,
+		[GANDER_GOTRACE_GO_SYSCALL] = GO_LEVEL_SYSCALL + 1,
+	};
+
+	return state < GANDER_GOTRACE_GO_STATES ? level[state] - 1 : -1;
 }
 
-/* The state that g is in ends now. `ev` is NULL when the trace ends. */
-static void leave(struct gostate *s, struct goro *g, const struct gander_gotrace_event *ev)
+/* The state that g is in, which is `state`, ends now. `ev` is NULL when the trace ends; `end_stack` is its stack. */
+static always_inline void leave_state(struct gostate *s, struct goro *g, const struct gander_gotrace_event *ev, uint32_t end_stack, const unsigned state)
 {
-	int level = level_of(g->state);
+	int level = level_of(state);
 	uint64_t ns = (uint64_t)(s->now - g->since_ns);
 	struct goproc *p;
 	unsigned sinks;
 
 	if (level < 0)
 		return;
-	sinks = s->span_sinks[g->state] | (g->watch ? s->watched_sinks[g->state] : 0);
+	sinks = s->span_sinks[state] | (g->watch ? s->watched_sinks[state] : 0);
 	if (sinks) {
 		struct gospan sp = {
 			.g = g,
 			.start_ns = g->since_ns,
 			.end_ns = s->now,
-			.state = g->state,
+			.state = (uint8_t)state,
 			.cause = g->cause,
 			.open_start = g->open_start,
 			.open_end = !ev,
 			.reason = g->reason,
 			.stack = g->stack,
 			.own_stack = g->own_stack,
-			.end_stack = ev ? gosym_map_stack(&s->map, s->syms, ev->stack) : 0,
+			.end_stack = end_stack,
 			.ended_by = ev ? ev->goroutine : -1,
 			.thread = g->thread,
 			.proc = g->proc,
@@ -338,7 +338,7 @@ static void leave(struct gostate *s, struct goro *g, const struct gander_gotrace
 		EACH_SINK(s, sinks, k)
 		s->sink[k].span(s->sink[k].ctx, &sp);
 	}
-	switch (g->state) {
+	switch (state) {
 	case GANDER_GOTRACE_GO_RUNNING:
 		g->parts.ns[GO_PART_RUN] += ns;
 		break;
@@ -358,9 +358,14 @@ static void leave(struct gostate *s, struct goro *g, const struct gander_gotrace
 		break;
 	}
 	level_add(s, (unsigned)level, -1);
-	if (level == GO_LEVEL_RUN && g->label)
+	if (state == GANDER_GOTRACE_GO_RUNNING && g->label)
 		level_add(s, GO_LEVEL_GC_WORKERS, -!strncmp(gosyms_text(s->syms, g->label), "GC ", 3));
 	g->since_ns = s->now; /* nothing is counted twice when the parts are read between leave and enter */
+}
+
+static void leave_any(struct gostate *s, struct goro *g, const struct gander_gotrace_event *ev, uint32_t end_stack)
+{
+	leave_state(s, g, ev, end_stack, g->state);
 }
 
 static void end_region(struct gostate *s, struct goro *g, const struct goro_region *r, bool open_start, bool open_end)
@@ -421,88 +426,23 @@ static void goro_gone(struct gostate *s, struct goro *g, bool at_end)
 	s->free_list = g;
 }
 
-static void go_transition(struct gostate *s, const struct gander_gotrace_event *ev)
+/* It is in the state `to` from now on. */
+static always_inline void enter_state(struct gostate *s, struct goro *g, const struct gander_gotrace_event *ev, uint32_t stack, uint32_t own, const unsigned from,
+				      const unsigned to)
 {
-	int64_t id = ev->transition.id;
-	unsigned from = ev->transition.from, to = ev->transition.to;
-	struct goro *g = goro_find(s, id), *maker;
-	uint32_t own = gosym_map_stack(&s->map, s->syms, ev->transition.stack);
 	struct goproc *p;
-	int level;
 
-	if (from == to) {
-		/* a status at a generation's begin: may bring the stack of one that waits all the time */
-		if (g && own) {
-			if (!g->stack)
-				g->stack = own;
-			if (!g->own_stack || g->open_start)
-				g->own_stack = own;
-			if (!g->func)
-				name_it(s, g, own);
-		}
-		if (g)
-			return;
-		from = GANDER_GOTRACE_GO_UNDETERMINED;
-	}
-	if (g && (from == GANDER_GOTRACE_GO_NOT_EXIST || from == GANDER_GOTRACE_GO_UNDETERMINED)) {
-		leave(s, g, NULL); /* only v1 and forged traces: the number is used again without an end */
-		goro_gone(s, g, false);
-		g = NULL;
-	}
-	if (!g) {
-		g = goro_new(s, id);
-		if (!g)
-			return;
-		g->there_at_start = g->open_start = from != GANDER_GOTRACE_GO_NOT_EXIST;
-		g->born_ns = g->since_ns = g->there_at_start ? s->sync_ns : s->now;
-		s->there_at_start += g->there_at_start;
-		if (s->there_at_start > s->peak) /* idle ones are first mentioned at the end of the first generation */
-			s->peak = s->there_at_start;
-		g->seen_ns = s->now;
-		name_it(s, g, own);
-		if (from == GANDER_GOTRACE_GO_NOT_EXIST) {
-			s->created++;
-			g->made_by = ev->goroutine;
-			g->made_stack = gosym_map_stack(&s->map, s->syms, ev->stack);
-			maker = ev->goroutine >= 0 ? goro_find(s, ev->goroutine) : NULL;
-			if (maker) {
-				g->made_func = maker->func;
-				g->task = maker->nregion ? maker->region[maker->nregion - 1].task : maker->task;
-			}
-		}
-		CALL(s, born, g);
-	} else {
-		leave(s, g, ev);
-		g->open_start = false;
-		g->last_moved_ns = s->now;
-	}
-	if (from == GANDER_GOTRACE_GO_WAITING && ev->goroutine >= 0 && ev->goroutine != id) {
-		maker = goro_find(s, ev->goroutine);
-		if (maker)
-			maker->unblocks++;
-	}
-	if (!g->func && own)
-		name_it(s, g, own);
-	if (g->watch)
-		EACH_SINK(s, s->moved_sinks, k)
-	s->sink[k].moved(s->sink[k].ctx, g, from, to, ev);
-	level = level_of(to);
-	if (level < 0) {
-		g->state = GANDER_GOTRACE_GO_NOT_EXIST;
-		goro_gone(s, g, false);
-		return;
-	}
 	if (!g->open_start)
 		g->since_ns = s->now;
 	g->idle_at_since = g->open_start ? 0 : any_idle(s);
 	g->state = (uint8_t)to;
 	g->thread = ev->thread;
 	g->proc = ev->proc;
-	g->stack = gosym_map_stack(&s->map, s->syms, ev->stack);
+	g->stack = stack;
 	if (own || from != GANDER_GOTRACE_GO_WAITING) /* a woken goroutine still stands where it waited */
 		g->own_stack = own;
 	g->reason = gosym_map_string(&s->map, s->syms, ev->transition.reason);
-	level_add(s, (unsigned)level, 1);
+	level_add(s, (unsigned)level_of(to), 1);
 	switch (to) {
 	case GANDER_GOTRACE_GO_RUNNING:
 		if (g->first_run_ns == GO_NEVER)
@@ -520,10 +460,115 @@ static void go_transition(struct gostate *s, const struct gander_gotrace_event *
 	case GANDER_GOTRACE_GO_SYSCALL:
 		p = proc_of(s, ev->proc, false);
 		if (p && p->state == GANDER_GOTRACE_PROC_RUNNING)
-			p->syscall_g = id;
+			p->syscall_g = g->id;
 		else
 			g->off_since_ns = g->since_ns;
 		break;
+	}
+}
+
+/* What came before is over; it goes on as `to`, or not at all. */
+static always_inline void arrive(struct gostate *s, struct goro *g, const struct gander_gotrace_event *ev, uint32_t stack, uint32_t own, const unsigned from,
+				 const unsigned to)
+{
+	struct goro *waker;
+
+	if (from == GANDER_GOTRACE_GO_WAITING && ev->goroutine >= 0 && ev->goroutine != g->id) {
+		waker = goro_find(s, ev->goroutine);
+		if (waker)
+			waker->unblocks++;
+	}
+	if (!g->func && own)
+		name_it(s, g, own);
+	if (g->watch)
+		EACH_SINK(s, s->moved_sinks, k)
+	s->sink[k].moved(s->sink[k].ctx, g, from, to, ev);
+	if (level_of(to) < 0) {
+		g->state = GANDER_GOTRACE_GO_NOT_EXIST;
+		goro_gone(s, g, false);
+		return;
+	}
+	enter_state(s, g, ev, stack, own, from, to);
+}
+
+/* From one state to the next, as nearly all events have it. The states are constants where it matters: in the order of time it is open which of them comes next,
+ * so one branch is guessed wrong every other time, and it should be the only one. */
+static always_inline void move(struct gostate *s, struct goro *g, const struct gander_gotrace_event *ev, uint32_t stack, uint32_t own, const unsigned from,
+			       const unsigned state, const unsigned to)
+{
+	leave_state(s, g, ev, stack, state);
+	g->open_start = false;
+	g->last_moved_ns = s->now;
+	arrive(s, g, ev, stack, own, from, to);
+}
+
+static void go_transition(struct gostate *s, const struct gander_gotrace_event *ev)
+{
+	int64_t id = ev->transition.id;
+	unsigned from = ev->transition.from, to = ev->transition.to;
+	struct goro *g = goro_find(s, id), *maker;
+	uint32_t own = gosym_map_stack(&s->map, s->syms, ev->transition.stack);
+	uint32_t stack = gosym_map_stack(&s->map, s->syms, ev->stack);
+
+	if (likely(g && from == g->state)) {
+		switch (from * GANDER_GOTRACE_GO_STATES + to) {
+#define MOVE(a, b) \
+	case GANDER_GOTRACE_GO_##a *GANDER_GOTRACE_GO_STATES + GANDER_GOTRACE_GO_##b: \
+		move(s, g, ev, stack, own, GANDER_GOTRACE_GO_##a, GANDER_GOTRACE_GO_##a, GANDER_GOTRACE_GO_##b); \
+		return
+			MOVE(RUNNING, WAITING);
+			MOVE(WAITING, RUNNABLE);
+			MOVE(RUNNABLE, RUNNING);
+			MOVE(RUNNING, RUNNABLE);
+			MOVE(RUNNING, SYSCALL);
+			MOVE(SYSCALL, RUNNING);
+#undef MOVE
+		}
+	}
+	if (from == to) {
+		/* a status at a generation's begin: may bring the stack of one that waits all the time */
+		if (g && own) {
+			if (!g->stack)
+				g->stack = own;
+			if (!g->own_stack || g->open_start)
+				g->own_stack = own;
+			if (!g->func)
+				name_it(s, g, own);
+		}
+		if (g)
+			return;
+		from = GANDER_GOTRACE_GO_UNDETERMINED;
+	}
+	if (g && (from == GANDER_GOTRACE_GO_NOT_EXIST || from == GANDER_GOTRACE_GO_UNDETERMINED)) {
+		leave_any(s, g, NULL, 0); /* only v1 and forged traces: the number is used again without an end */
+		goro_gone(s, g, false);
+		g = NULL;
+	}
+	if (!g) {
+		g = goro_new(s, id);
+		if (!g)
+			return;
+		g->there_at_start = g->open_start = from != GANDER_GOTRACE_GO_NOT_EXIST;
+		g->born_ns = g->since_ns = g->there_at_start ? s->sync_ns : s->now;
+		s->there_at_start += g->there_at_start;
+		if (s->there_at_start > s->peak) /* idle ones are first mentioned at the end of the first generation */
+			s->peak = s->there_at_start;
+		g->seen_ns = s->now;
+		name_it(s, g, own);
+		if (from == GANDER_GOTRACE_GO_NOT_EXIST) {
+			s->created++;
+			g->made_by = ev->goroutine;
+			g->made_stack = stack;
+			maker = ev->goroutine >= 0 ? goro_find(s, ev->goroutine) : NULL;
+			if (maker) {
+				g->made_func = maker->func;
+				g->task = maker->nregion ? maker->region[maker->nregion - 1].task : maker->task;
+			}
+		}
+		CALL(s, born, g);
+		arrive(s, g, ev, stack, own, from, to);
+	} else {
+		move(s, g, ev, stack, own, from, g->state, to);
 	}
 }
 
@@ -692,6 +737,7 @@ static void region_event(struct gostate *s, const struct gander_gotrace_event *e
 void gostate_event(struct gostate *s, const struct gander_gotrace_event *ev)
 {
 	struct goro *g = NULL;
+	unsigned kind;
 
 	if (!s->running) {
 		s->running = true;
@@ -705,13 +751,15 @@ void gostate_event(struct gostate *s, const struct gander_gotrace_event *ev)
 	s->events++;
 	if (ev->kind < GANDER_GOTRACE_KINDS)
 		s->kind_events[ev->kind]++;
-	switch (s->light && ev->kind != GANDER_GOTRACE_SYNC ? GANDER_GOTRACE_BAD : ev->kind) {
-	case GANDER_GOTRACE_STATE_TRANSITION:
-		if (ev->transition.resource == GANDER_GOTRACE_RES_GOROUTINE)
+	kind = s->light && ev->kind != GANDER_GOTRACE_SYNC ? GANDER_GOTRACE_BAD : ev->kind;
+	if (likely(kind == GANDER_GOTRACE_STATE_TRANSITION)) {
+		if (likely(ev->transition.resource == GANDER_GOTRACE_RES_GOROUTINE))
 			go_transition(s, ev);
 		else if (ev->transition.resource == GANDER_GOTRACE_RES_PROC)
 			proc_transition(s, ev);
-		break;
+		goto sinks;
+	}
+	switch (kind) {
 	case GANDER_GOTRACE_SYNC:
 		s->sync_ns = s->now;
 		s->nsync++;
@@ -744,6 +792,7 @@ void gostate_event(struct gostate *s, const struct gander_gotrace_event *ev)
 		region_event(s, ev, ev->goroutine >= 0 ? goro_find(s, ev->goroutine) : NULL);
 		break;
 	}
+sinks:
 	if (ev->kind < GANDER_GOTRACE_KINDS && s->kind_sinks[ev->kind]) {
 		g = ev->goroutine >= 0 && !s->light ? goro_find(s, ev->goroutine) : NULL;
 		EACH_SINK(s, s->kind_sinks[ev->kind], k)
@@ -772,7 +821,7 @@ int gostate_end(struct gostate *s, struct err *err)
 		all[n++] = (struct goro *)(uintptr_t)p;
 	qsort(all, n, sizeof(*all), by_id);
 	for (i = 0; i < n; i++) {
-		leave(s, all[i], NULL);
+		leave_any(s, all[i], NULL, 0);
 		goro_gone(s, all[i], true);
 	}
 	free(all);
