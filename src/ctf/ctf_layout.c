@@ -382,11 +382,16 @@ static void compile_scope(struct compile *c, const struct ctf_fc *fc, enum gande
 	compile_members(c, fc, scope == GANDER_CTF_FIELDS ? " " : " {", false, false, hide_roles);
 	if (c->failed)
 		return;
-	c->op[at].end = c->n;
 	for (i = at + 1; i < c->n; i++)
 		shown |= c->op[i].lit_len;
-	if (!shown)
-		c->op[at].flags |= OP_QUIET; /* no braces around nothing */
+	/* The closing brace is the text before an operation of its own: no look back when the scope ends. None around nothing. */
+	if (shown && scope != GANDER_CTF_FIELDS) {
+		i = c->n;
+		if (emit(c, OP_ALIGN, fc))
+			put_lit(c, i, "", "", "}");
+	}
+	if (!c->failed)
+		c->op[at].end = c->n;
 }
 
 static int compile_prog(struct ctf_arena *a, struct ctf_prog *ret, bool skip, const struct ctf_fc *fc, enum gander_ctf_scope scope, bool hide_roles)
@@ -415,6 +420,15 @@ static int32_t fixed_place(const struct ctf_fc *scope, const char *name, unsigne
 	return -1;
 }
 
+static void context_mask(struct ctf_event_layout *l, uint64_t bytes)
+{
+	if (!bytes || bytes > 16)
+		return;
+	l->context_mask[0] = bytes < 8 ? (1ull << (8 * bytes)) - 1 : ~0ull;
+	l->context_mask[1] = bytes <= 8 ? 0 : bytes < 16 ? (1ull << (8 * (bytes - 8))) - 1
+							 : ~0ull;
+}
+
 static int compile_event(struct ctf_arena *a, struct ctf_event_class *e, int phase)
 {
 	struct ctf_event_layout *l = ctf_alloc(a, sizeof(*l));
@@ -430,11 +444,15 @@ static int compile_event(struct ctf_arena *a, struct ctf_event_class *e, int pha
 		c.skip = skip;
 		c.phase = phase;
 		compile_scope(&c, e->stream->common_context, GANDER_CTF_CONTEXT, false);
+		if (!skip)
+			l->context_ops = c.n;
 		compile_scope(&c, e->context, GANDER_CTF_SPECIFIC, false);
 		compile_scope(&c, e->payload, GANDER_CTF_FIELDS, false);
 		if (finish(&c, skip ? &l->skip : &l->full) < 0)
 			return -ENOMEM;
 	}
+	if (!phase && e->stream->common_context)
+		context_mask(l, plain_bits(e->stream->common_context) / 8);
 	l->duration_at = -1;
 	if (e->span == CTF_SPAN_END && !phase && !e->context) {
 		uint64_t before = e->stream->common_context ? plain_bits(e->stream->common_context) : 0;

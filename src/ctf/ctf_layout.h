@@ -39,8 +39,7 @@ enum { OP_HIDDEN = 1,
        OP_FLAT = 4 /* struct without braces */,
        OP_DYNAMIC = 8,
        OP_BIG = 16,
-       OP_SIGNED = 32,
-       OP_QUIET = 64 /* leaves out its scope's or list's opening: lit says all */ };
+       OP_SIGNED = 32 };
 
 struct ctf_option {
 	const struct ctf_range *range;
@@ -74,7 +73,9 @@ struct ctf_event_layout {
 	const struct gander_ctf_class *pub;
 	const char *prefix; /* text between time and contexts */
 	uint32_t prefix_len;
-	int32_t duration_at; /* byte behind the header where an end of a span has its u64; -1: to be looked for */
+	uint32_t context_ops;     /* of the full program: those of the stream's context come first */
+	uint64_t context_mask[2]; /* its bytes, where they are 1 to 16 and their text depends on nothing else; else 0 */
+	int32_t duration_at;      /* byte behind the header where an end of a span has its u64; -1: to be looked for */
 };
 
 struct ctf_stream_layout {

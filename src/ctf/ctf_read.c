@@ -71,6 +71,10 @@ struct stream {
 	int64_t loss_begin, loss_end;
 	uint64_t *regs;
 	uint32_t nregs;
+	/* the text of the last context that was written; of this packet: its class does not change in it */
+	uint32_t context_len, context_bits;
+	uint64_t context_bytes[2];
+	char context_text[64];
 };
 
 struct class
@@ -405,6 +409,7 @@ static int reload(struct gander_ctf *r, struct trace *t)
 		s = r->stream[i];
 		if (s->t != t)
 			continue;
+		s->context_len = 0;
 		s->sc = keep[i].has_sc ? ctf_stream_class_find(t->tc, keep[i].sc) : NULL;
 		s->ec = s->sc && keep[i].has_ec ? ctf_layout_find(s->sc, keep[i].ec) : NULL;
 		if (resize_regs(s) < 0 || (keep[i].has_sc && !s->sc) || (keep[i].has_ec && !s->ec)) {
@@ -563,6 +568,7 @@ static int open_packet(struct gander_ctf *r, struct stream *s, struct err *err)
 			}
 			if (run.roles & 1u << CTF_ROLE_STREAM_CLASS_ID)
 				id = run.role[CTF_ROLE_STREAM_CLASS_ID];
+			s->context_len = 0;
 			s->sc = run.roles & 1u << CTF_ROLE_STREAM_CLASS_ID ? ctf_stream_class_find(s->t->tc, id) : s->t->tc->stream;
 			if (!s->sc && reload(r, s->t)) {
 				want /= 8;
@@ -1262,19 +1268,58 @@ static int packet_run(struct gander_ctf *r, struct stream *s, struct ctf_out *ou
 	run.regs = s->regs;
 	run.out = out;
 	run.values = &r->values;
-	return out ? ctf_run_text(&run, &l->packet_full) : ctf_run_values(&run, &l->packet_full);
+	return out ? ctf_run_text(&run, &l->packet_full, 0, l->packet_full.n) : ctf_run_values(&run, &l->packet_full);
 }
 
-static int event_run(struct gander_ctf *r, struct stream *s, struct ctf_out *out)
+static int event_values(struct gander_ctf *r, struct stream *s)
 {
 	const struct ctf_event_layout *l = s->ec->layout;
 	struct ctf_run run;
 
 	begin_run(&run, s);
 	run.pos = s->body_pos;
-	run.out = out;
 	run.values = &r->values;
-	return out ? ctf_run_text(&run, &l->full) : ctf_run_values(&run, &l->full);
+	return ctf_run_values(&run, &l->full);
+}
+
+/* The stream's context is mostly that of the event before (the thread, the goroutine), and so is its text then. */
+static int event_text(struct stream *s, struct ctf_out *out)
+{
+	const struct ctf_event_layout *l = s->ec->layout;
+	uint64_t bytes[2];
+	struct ctf_run run;
+	size_t from, len;
+	int e;
+
+	begin_run(&run, s);
+	run.pos = s->body_pos;
+	run.out = out;
+	if (!l->context_mask[0])
+		return ctf_run_text(&run, &l->full, 0, l->full.n);
+	memcpy(bytes, run.data + run.pos / 8, sizeof(bytes)); /* may be read behind the limit; the event was measured */
+	bytes[0] &= l->context_mask[0];
+	bytes[1] &= l->context_mask[1];
+	if (s->context_len && bytes[0] == s->context_bytes[0] && bytes[1] == s->context_bytes[1]) {
+		if (ctf_out_more(out, 0) < 0)
+			return -ENOMEM;
+		memcpy(out->at, s->context_text, sizeof(s->context_text));
+		out->at += s->context_len;
+		run.pos += s->context_bits;
+	} else {
+		from = (size_t)(out->at - out->base);
+		e = ctf_run_text(&run, &l->full, 0, l->context_ops);
+		if (e)
+			return e;
+		len = (size_t)(out->at - out->base) - from;
+		s->context_len = 0;
+		if (len && len <= sizeof(s->context_text)) {
+			memcpy(s->context_text, out->base + from, len);
+			memcpy(s->context_bytes, bytes, sizeof(bytes));
+			s->context_len = (uint32_t)len;
+			s->context_bits = (uint32_t)(run.pos - s->body_pos);
+		}
+	}
+	return ctf_run_text(&run, &l->full, l->context_ops, l->full.n);
 }
 
 int gander_ctf_values(struct gander_ctf *r, const struct gander_ctf_event *ev, const struct gander_ctf_value **ret)
@@ -1290,7 +1335,7 @@ int gander_ctf_values(struct gander_ctf *r, const struct gander_ctf_event *ev, c
 		r->values.n = 0;
 		e = packet_run(r, s, NULL);
 		if (!e)
-			e = event_run(r, s, NULL);
+			e = event_values(r, s);
 		r->values_err = e == -EAGAIN ? -EPROTO : e;
 		r->have_values = true;
 	}
@@ -1426,8 +1471,6 @@ static inline void put_time(struct gander_ctf *r, struct ctf_out *o, int64_t ns)
 {
 	int64_t sec = r->sec;
 	uint64_t part = (uint64_t)ns - (uint64_t)sec * 1000000000u;
-	uint32_t high, low;
-	int i;
 
 	if (part >= 1000000000) {
 		sec = ns / 1000000000;
@@ -1437,13 +1480,7 @@ static inline void put_time(struct gander_ctf *r, struct ctf_out *o, int64_t ns)
 		part = (uint64_t)(ns - sec * 1000000000);
 	}
 	memcpy(o->at, r->sec_text, 16);
-	high = (uint32_t)part / 10000;
-	low = (uint32_t)part % 10000;
-	for (i = 17; i > 13; i--, low /= 10)
-		o->at[i] = (char)('0' + low % 10);
-	for (; i > 8; i--, high /= 10)
-		o->at[i] = (char)('0' + high % 10);
-	o->at += 18;
+	o->at = ctf_put_nano(o->at + 9, (uint32_t)part);
 }
 
 int ctf_text_line(struct gander_ctf *r, const struct gander_ctf_event *ev, struct ctf_out *out)
@@ -1475,7 +1512,7 @@ int ctf_text_line(struct gander_ctf *r, const struct gander_ctf_event *ev, struc
 	out->at += l->prefix_len;
 	e = packet_run(r, s, out);
 	if (!e)
-		e = event_run(r, s, out);
+		e = event_text(s, out);
 	if (e == -ENOMEM)
 		return e;
 	if (e)

@@ -64,6 +64,13 @@ static inline char *put_four(char *to, uint32_t v) /* exactly four digits */
 	return to + 4;
 }
 
+char *ctf_put_nano(char *to, uint32_t v)
+{
+	*to = (char)('0' + v / 100000000);
+	v %= 100000000;
+	return put_four(put_four(to + 1, v / 10000), v % 10000);
+}
+
 char *ctf_put_u64(char *to, uint64_t v)
 {
 	uint32_t top, low;
@@ -552,7 +559,10 @@ static inline __attribute__((always_inline)) int run(struct ctf_run *r, const st
 				if (mode == TEXT && !op->public_flags && op->type <= GANDER_CTF_U64 && !op->fc->map) {
 					if (__builtin_expect(r->out->at >= r->out->end, 0) && ctf_out_more(r->out, 64) < 0)
 						return -ENOMEM;
-					r->out->at = op->type == GANDER_CTF_I64 ? ctf_put_i64(r->out->at, (int64_t)v) : ctf_put_u64(r->out->at, v);
+					if (v < 10000)
+						r->out->at = put_small(r->out->at, (uint32_t)v);
+					else
+						r->out->at = op->type == GANDER_CTF_I64 ? ctf_put_i64(r->out->at, (int64_t)v) : ctf_put_u64(r->out->at, v);
 				} else {
 					err = take_int(r, op, v, mode);
 					if (err)
@@ -612,7 +622,7 @@ static inline __attribute__((always_inline)) int run(struct ctf_run *r, const st
 			at++;
 			continue;
 		case OP_STRUCT:
-			if (mode == SKIP) {
+			if (mode == SKIP || (mode == TEXT && op->flags & OP_FLAT)) {
 				at++;
 				continue;
 			}
@@ -632,31 +642,28 @@ static inline __attribute__((always_inline)) int run(struct ctf_run *r, const st
 				if (!err && r->values->n > me)
 					r->values->v[me].name = op->fc->name ? op->fc->name : "";
 			} else {
-				if (!(op->flags & OP_FLAT))
-					ctf_put_raw(r->out, "{", 1);
+				ctf_put_raw(r->out, "{", 1);
 				err = run_text(r, p, at + 1, op->end);
-				if (!(op->flags & OP_FLAT))
-					ctf_put_raw(r->out, "}", 1);
+				ctf_put_raw(r->out, "}", 1);
 			}
 			if (err)
 				return err;
 			at = op->end;
 			continue;
 		case OP_SCOPE:
-			if (mode == VALUES) {
-				err = new_value(r->values, &me);
-				if (err)
-					return err;
-				r->values->v[me].type = GANDER_CTF_SCOPE;
-				r->values->v[me].count = (uint32_t)op->count;
+			if (mode != VALUES) {
+				at++;
+				continue;
 			}
+			err = new_value(r->values, &me);
+			if (err)
+				return err;
+			r->values->v[me].type = GANDER_CTF_SCOPE;
+			r->values->v[me].count = (uint32_t)op->count;
 			err = run_body(r, p, at + 1, op->end, mode);
 			if (err)
 				return err;
-			if (mode == VALUES)
-				r->values->v[me].next = r->values->n;
-			if (mode == TEXT && op->count != GANDER_CTF_FIELDS && !(op->flags & OP_QUIET))
-				ctf_put_raw(r->out, "}", 1);
+			r->values->v[me].next = r->values->n;
 			at = op->end;
 			continue;
 		case OP_ARRAY:
@@ -718,12 +725,12 @@ int ctf_run_values(struct ctf_run *r, const struct ctf_prog *p)
 	return run_values(r, p, 0, p->n);
 }
 
-int ctf_run_text(struct ctf_run *r, const struct ctf_prog *p)
+int ctf_run_text(struct ctf_run *r, const struct ctf_prog *p, uint32_t from, uint32_t to)
 {
 	int err;
 
 	if (ctf_out_more(r->out, 0) < 0)
 		return -ENOMEM;
-	err = run_text(r, p, 0, p->n);
+	err = run_text(r, p, from, to);
 	return r->out->failed ? -ENOMEM : err;
 }

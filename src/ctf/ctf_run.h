@@ -45,13 +45,14 @@ struct ctf_run {
 /* 0; -EAGAIN: the bytes end before the event does; -EPROTO: no event looks like that; -ENOMEM, -EFBIG. */
 int ctf_run_skip(struct ctf_run *r, const struct ctf_prog *p);
 int ctf_run_values(struct ctf_run *r, const struct ctf_prog *p);
-int ctf_run_text(struct ctf_run *r, const struct ctf_prog *p);
+int ctf_run_text(struct ctf_run *r, const struct ctf_prog *p, uint32_t from, uint32_t to); /* its operations from .. to - 1 */
 
 /* Text of single things, for all who write it. The caller has the room: 24, 24, 32, 24 bytes. Return behind it. */
 char *ctf_put_u64(char *to, uint64_t v);
 char *ctf_put_i64(char *to, int64_t v);
 char *ctf_put_f64(char *to, double v);
 char *ctf_put_duration(char *to, int64_t ns);
+char *ctf_put_nano(char *to, uint32_t v);                          /* nine digits */
 unsigned ctf_utf8_len(const uint8_t *s, size_t len);               /* of the sequence at s, 0: none, or a C1 control */
 void ctf_put_quoted(struct ctf_out *o, const char *s, size_t len); /* in quotes; what a terminal might act upon is escaped */
 void ctf_put_name(struct ctf_out *o, const char *name);            /* bare when nobody could misread it, else quoted */
