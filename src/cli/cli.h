@@ -5,11 +5,15 @@
 #include "base/err.h"
 #include "base/opt.h"
 
+#include <stdio.h>
+
 enum { CLI_OK = 0,
        CLI_FAILED = 1,
        CLI_USAGE = 2,
        CLI_LOST = 3 /* done, but data was lost or something was not set up */ };
 
+/* Prints what a program may have had a hand in: control characters, which a terminal would obey, as "?". */
+void cli_say(FILE *to, const char *text);
 int cli_fail(const struct err *err);  /* prints "gander: SENTENCE", returns CLI_FAILED */
 int cli_usage(const struct err *err); /* the same for a mistake on the command line: CLI_USAGE */
 

@@ -21,9 +21,23 @@ const struct verb *const cli_verbs[] = {
 	NULL,
 };
 
+void cli_say(FILE *to, const char *text)
+{
+	const unsigned char *s;
+
+	for (s = (const unsigned char *)text; *s; s++) {
+		if (s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0) /* the same beyond 128, in UTF-8 */
+			s++, putc('?', to);
+		else
+			putc((*s < 0x20 && *s != '\n' && *s != '\t') || *s == 0x7f ? '?' : *s, to);
+	}
+}
+
 int cli_fail(const struct err *err)
 {
-	fprintf(stderr, "gander: %s\n", err->text);
+	fputs("gander: ", stderr);
+	cli_say(stderr, err->text);
+	putc('\n', stderr);
 	return CLI_FAILED;
 }
 

@@ -168,7 +168,9 @@ static void on_table(void *arg, const struct count_table *t, uint64_t elapsed, b
 
 static void on_note(void *arg, const char *text)
 {
-	fprintf(stderr, "gander: %s\n", text);
+	fputs("gander: ", stderr);
+	cli_say(stderr, text);
+	putc('\n', stderr);
 }
 
 static int run(int argc, char **argv)

@@ -327,11 +327,19 @@ static void print_text(struct find *f)
 
 		if (v->kind == FOUND_OFF) {
 			proc_comm(v->pid, comm, sizeof(comm));
-			printf("off: %s (%d) could make no region: %s\n", comm, (int)v->pid, v->why);
+			printf("off: ");
+			cli_say(stdout, comm);
+			printf(" (%d) could make no region: ", (int)v->pid);
+			cli_say(stdout, v->why);
+			putchar('\n');
 		} else if (v->kind == FOUND_REFUSED) {
-			printf("refused: %s\n", v->why);
+			printf("refused: ");
+			cli_say(stdout, v->why);
+			putchar('\n');
 		}
 	}
+	if (f->left_out)
+		printf("%u more files are called like regions: of one user, or refused\n", f->left_out);
 	if (!f->n)
 		printf("no program with gander events is running%s\n", f->denied ? " as this user (root sees all)" : "");
 }

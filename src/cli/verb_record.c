@@ -97,7 +97,9 @@ static void clear_progress(void)
 static void on_note(void *arg, const char *text)
 {
 	clear_progress();
-	fprintf(stderr, "gander: %s\n", text);
+	fputs("gander: ", stderr);
+	cli_say(stderr, text);
+	putc('\n', stderr);
 }
 
 static void on_started(void *arg, const char *session)

@@ -719,8 +719,10 @@ static int run(int argc, char **argv)
 		cli_fail(&err);
 		goto out;
 	}
-	qsort(p.kind, p.nkinds, sizeof(*p.kind), by_count);
-	qsort(p.thread, p.nthreads, sizeof(*p.thread), by_busy);
+	if (p.nkinds)
+		qsort(p.kind, p.nkinds, sizeof(*p.kind), by_count);
+	if (p.nthreads)
+		qsort(p.thread, p.nthreads, sizeof(*p.thread), by_busy);
 	pair_spans(&p);
 	if (!p.json)
 		print_text(&p);

@@ -87,7 +87,7 @@ static int run(int argc, char **argv)
 	if (snapshot_run(&so, &r, &err) < 0)
 		return cli_fail(&err);
 	if (*r.note)
-		fprintf(stderr, "gander: %s\n", r.note);
+		fputs("gander: ", stderr), cli_say(stderr, r.note), putc('\n', stderr);
 	if (o.json)
 		print_json(so.dir, &r);
 	else if (!o.quiet)

@@ -233,6 +233,10 @@ int channel_open(struct channel *ch, struct region *r, const struct channel_setu
 		return scratch(ch, err);
 	}
 	channel_clean_stale(r);
+	res = region_lock_control(r);
+	if (res < 0)
+		return err_set(err, res, "the locks of '%s' are held by another process", r->path);
+	region_unlock_control(r);
 	res = region_reserve(r, GD_OFF_CONTROL, sizeof(struct gd_control), err);
 	if (res < 0)
 		return res;

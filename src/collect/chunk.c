@@ -142,16 +142,24 @@ void reserve_drop(const struct record *rec)
 int recording_make_dir(const char *dir, struct err *err)
 {
 	struct dirent *e;
-	DIR *d;
+	struct stat st;
 	int n = 0;
+	DIR *d;
 
 	if (mkdir(dir, 0700) == 0)
 		return 0;
 	if (errno != EEXIST)
 		return err_set(err, -errno, "cannot make '%s': %m", dir);
+	/* one that somebody else put there, in /tmp for example, he could read, or write to */
+	if (lstat(dir, &st) < 0 || (S_ISLNK(st.st_mode) && st.st_uid != geteuid() && st.st_uid != 0))
+		return err_set(err, -EPERM, "'%s' is another user's symbolic link (give another directory to -o)", dir);
 	d = opendir(dir);
 	if (!d)
 		return err_set(err, -errno, "cannot use '%s': %m", dir);
+	if (fstat(dirfd(d), &st) < 0 || st.st_uid != geteuid() || st.st_mode & S_IWOTH) {
+		closedir(d);
+		return err_set(err, -EPERM, "'%s' belongs to another user, or all may write there (give another directory to -o)", dir);
+	}
 	while ((e = readdir(d)))
 		n += strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && strcmp(e->d_name, "lost+found");
 	closedir(d);

@@ -3,7 +3,10 @@
 #ifndef GANDER_COLLECT_FIND_H
 #define GANDER_COLLECT_FIND_H
 
+#include "base/map.h"
 #include "collect/collect_region.h"
+
+#include <dirent.h>
 
 enum found_kind {
 	FOUND_REGION,  /* region is set */
@@ -14,6 +17,7 @@ enum found_kind {
 struct found {
 	enum found_kind kind;
 	struct region *region; /* the receiver may take it and put NULL here */
+	uid_t uid;             /* its owner */
 	pid_t pid;             /* who maps it, as seen here; 0: nobody that can be seen */
 	bool dead;
 	dev_t dev; /* of the file, 0 when it is not known */
@@ -26,7 +30,9 @@ struct found {
 struct find {
 	struct found *v;
 	unsigned n, cap;
-	unsigned denied; /* processes whose mappings may not be read */
+	unsigned denied;             /* processes whose mappings may not be read */
+	unsigned nrefused, left_out; /* left_out: beyond what is taken of one user, or of refused files */
+	struct map users;            /* uid -> how many of his are here */
 	/* Regions that are known already are passed over. NULL: none. */
 	bool (*known)(void *arg, dev_t dev, ino_t ino);
 	void *known_arg;
@@ -44,6 +50,19 @@ enum find_where {
 int find_all(struct find *f, enum find_where where, struct err *err);
 /* Those of one process. 0 with n == 0: it has none. -ESRCH: no such process; -EPERM: somebody else's. */
 int find_pid(struct find *f, pid_t pid, struct err *err);
+
+/* The same as FIND_FILES (with foreign: FIND_FOREIGN) in parts, for who has other things to do meanwhile: a directory may be made as large,
+ * and processes be as many, as anybody likes. Starts with find_begin(); each find_some() adds to f what a part has. False: that was all. */
+struct find_part {
+	char dirs[32][64];
+	int ndirs, at;
+	DIR *dir, *proc;
+	int fd; /* of dir */
+	dev_t dev;
+};
+void find_begin(struct find_part *p, bool foreign);
+bool find_some(struct find *f, struct find_part *p);
+void find_end(struct find_part *p); /* also before it is through */
 
 /* Processes by name: command name or the executable's last part. Returns their number, at most cap. */
 int find_named(const char *name, pid_t *pids, int cap, struct err *err);

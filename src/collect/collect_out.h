@@ -16,6 +16,9 @@ struct out {
 	uint8_t class_written[GD_CLASSES / 8];
 };
 
+/* Streams of another user's program that keep their files open. */
+#define OUT_OPEN_FOREIGN 16
+
 int out_open(struct out *o, const char *recording, const struct region *r, pid_t pid, const struct clock_line *clock, uint64_t begin,
 	     int version, struct err *err);
 /* Classes that ch->setup calls on, if they are not there yet. */

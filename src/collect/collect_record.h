@@ -78,7 +78,9 @@ struct record {
 	struct totals gone, gone_chunk; /* of programs that are gone: whole recording, this chunk */
 	uint64_t gone_trace_bytes;
 	uint64_t start_ns, start_epoch_ns, last_manifest_ns, last_progress_ns, last_events, rescan_until_ns, last_scan_ns, last_foreign_ns, manifest_of;
-	uint64_t interval_ns;
+	uint64_t interval_ns, part_next_ns;
+	struct find_part part; /* of a scan for new programs that is under way */
+	bool scanning;
 	int inotify_fd, control_fd, cmd_pidfd;
 	pid_t cmd_pid;
 	bool cmd_done, ending, failed;
@@ -110,6 +112,8 @@ void record_problem(struct record *rec, pid_t pid, const char *program, const ch
 void record_fail(struct record *rec, const char *why); /* ends the recording */
 uint32_t record_context(const struct record_opts *o, unsigned language);
 void record_scan(struct record *rec, enum find_where where);
+void record_scan_begin(struct record *rec, bool foreign);
+void record_scan_part(struct record *rec); /* until rec->scanning is false */
 int record_attach(struct record *rec, pid_t pid, struct err *err);
 void program_look(struct record *rec, struct program *p, uint32_t from);               /* at classes from this one on */
 unsigned program_drain(struct record *rec, struct program *p, uint64_t now, bool all); /* returns the whole packets */

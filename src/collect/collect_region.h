@@ -41,6 +41,7 @@ struct region {
 	uint8_t *map;
 	size_t size;
 	uint32_t npackets, nslots;
+	unsigned patience_ms;         /* what is left to wait for its locks */
 	volatile sig_atomic_t shrunk; /* a page was missing (collect_guard.h) */
 	struct rclass **cls;          /* [GD_CLASSES], NULL until looked at */
 	uint32_t nclasses;            /* slots looked at */
@@ -54,8 +55,10 @@ int region_open(struct region **ret, int opath_fd, int dirfd, const char *name, 
 void region_close(struct region *r);
 
 bool region_name_ok(const char *name, uid_t *uid); /* gander.UID.16 hex digits */
-bool region_dead(const struct region *r);          /* no process maps it */
-int region_unlink(struct region *r);               /* when its name still means this file */
+/* A file of that directory as O_PATH, -errno; never across a mount (of a FUSE file system, that may never answer). */
+int region_file(int dirfd, const char *name);
+bool region_dead(const struct region *r); /* no process maps it */
+int region_unlink(struct region *r);      /* when its name still means this file */
 /* Looks at class slots that are new or were unsettled. Returns how many became RCLASS_OK, or -ENOMEM. */
 int region_classes(struct region *r);
 
@@ -88,7 +91,8 @@ static inline struct gd_packet *region_packet(const struct region *r, uint32_t i
 }
 
 /* Locks of region.h; held by the open file description, so another process can have them but not another caller here. */
-int region_lock_control(struct region *r); /* waits at most a second */
+/* Waits at most a second in all, in another user's region (who could hold it for ever) a few milliseconds. -EAGAIN: somebody has it. */
+int region_lock_control(struct region *r);
 void region_unlock_control(struct region *r);
 bool region_lock_channel(struct region *r, unsigned c);
 void region_unlock_channel(struct region *r, unsigned c);

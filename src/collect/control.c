@@ -54,39 +54,71 @@ int control_listen(const char *session, struct err *err)
 	return fd;
 }
 
+/* One who may ask is answered; those who may not are sent away, a few at a time, for anybody can connect. */
 void control_serve(int listen_fd, void (*answer)(void *arg, const char *request, struct buf *reply), void *arg)
 {
-	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	struct timeval soon = { .tv_usec = 200000 };
 	struct buf reply = BUF_INIT;
 	struct ucred who;
-	socklen_t len = sizeof(who);
 	char request[1024];
+	int fd, others;
+	socklen_t len;
 	ssize_t n;
 
-	if (fd < 0)
+	for (others = 0; others < 16; others++) {
+		fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd < 0)
+			return;
+		len = sizeof(who);
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && (who.uid == geteuid() || who.uid == 0))
+			break;
+		close(fd);
+	}
+	if (others == 16)
 		return;
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof(soon));
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && (who.uid == geteuid() || who.uid == 0)) {
-		n = recv(fd, request, sizeof(request) - 1, 0);
-		if (n > 0) {
-			request[n] = 0;
-			answer(arg, request, &reply);
-			if (reply.len)
-				send(fd, reply.data, reply.len, MSG_NOSIGNAL);
-		}
+	n = recv(fd, request, sizeof(request) - 1, 0);
+	if (n > 0) {
+		request[n] = 0;
+		answer(arg, request, &reply);
+		if (reply.len)
+			send(fd, reply.data, reply.len, MSG_NOSIGNAL);
 	}
 	buf_done(&reply);
 	close(fd);
 }
 
-/* The whole id of the running recording whose id starts so. */
+/* A socket to the recording of this whole id; -errno. Anybody may listen at such a name: only this user's and root's are spoken to.
+ * patient: waits for a listener whose queue is full. */
+static int reach(const char *full, bool patient)
+{
+	struct timeval soon = { .tv_sec = 10 };
+	struct sockaddr_un a;
+	socklen_t len = address(&a, full), who_len = sizeof(struct ucred);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | (patient ? 0 : SOCK_NONBLOCK), 0), res = 0;
+	struct ucred who;
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof(soon)); /* connecting too: the listener's queue may be full */
+	if (connect(fd, (struct sockaddr *)&a, len) < 0)
+		res = -errno;
+	else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &who_len) < 0 || (who.uid != geteuid() && who.uid != 0 && geteuid() != 0))
+		res = -EPERM;
+	if (res == 0)
+		return fd;
+	close(fd);
+	return res;
+}
+
+/* The whole id of the running recording whose id starts so. Names of other users are as if they were not there. */
 static int complete(const char *start, char full[33], struct err *err)
 {
 	FILE *in = fopen("/proc/net/unix", "re");
 	char line[512], *p;
-	int found = 0;
+	int found = 0, fd;
 
 	while (in && fgets(line, sizeof(line), in)) {
 		p = strstr(line, "@" PREFIX);
@@ -96,6 +128,11 @@ static int complete(const char *start, char full[33], struct err *err)
 		p[strcspn(p, "\n")] = 0;
 		if (strlen(p) != 32 || strncmp(p, start, strlen(start)) || (found && !strcmp(p, full)))
 			continue;
+		fd = strlen(start) == 32 ? 0 : reach(p, false);
+		if (fd == -EPERM || fd == -EAGAIN)
+			continue;
+		if (fd > 0)
+			close(fd);
 		memcpy(full, p, 33);
 		found++;
 	}
@@ -109,9 +146,6 @@ static int complete(const char *start, char full[33], struct err *err)
 int record_ask(const char *session, const char *request, struct buf *reply, struct err *err)
 {
 	char full[33] = "", text[4096], path[4200], *p;
-	struct timeval soon = { .tv_sec = 10 };
-	struct sockaddr_un a;
-	socklen_t len;
 	ssize_t n;
 	size_t got;
 	int fd, res;
@@ -131,13 +165,11 @@ int record_ask(const char *session, const char *request, struct buf *reply, stru
 	res = complete(*full ? full : session, full, err);
 	if (res < 0)
 		return res;
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return err_set(err, -errno, "cannot make a socket: %m");
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
-	len = address(&a, full);
-	if (connect(fd, (struct sockaddr *)&a, len) < 0 || send(fd, request, strlen(request), MSG_NOSIGNAL) < 0) {
-		res = err_set(err, -errno, "cannot reach the recording '%s': %m", full);
+	fd = reach(full, true);
+	if (fd == -EPERM)
+		return err_set(err, fd, "what answers to '%s' is not a recording of this user", full);
+	if (fd < 0 || send(fd, request, strlen(request), MSG_NOSIGNAL) < 0) {
+		res = err_set(err, fd < 0 ? fd : -errno, "cannot reach the recording '%s': %m", full);
 	} else {
 		n = recv(fd, text, sizeof(text), 0);
 		if (n <= 0)
@@ -145,6 +177,7 @@ int record_ask(const char *session, const char *request, struct buf *reply, stru
 		else
 			buf_put(reply, text, (size_t)n);
 	}
-	close(fd);
+	if (fd >= 0)
+		close(fd);
 	return res;
 }

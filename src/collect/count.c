@@ -109,7 +109,7 @@ static void sum(struct counter *k, struct counted *p, struct count_table *t)
 {
 	static uint64_t total[GD_CLASSES], keyed[GD_CLASSES], page[GD_CLASSES];
 	struct gd_channel *g = region_channel(p->r, p->ch.c);
-	uint32_t list[GD_PACKETS_MAX], i, c, n;
+	uint32_t list[GD_PACKETS_MAX], i, c, n, keys, first;
 	struct gd_count_key key;
 	unsigned s, q;
 	char text[64];
@@ -127,11 +127,14 @@ static void sum(struct counter *k, struct counted *p, struct count_table *t)
 				total[c] += page[c];
 		}
 	}
-	for (i = 0; i < g->keys_count * (GD_PACKET / sizeof(key)) && k->o->by_field; i++) {
-		if (g->keys_first >= p->r->npackets || g->keys_count > KEY_PACKETS || g->keys_count > p->r->npackets - g->keys_first)
-			break;
+	/* loaded once: what is compared is what is used */
+	keys = __atomic_load_n(&g->keys_count, __ATOMIC_RELAXED);
+	first = __atomic_load_n(&g->keys_first, __ATOMIC_RELAXED);
+	if (!k->o->by_field || keys > KEY_PACKETS || first >= p->r->npackets || keys > p->r->npackets - first)
+		keys = 0;
+	for (i = 0; i < keys * (GD_PACKET / sizeof(key)); i++) {
 		/* the value is there once its kind is */
-		if (pread(p->r->fd, &key, sizeof(key), (off_t)(packet_offset(g->keys_first) + i * sizeof(key))) != (ssize_t)sizeof(key) ||
+		if (pread(p->r->fd, &key, sizeof(key), (off_t)(packet_offset(first) + i * sizeof(key))) != (ssize_t)sizeof(key) ||
 		    !key.fingerprint || !key.kind || !key.count || key.class_id >= n)
 			continue;
 		key_text(&key, text, sizeof(text));

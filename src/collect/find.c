@@ -2,6 +2,7 @@
  * checked (region.c); inside containers the kernel resolves paths (openat2, no links at all), because a link in a container's /dev/shm
  * would otherwise lead into the host. */
 #include "collect/collect_find.h"
+#include "collect/collect_clock.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -17,8 +18,12 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define MAX_FOUND 4096
-#define MAX_PIDS  1024 /* users of regions at a time */
+#define MAX_FOUND    4096
+#define MAX_USER     1024 /* of one user who is not this one: nobody keeps others out by making many */
+#define MAX_REFUSED  256
+#define MAX_MAPPINGS 64 /* of one process */
+#define PART_ENTRIES 1000
+#define PART_NS      2000000ull
 
 struct mapping { /* a file with a region's name in some process */
 	dev_t dev;
@@ -26,7 +31,8 @@ struct mapping { /* a file with a region's name in some process */
 	pid_t pid;
 	uint64_t start, end;
 	char path[256];
-	bool seen; /* found in a directory too */
+	bool writable; /* a forked child has its parent's to read */
+	bool seen;     /* found in a directory too, or in another process */
 };
 
 struct mappings {
@@ -41,16 +47,24 @@ void find_done(struct find *f)
 	for (i = 0; i < f->n; i++)
 		region_close(f->v[i].region);
 	free(f->v);
+	map_done(&f->users);
 	f->v = NULL;
-	f->n = f->cap = 0;
+	f->n = f->cap = f->nrefused = 0;
 }
 
-static struct found *add(struct find *f, enum found_kind kind, pid_t pid, const char *path)
+static struct found *add(struct find *f, enum found_kind kind, pid_t pid, uid_t uid, const char *path)
 {
 	struct found *v;
+	uint64_t *his;
+	bool added;
 
-	if (f->n == MAX_FOUND)
+	his = map_put(&f->users, uid, &added);
+	if (f->n == MAX_FOUND || !his || (uid != geteuid() && *his >= MAX_USER) || (kind == FOUND_REFUSED && f->nrefused >= MAX_REFUSED)) {
+		f->left_out++;
 		return NULL;
+	}
+	++*his;
+	f->nrefused += kind == FOUND_REFUSED;
 	if (f->n == f->cap) {
 		unsigned cap = f->cap ? f->cap * 2 : 16;
 
@@ -63,6 +77,7 @@ static struct found *add(struct find *f, enum found_kind kind, pid_t pid, const 
 	v = &f->v[f->n++];
 	memset(v, 0, sizeof(*v));
 	v->kind = kind;
+	v->uid = uid;
 	v->pid = pid;
 	snprintf(v->path, sizeof(v->path), "%s", path);
 	return v;
@@ -131,6 +146,7 @@ static int read_maps(struct find *f, struct mappings *m, pid_t pid)
 	char path[40], *line = NULL;
 	size_t cap = 0;
 	bool off_said = false;
+	unsigned mine = 0;
 	FILE *in;
 
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
@@ -142,6 +158,7 @@ static int read_maps(struct find *f, struct mappings *m, pid_t pid)
 		unsigned long long start, end, ino;
 		unsigned long major, minor;
 		char *p, *base;
+		bool writable;
 		uid_t uid;
 
 		if (!strstr(line, GD_NAME_PREFIX))
@@ -151,6 +168,7 @@ static int read_maps(struct find *f, struct mappings *m, pid_t pid)
 		start = strtoull(line, &p, 16);
 		end = strtoull(p + (*p == '-'), &p, 16);
 		p += strspn(p, " ");
+		writable = p[0] && p[1] == 'w';
 		p += strcspn(p, " ");
 		strtoull(p, &p, 16);
 		major = strtoul(p, &p, 16);
@@ -166,7 +184,7 @@ static int read_maps(struct find *f, struct mappings *m, pid_t pid)
 			if (off_said)
 				continue;
 			off_said = true;
-			v = f ? add(f, FOUND_OFF, pid, "") : NULL;
+			v = f ? add(f, FOUND_OFF, pid, proc_uid(pid), "") : NULL;
 			if (v)
 				snprintf(v->why, sizeof(v->why), "%s", p + strlen("/memfd:" GD_OFF_PREFIX));
 			continue;
@@ -177,8 +195,12 @@ static int read_maps(struct find *f, struct mappings *m, pid_t pid)
 		base = strrchr(p, '/');
 		if (*p != '/' || !base || !region_name_ok(base + 1, &uid) || strlen(p) >= sizeof(m->v->path))
 			continue;
-		if (m->n && m->v[m->n - 1].ino == ino && m->v[m->n - 1].pid == pid)
-			continue; /* a second mapping of the same */
+		if (m->n && m->v[m->n - 1].ino == ino && m->v[m->n - 1].pid == pid) {
+			m->v[m->n - 1].writable |= writable; /* a second mapping of the same */
+			continue;
+		}
+		if (mine++ == MAX_MAPPINGS)
+			break;
 		if (m->n == m->cap) {
 			unsigned want = m->cap ? m->cap * 2 : 16;
 			struct mapping *v = m->n < MAX_FOUND ? realloc(m->v, want * sizeof(*v)) : NULL;
@@ -188,12 +210,129 @@ static int read_maps(struct find *f, struct mappings *m, pid_t pid)
 			m->v = v;
 			m->cap = want;
 		}
-		m->v[m->n++] = (struct mapping) { .dev = makedev((unsigned)major, (unsigned)minor), .ino = ino, .pid = pid, .start = start, .end = end };
+		m->v[m->n++] = (struct mapping) { .dev = makedev((unsigned)major, (unsigned)minor), .ino = ino, .pid = pid, .start = start, .end = end, .writable = writable };
 		memcpy(m->v[m->n - 1].path, p, strlen(p) + 1);
 	}
 	free(line);
 	fclose(in);
 	return 0;
+}
+
+/* ------------------------------------------------------------------ file systems
+
+ * Which is a tmpfs is read from the kernel's tables. To ask the file system itself would mean, where it is FUSE, to ask a process that may
+ * never answer; a user, or a container, can mount one wherever he has a directory. */
+
+struct mount {
+	dev_t dev;
+	char type[16], point[256];
+};
+
+static bool next_mount(FILE *in, struct mount *m)
+{
+	char *line = NULL, *p, *type;
+	unsigned long major, minor;
+	bool good = false;
+	size_t cap = 0;
+	unsigned i;
+
+	while (!good && getline(&line, &cap, in) > 0) {
+		/* id parent major:minor root point options... - type source options */
+		for (p = line, i = 0; p && i < 2; i++)
+			p = strchr(p + 1, ' ');
+		type = strstr(line, " - ");
+		if (!p || !type)
+			continue;
+		major = strtoul(p, &p, 10);
+		minor = strtoul(p + (*p == ':'), &p, 10);
+		p += strspn(p, " ");
+		p = strchr(p, ' ');
+		if (!p)
+			continue;
+		m->dev = makedev((unsigned)major, (unsigned)minor);
+		snprintf(m->point, sizeof(m->point), "%.*s", (int)strcspn(p + 1, " "), p + 1);
+		snprintf(m->type, sizeof(m->type), "%.*s", (int)strcspn(type + 3, " "), type + 3);
+		good = true;
+	}
+	free(line);
+	return good;
+}
+
+static bool is_memory(const struct mount *m)
+{
+	return !strcmp(m->type, "tmpfs") || !strcmp(m->type, "devtmpfs") || !strcmp(m->type, "ramfs");
+}
+
+/* Whether this device is a tmpfs, by the mounts that this process or that one sees. */
+static bool is_tmpfs_device(dev_t dev, pid_t pid)
+{
+	char path[2][40] = { "/proc/self/mountinfo" };
+	struct mount m;
+	bool found = false;
+	FILE *in;
+	int i;
+
+	snprintf(path[1], sizeof(path[1]), "/proc/%d/mountinfo", (int)pid);
+	for (i = 0; i < 2 && !found; i++) {
+		in = fopen(path[i], "re");
+		while (in && !found && next_mount(in, &m))
+			found = m.dev == dev && is_memory(&m);
+		if (in)
+			fclose(in);
+	}
+	return found;
+}
+
+/* The uppermost file system at a mount point here. False: it is none, or no tmpfs. */
+static bool is_tmpfs_point(const char *point, dev_t *dev)
+{
+	FILE *in = fopen("/proc/self/mountinfo", "re");
+	bool good = false;
+	struct mount m;
+
+	while (in && next_mount(in, &m))
+		if (!strcmp(m.point, point)) {
+			good = is_memory(&m);
+			*dev = m.dev;
+		}
+	if (in)
+		fclose(in);
+	return good;
+}
+
+/* Device and inode of an O_PATH descriptor, without asking the file system. */
+static bool look_at(int fd, dev_t *dev, ino_t *ino)
+{
+	struct statx st;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &st) < 0)
+		return false;
+	*dev = makedev(st.stx_dev_major, st.stx_dev_minor);
+	*ino = st.stx_ino;
+	return true;
+}
+
+/* A directory for reading, if it is on this device; 0: on any. */
+static int open_dir(const char *path, dev_t want)
+{
+	int at = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
+	dev_t dev;
+	ino_t ino;
+
+	if (at < 0)
+		return -1;
+	if (!want || (look_at(at, &dev, &ino) && dev == want))
+		fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	close(at);
+	return fd;
+}
+
+/* Devices of directories that a user has for himself; 0: only root can mount there. */
+static dev_t device_of(const char *dir)
+{
+	dev_t dev;
+
+	return !strncmp(dir, "/run/user/", 10) && geteuid() == 0 && is_tmpfs_point(dir, &dev) ? dev : 0;
 }
 
 int find_dirs(char dirs[][64], int cap)
@@ -217,18 +356,19 @@ int find_dirs(char dirs[][64], int cap)
 		if (n < cap && statfs(dirs[n], &fs) == 0 && fs.f_type == TMPFS_MAGIC)
 			n++;
 	} else {
-		DIR *d = opendir("/run/user");
-		struct dirent *e;
+		FILE *in = fopen("/proc/self/mountinfo", "re");
+		struct mount m;
 
-		while (d && n < cap && (e = readdir(d))) {
-			if (*e->d_name < '0' || *e->d_name > '9')
+		while (in && n < cap && next_mount(in, &m)) {
+			if (strncmp(m.point, "/run/user/", 10) || m.point[10 + strspn(m.point + 10, "0123456789")] || !m.point[10] || strlen(m.point) > 63)
 				continue;
-			snprintf(dirs[n], 64, "/run/user/%.40s", e->d_name);
-			if (statfs(dirs[n], &fs) == 0 && fs.f_type == TMPFS_MAGIC)
-				n++;
+			for (k = 0; k < n && strcmp(dirs[k], m.point); k++)
+				;
+			if (k == n && is_memory(&m))
+				memcpy(dirs[n++], m.point, strlen(m.point) + 1);
 		}
-		if (d)
-			closedir(d);
+		if (in)
+			fclose(in);
 	}
 	return n;
 }
@@ -242,12 +382,13 @@ static void take(struct find *f, int opath_fd, int dirfd, const char *name, cons
 	struct stat st = { 0 };
 	int res;
 
-	fstat(opath_fd, &st);
+	if (fstat(opath_fd, &st) < 0)
+		st.st_uid = (uid_t)-1;
 	res = region_open(&r, opath_fd, dirfd, name, path, uid, f->writable, &err);
 
 	if (res == -EAGAIN)
 		return; /* its program is just starting */
-	v = add(f, res < 0 ? FOUND_REFUSED : FOUND_REGION, pid, path);
+	v = add(f, res < 0 ? FOUND_REFUSED : FOUND_REGION, pid, st.st_uid, path);
 	if (!v) {
 		region_close(r);
 		return;
@@ -271,59 +412,82 @@ static struct mapping *mapped(struct mappings *m, dev_t dev, ino_t ino)
 	return NULL;
 }
 
-/* One directory of this mount namespace. Only what `m` has when only_mapped, else everything. */
-static void scan_dir(struct find *f, const char *dir, struct mappings *m, bool only_mapped)
+/* An entry of a directory of this mount namespace. m: what is mapped; only_mapped: nothing else. */
+static void take_entry(struct find *f, const char *dir, int fd, dev_t dev, const struct dirent *e, struct mappings *m, bool only_mapped)
 {
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), file, dirfd;
-	struct dirent *e;
-	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	struct mapping *map;
+	struct stat st;
+	char path[330];
+	uid_t uid;
+	int file;
 
-	if (!d) {
-		if (fd >= 0)
-			close(fd);
+	if (!region_name_ok(e->d_name, &uid))
+		return;
+	map = m ? mapped(m, dev, e->d_ino) : NULL;
+	if (only_mapped && !map)
+		return;
+	if (map)
+		map->seen = true;
+	if (f->known && f->known(f->known_arg, dev, e->d_ino))
+		return;
+	file = region_file(fd, e->d_name);
+	if (file < 0)
+		return;
+	/* files of others are theirs, whatever they are called */
+	if (fstat(file, &st) < 0 || (geteuid() && uid != geteuid() && st.st_uid != geteuid())) {
+		close(file);
 		return;
 	}
-	while ((e = readdir(d))) {
-		struct mapping *map;
-		struct stat st;
-		char path[330];
-		uid_t uid;
+	snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+	take(f, file, openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC), e->d_name, path, (uid_t)-1, map ? map->pid : 0);
+}
 
-		if (!region_name_ok(e->d_name, &uid))
-			continue;
-		if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		if (geteuid() && uid != geteuid() && st.st_uid != geteuid())
-			continue;
-		map = mapped(m, st.st_dev, st.st_ino);
-		if (only_mapped && !map)
-			continue;
-		if (map)
-			map->seen = true;
-		if (f->known && f->known(f->known_arg, st.st_dev, st.st_ino))
-			continue;
-		file = openat(fd, e->d_name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-		if (file < 0)
-			continue;
-		dirfd = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
-		take(f, file, dirfd, e->d_name, path, (uid_t)-1, map ? map->pid : 0);
-	}
-	closedir(d);
+static DIR *begin_dir(const char *dir, int *fd, dev_t *dev)
+{
+	DIR *d = NULL;
+	ino_t ino;
+
+	*fd = open_dir(dir, device_of(dir));
+	if (*fd >= 0 && look_at(*fd, dev, &ino))
+		d = fdopendir(*fd);
+	if (!d && *fd >= 0)
+		close(*fd);
+	return d;
+}
+
+static void scan_dir(struct find *f, const char *dir, struct mappings *m, bool only_mapped)
+{
+	struct dirent *e;
+	dev_t dev;
+	int fd;
+	DIR *d = begin_dir(dir, &fd, &dev);
+
+	while (d && (e = readdir(d)))
+		take_entry(f, dir, fd, dev, e, m, only_mapped);
+	if (d)
+		closedir(d);
 }
 
 static int open_in_root(pid_t pid, const char *path, uint64_t flags)
 {
-	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+	/* Only what the kernel knows already: on the way may be a FUSE file system that never answers. The way to where something is mounted it knows. */
+	struct open_how how = { .flags = flags | O_CLOEXEC,
+				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_CACHED };
 	char root[40];
-	int fd, res;
+	int fd, res, tries;
 
 	snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
 	fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	res = (int)syscall(SYS_openat2, fd, path, &how, sizeof(how));
-	res = res < 0 ? -errno : res;
+	for (tries = 0; tries < 5; tries++) { /* a rename somewhere else is enough to make it unsure */
+		res = (int)syscall(SYS_openat2, fd, path, &how, sizeof(how));
+		res = res < 0 ? -errno : res;
+		if (res == -EINVAL && how.resolve & RESOLVE_CACHED)
+			how.resolve &= ~(uint64_t)RESOLVE_CACHED; /* before Linux 5.12 */
+		else if (res != -EAGAIN)
+			break;
+	}
 	close(fd);
 	return res;
 }
@@ -334,8 +498,10 @@ static void take_mapping(struct find *f, struct mapping *map)
 	char link[80], dir[256], shown[300];
 	const char *base = strrchr(map->path, '/');
 	uid_t uid = proc_uid(map->pid);
-	int fd, dirfd;
-	struct stat st;
+	int fd = -1, dirfd = -1;
+	bool memory;
+	dev_t dev;
+	ino_t ino;
 
 	if (uid == (uid_t)-1 || (f->known && f->known(f->known_arg, map->dev, map->ino)))
 		return;
@@ -343,18 +509,28 @@ static void take_mapping(struct find *f, struct mapping *map)
 		 (unsigned long long)map->end);
 	snprintf(shown, sizeof(shown), "/proc/%d/root%s", (int)map->pid, map->path);
 	snprintf(dir, sizeof(dir), "%.*s", base > map->path ? (int)(base - map->path) : 1, map->path);
-	dirfd = open_in_root(map->pid, dir, O_PATH | O_DIRECTORY);
-	fd = open(link, O_PATH | O_CLOEXEC);
-	if (fd < 0)
-		fd = open_in_root(map->pid, map->path, O_PATH);
-	if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_dev != map->dev || st.st_ino != map->ino)) {
+	memory = is_tmpfs_device(map->dev, map->pid);
+	if (memory) {
+		fd = open(link, O_PATH | O_CLOEXEC);
+		if (fd < 0)
+			fd = open_in_root(map->pid, map->path, O_PATH);
+		dirfd = open_in_root(map->pid, dir, O_PATH | O_DIRECTORY);
+	}
+	if (fd >= 0 && (!look_at(fd, &dev, &ino) || dev != map->dev || ino != map->ino)) {
 		close(fd);
 		fd = -ESTALE;
 	}
+	if (dirfd >= 0 && (!look_at(dirfd, &dev, &ino) || dev != map->dev)) {
+		close(dirfd);
+		dirfd = -1;
+	}
 	if (fd < 0) {
-		struct found *v = add(f, FOUND_REFUSED, map->pid, shown);
+		struct found *v = add(f, FOUND_REFUSED, map->pid, uid, shown);
 
-		if (v) {
+		if (v && !memory) {
+			v->code = -EINVAL;
+			snprintf(v->why, sizeof(v->why), "process %d maps a file that is called like a region, and is on no tmpfs", (int)map->pid);
+		} else if (v) {
 			v->code = -EPERM;
 			snprintf(v->why, sizeof(v->why),
 				 "process %d has a region that cannot be reached (its file was removed, or is in a container: run gander as root)",
@@ -403,6 +579,25 @@ static int each_pid(int (*fn)(void *arg, pid_t pid), void *arg)
 	return res;
 }
 
+/* A region that several processes map is the one's that writes to it. */
+static void unite(struct mappings *m)
+{
+	unsigned i, k;
+
+	for (i = 0; i < m->n; i++)
+		for (k = i + 1; k < m->n && !m->v[i].seen; k++) {
+			if (m->v[k].dev != m->v[i].dev || m->v[k].ino != m->v[i].ino)
+				continue;
+			if (m->v[k].writable && !m->v[i].writable) {
+				struct mapping swap = m->v[i];
+
+				m->v[i] = m->v[k];
+				m->v[k] = swap;
+			}
+			m->v[k].seen = true;
+		}
+}
+
 struct all_arg {
 	struct find *f;
 	struct mappings *m;
@@ -431,6 +626,7 @@ int find_all(struct find *f, enum find_where where, struct err *err)
 
 	if (where == FIND_ALL || (where == FIND_FOREIGN && geteuid() == 0))
 		each_pid(maps_of, &a);
+	unite(&m);
 	n = find_dirs(dirs, 32);
 	for (i = 0; i < n; i++)
 		scan_dir(f, dirs[i], &m, false);
@@ -475,6 +671,81 @@ int find_pid(struct find *f, pid_t pid, struct err *err)
 			take_mapping(f, &m.v[k]);
 	free(m.v);
 	return 0;
+}
+
+void find_begin(struct find_part *p, bool foreign)
+{
+	memset(p, 0, sizeof(*p));
+	p->ndirs = find_dirs(p->dirs, 32);
+	if (foreign)
+		p->proc = opendir("/proc");
+}
+
+void find_end(struct find_part *p)
+{
+	if (p->proc)
+		closedir(p->proc);
+	if (p->dir)
+		closedir(p->dir);
+	memset(p, 0, sizeof(*p));
+}
+
+/* Processes in other mount namespaces; what they map is in no directory here, or will be found there as known. */
+static bool some_processes(struct find *f, struct find_part *p)
+{
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + PART_NS;
+	struct dirent *e;
+	unsigned k;
+
+	while (clock_ns(CLOCK_MONOTONIC) < end) {
+		struct mappings m = { 0 };
+		pid_t pid;
+
+		e = readdir(p->proc);
+		if (!e)
+			return false;
+		if (*e->d_name < '1' || *e->d_name > '9')
+			continue;
+		pid = (pid_t)strtol(e->d_name, NULL, 10);
+		if (same_mount_namespace(pid))
+			continue;
+		read_maps(f, &m, pid);
+		for (k = 0; k < m.n; k++)
+			take_mapping(f, &m.v[k]);
+		free(m.v);
+	}
+	return true;
+}
+
+bool find_some(struct find *f, struct find_part *p)
+{
+	struct dirent *e;
+	unsigned n, k;
+
+	if (p->proc) {
+		if (!some_processes(f, p)) {
+			closedir(p->proc);
+			p->proc = NULL;
+		}
+	} else {
+		for (n = 0; n < PART_ENTRIES && p->at < p->ndirs; n++) {
+			if (!p->dir)
+				p->dir = begin_dir(p->dirs[p->at], &p->fd, &p->dev);
+			e = p->dir ? readdir(p->dir) : NULL;
+			if (e) {
+				take_entry(f, p->dirs[p->at], p->fd, p->dev, e, NULL, false);
+				continue;
+			}
+			if (p->dir)
+				closedir(p->dir);
+			p->dir = NULL;
+			p->at++;
+		}
+	}
+	for (k = 0; k < f->n; k++)
+		if (f->v[k].kind == FOUND_REGION)
+			pid_by_header(&f->v[k]);
+	return p->proc || p->at < p->ndirs;
 }
 
 struct named_arg {

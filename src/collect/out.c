@@ -48,6 +48,7 @@ int out_open(struct out *o, const char *recording, const struct region *r, pid_t
 		return res;
 	opts.dir = path;
 	opts.version = version;
+	opts.max_open = r->uid == geteuid() ? 0 : OUT_OPEN_FOREIGN;
 	opts.pid = r->head.pid;
 	opts.procname = r->head.comm;
 	opts.exe = r->head.exe;

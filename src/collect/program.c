@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -19,6 +20,10 @@
 #define FIRST_OF_ALL  32u  /* of one among all */
 #define GROW_PACKETS  64u
 #define ENDED_MAX     (64u << 20)
+#define KNOWN_MAX     (1u << 18)
+#define TRIES_MAX     20u
+#define RETRY_NS      100000000ull
+#define PART_SHARE    4u /* looking for new programs takes a fifth of the time at most, however much there is to look through */
 
 struct clock_line *clock_of(struct record *rec, const struct region *r)
 {
@@ -86,14 +91,53 @@ static bool is_known(void *arg, dev_t dev, ino_t ino)
 {
 	struct record *rec = arg;
 
-	return map_find(&rec->known, region_key(dev, ino)) != NULL;
+	uint64_t *tries = map_find(&rec->known, region_key(dev, ino));
+
+	return tries && *tries == 0;
 }
 
+/* Regions that are not looked at again. Whoever makes and removes files for ever makes it forget, but not grow without end. */
 static void pass_over(struct record *rec, dev_t dev, ino_t ino)
 {
+	uint64_t *tries;
 	bool added;
+	unsigned i;
 
-	map_put(&rec->known, region_key(dev, ino), &added);
+	if (rec->known.n > KNOWN_MAX) {
+		map_done(&rec->known);
+		for (i = 0; i < rec->nprog; i++)
+			map_put(&rec->known, region_key(rec->prog[i]->r->dev, rec->prog[i]->r->ino), &added);
+	}
+	tries = map_put(&rec->known, region_key(dev, ino), &added);
+	if (tries)
+		*tries = 0;
+}
+
+/* Its locks were held by somebody: true if it is worth another look. */
+static bool try_again(struct record *rec, dev_t dev, ino_t ino)
+{
+	bool added;
+	uint64_t *tries = map_put(&rec->known, region_key(dev, ino), &added);
+
+	if (!tries || *tries >= TRIES_MAX || rec->known.n > KNOWN_MAX)
+		return false;
+	++*tries;
+	return true;
+}
+
+/* Another user's programs take no more than a part of what one recording can have, so that nobody keeps others out. */
+static bool has_room_for(const struct record *rec, uid_t uid)
+{
+	unsigned i, n = 0, max = PROGRAMS_MAX / 4;
+	struct rlimit files;
+
+	if (uid == geteuid())
+		return true;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur / 4 / (OUT_OPEN_FOREIGN + 8) < max)
+		max = (unsigned)(files.rlim_cur / 4 / (OUT_OPEN_FOREIGN + 8));
+	for (i = 0; i < rec->nprog; i++)
+		n += rec->prog[i]->r->uid == uid;
+	return n < max;
 }
 
 /* How many packets a program may have at most: what was asked for, or half of what its tmpfs has left. */
@@ -204,9 +248,10 @@ static int program_add(struct record *rec, struct region *r, pid_t pid, bool dea
 
 	kernelview_program(rec, pid);
 	pass_over(rec, r->dev, r->ino);
-	if (rec->nprog == PROGRAMS_MAX) {
+	if (rec->nprog == PROGRAMS_MAX || !has_room_for(rec, r->uid)) {
+		res = err_set(err, -EMFILE, "more than %d programs at once, or too many of uid %u", PROGRAMS_MAX, (unsigned)r->uid);
 		region_close(r);
-		return err_set(err, -EMFILE, "more than %d programs at once", PROGRAMS_MAX);
+		return res;
 	}
 	p = calloc(1, sizeof(*p));
 	if (!p) {
@@ -426,6 +471,14 @@ void program_end(struct record *rec, unsigned index, bool dead)
 	rec->prog[index] = rec->prog[--rec->nprog];
 }
 
+/* The program's own word for its pid, unless that is a process of somebody else here. */
+static pid_t pid_of(const struct region *r)
+{
+	uid_t uid = proc_uid((pid_t)r->head.pid);
+
+	return uid == (uid_t)-1 || uid == r->uid ? (pid_t)r->head.pid : 0;
+}
+
 /* One thing that a scan has found. `asked`: it was named by the user, so a refusal is told. */
 static void consider(struct record *rec, struct found *f, bool asked, unsigned *added)
 {
@@ -434,6 +487,8 @@ static void consider(struct record *rec, struct found *f, bool asked, unsigned *
 	struct region *r = f->region;
 	int born, res;
 
+	if (f->region && is_known(rec, r->dev, r->ino))
+		return;
 	if (f->pid)
 		proc_comm(f->pid, comm, sizeof(comm));
 	if (f->kind == FOUND_OFF) {
@@ -461,10 +516,12 @@ static void consider(struct record *rec, struct found *f, bool asked, unsigned *
 	}
 	f->region = NULL;
 	snprintf(comm, sizeof(comm), "%s", r->head.comm);
-	res = program_add(rec, r, f->pid ? f->pid : (pid_t)r->head.pid, f->dead, born, &err);
+	res = program_add(rec, r, f->pid ? f->pid : pid_of(r), f->dead, born, &err);
 	if (res < 0) {
 		if (rec->failed)
 			return;
+		if (res == -EAGAIN && try_again(rec, f->dev, f->ino))
+			rec->rescan_until_ns = clock_ns(CLOCK_MONOTONIC) + RETRY_NS;
 		snprintf(text, sizeof(text), "%s (%d) is not recorded: %s", comm, (int)f->pid, err.text);
 		record_problem(rec, f->pid, comm, "", text);
 		return;
@@ -491,6 +548,29 @@ void record_scan(struct record *rec, enum find_where where)
 	rec->last_scan_ns = clock_ns(CLOCK_MONOTONIC);
 	consider_all(rec, &f, false);
 	find_done(&f);
+}
+
+void record_scan_begin(struct record *rec, bool foreign)
+{
+	find_end(&rec->part);
+	find_begin(&rec->part, foreign);
+	rec->scanning = true;
+}
+
+void record_scan_part(struct record *rec)
+{
+	struct find f = { .known = is_known, .known_arg = rec, .writable = true };
+	uint64_t start = clock_ns(CLOCK_MONOTONIC), end;
+
+	rec->scanning = find_some(&f, &rec->part);
+	consider_all(rec, &f, false);
+	find_done(&f);
+	end = clock_ns(CLOCK_MONOTONIC);
+	if (!rec->scanning) {
+		find_end(&rec->part);
+		rec->last_scan_ns = end;
+	}
+	rec->part_next_ns = end + PART_SHARE * (end - start);
 }
 
 int record_attach(struct record *rec, pid_t pid, struct err *err)

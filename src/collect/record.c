@@ -203,6 +203,8 @@ static void wait_for_more(struct record *rec, unsigned busy)
 		rec->interval_ns = longest_sleep(rec);
 	if (rec->interval_ns > RESCAN_NS && (rec->o->all || rec->o->cmd) && rec->rescan_until_ns > clock_ns(CLOCK_MONOTONIC))
 		rec->interval_ns = RESCAN_NS; /* a program is starting */
+	if (rec->scanning && rec->interval_ns > RESCAN_NS)
+		rec->interval_ns = RESCAN_NS;
 	if (rec->cmd_done)
 		fds[2].fd = -1;
 	ts = (struct timespec) { .tv_nsec = (long)rec->interval_ns };
@@ -223,13 +225,19 @@ static void look_for_new(struct record *rec, uint64_t now)
 {
 	uint64_t since = now - rec->last_scan_ns;
 
-	if (rec->o->all && geteuid() == 0 && now - rec->last_foreign_ns >= FOREIGN_SCAN_NS) {
+	if (now < rec->part_next_ns)
+		return;
+	if (rec->scanning) {
+		/* its next part, below */
+	} else if (rec->o->all && geteuid() == 0 && now - rec->last_foreign_ns >= FOREIGN_SCAN_NS) {
 		rec->last_foreign_ns = now;
-		record_scan(rec, FIND_FOREIGN);
+		record_scan_begin(rec, true);
 	} else if ((now < rec->rescan_until_ns && since >= (rec->o->all || rec->o->cmd ? RESCAN_NS : RESCAN_CHILDREN_NS)) ||
 		   since >= RESCAN_ANYHOW_NS) {
-		record_scan(rec, FIND_FILES);
+		record_scan_begin(rec, false);
 	}
+	if (rec->scanning)
+		record_scan_part(rec);
 }
 
 static bool over(struct record *rec, uint64_t now)
@@ -307,8 +315,12 @@ static void finish(struct record *rec)
 	struct err err = ERR_INIT;
 	unsigned i, round, whole;
 
-	if (rec->o->cmd)
-		record_scan(rec, FIND_FILES); /* children that nobody has seen yet */
+	if (rec->o->cmd) /* children that nobody has seen yet */
+		for (record_scan_begin(rec, false); rec->scanning && !rec->failed;) {
+			record_scan_part(rec);
+			for (i = 0; i < rec->nprog && !rec->failed; i++)
+				program_drain(rec, rec->prog[i], clock_ns(CLOCK_MONOTONIC), false);
+		}
 	record_land(rec);
 	if (rec->kernel)
 		kernel_stop(rec->kernel);
@@ -483,6 +495,7 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 out:
 	for (i = 0; i < (int)rec->nprog; i++)
 		program_free(rec->prog[i]);
+	find_end(&rec->part);
 	if (rec->inotify_fd >= 0)
 		close(rec->inotify_fd);
 	if (rec->control_fd >= 0)

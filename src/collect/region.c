@@ -12,7 +12,12 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#define PATIENCE_OWN     1000u /* ms */
+#define PATIENCE_FOREIGN 5u
 
 bool region_name_ok(const char *name, uid_t *uid)
 {
@@ -94,6 +99,7 @@ static int check_file(struct region *r, int opath_fd, uid_t uid, struct err *err
 	r->dev = st.st_dev;
 	r->ino = st.st_ino;
 	r->uid = st.st_uid;
+	r->patience_ms = r->uid == geteuid() ? PATIENCE_OWN : PATIENCE_FOREIGN;
 	r->file_bytes = (uint64_t)st.st_blocks * 512;
 	return 0;
 }
@@ -181,11 +187,26 @@ bool region_dead(const struct region *r)
 	return true;
 }
 
+int region_file(int dirfd, const char *name)
+{
+	struct open_how how = { .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_NO_XDEV };
+	int fd = (int)syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
+
+	if (fd < 0 && errno == ENOSYS) /* before Linux 5.6 */
+		fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 int region_unlink(struct region *r)
 {
+	int fd = r->dirfd < 0 ? -ENOENT : region_file(r->dirfd, r->name), res;
 	struct stat st;
 
-	if (r->dirfd < 0 || fstatat(r->dirfd, r->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fd < 0)
+		return -ENOENT;
+	res = fstat(fd, &st);
+	close(fd);
+	if (res < 0)
 		return -ENOENT;
 	if (st.st_dev != r->dev || st.st_ino != r->ino)
 		return -ESTALE;
@@ -290,15 +311,21 @@ static int lock_byte(struct region *r, off_t at, short type)
 
 int region_lock_control(struct region *r)
 {
-	int i, res = 0;
+	int res;
 
-	/* whoever holds it changes a few words; a second is for one that is stopped meanwhile */
-	for (i = 0; i < 1000; i++) {
+	/* Whoever holds it changes a few words; the rest is for one that is stopped meanwhile. It is used up but for a little: somebody who takes
+	 * the lock for ever, or again and again, delays the other programs of a recording once. */
+	for (;;) {
 		res = lock_byte(r, GD_LOCK_CONTROL, F_WRLCK);
 		if (res != -EAGAIN && res != -EACCES)
-			return res;
+			break;
+		if (!r->patience_ms)
+			return -EAGAIN;
+		r->patience_ms--;
 		usleep(1000);
 	}
+	if (res == 0 && r->patience_ms < PATIENCE_OWN && r->uid == geteuid())
+		r->patience_ms++;
 	return res;
 }
 

@@ -45,9 +45,10 @@ static_assert(offsetof(struct packet_head, vpid) == 80, "packet context");
 #define PAUSE_NS  1000000000u /* for so long, the next time twice as long */
 
 struct stream {
-	int fd; /* -1: closed */
+	int fd; /* -1: closed, or opened for each piece */
 	uint32_t class, instance;
-	bool started;
+	uint32_t name; /* a number behind the file's name, 1: none */
+	bool started, done;
 	uint64_t size, last, seq, discarded; /* bytes; highest counter so far; next packet's number; count so far */
 };
 
@@ -59,7 +60,7 @@ struct class
 
 struct ctf_writer {
 	char *dir;
-	int dirfd, version;
+	int dirfd, version, max_open;
 	struct ctf_trace_class t; /* packet header, clock, environment; its arena holds no event classes */
 	bool kernel, packet_process, clock_set, dirty;
 	uint64_t direct_after_ns, direct_pause_ns; /* no runs before */
@@ -182,6 +183,7 @@ int ctf_writer_open(struct ctf_writer **ret, const struct ctf_writer_opts *o, st
 	w->t.last_env = &w->t.env;
 	w->version = o->version == 2 ? 2 : 1;
 	w->kernel = o->kernel;
+	w->max_open = o->max_open;
 	w->packet_process = o->packet_process && !o->kernel;
 	w->pid = o->pid;
 	if (o->procname)
@@ -243,7 +245,7 @@ void ctf_writer_free(struct ctf_writer *w)
 	if (!w)
 		return;
 	for (n = 0; n < w->nstreams; n++)
-		if (w->stream[n].fd >= 0)
+		if (!w->stream[n].done)
 			ctf_stream_close(w, n, w->stream[n].last, w->stream[n].discarded, NULL);
 	if (w->dirfd >= 0) {
 		if (w->clock_set)
@@ -462,11 +464,42 @@ static int stream_class(struct ctf_writer *w, uint32_t mask, struct err *err)
 	return r ? r : (int)w->nstream_classes++;
 }
 
+static int stream_file(struct ctf_writer *w, const struct stream *s, char *name, size_t cap, int flags)
+{
+	if (s->name == 1)
+		snprintf(name, cap, "%s-%u", w->kernel ? "cpu" : "slot", s->instance);
+	else
+		snprintf(name, cap, "%s-%u-%u", w->kernel ? "cpu" : "slot", s->instance, s->name);
+	return openat(w->dirfd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+}
+
+/* Whoever writes as if it had a thousand slots must not use up the descriptors: streams beyond max_open have none between two pieces. */
+static int stream_take(struct ctf_writer *w, struct stream *s, struct err *err)
+{
+	char name[48];
+
+	if (s->fd >= 0)
+		return 0;
+	s->fd = stream_file(w, s, name, sizeof(name), 0);
+	return s->fd < 0 ? err_set(err, -errno, "cannot open the stream '%s/%s': %m", w->dir, name) : 0;
+}
+
+static int stream_put(struct ctf_writer *w, struct stream *s)
+{
+	int r = 0;
+
+	if (w->max_open && s - w->stream >= w->max_open) {
+		r = close(s->fd) < 0 ? -errno : 0;
+		s->fd = -1;
+	}
+	return r;
+}
+
 int ctf_stream_open(struct ctf_writer *w, uint32_t context, uint32_t instance, uint64_t begin, struct err *err)
 {
 	struct stream *s;
 	char name[48];
-	int class, n, r;
+	int class, r;
 	void *more;
 
 	if (!w->clock_set)
@@ -483,19 +516,15 @@ int ctf_stream_open(struct ctf_writer *w, uint32_t context, uint32_t instance, u
 	}
 	s = &w->stream[w->nstreams];
 	memset(s, 0, sizeof(*s));
-	for (n = 1;; n++) {
-		if (n == 1)
-			snprintf(name, sizeof(name), "%s-%u", w->kernel ? "cpu" : "slot", instance);
-		else
-			snprintf(name, sizeof(name), "%s-%u-%d", w->kernel ? "cpu" : "slot", instance, n);
-		s->fd = openat(w->dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	s->class = (uint32_t) class;
+	s->instance = instance;
+	for (s->name = 1;; s->name++) {
+		s->fd = stream_file(w, s, name, sizeof(name), O_CREAT | O_EXCL);
 		if (s->fd >= 0)
 			break;
 		if (errno != EEXIST)
 			return err_set(err, -errno, "cannot make the stream '%s/%s': %m", w->dir, name);
 	}
-	s->class = (uint32_t) class;
-	s->instance = instance;
 	s->last = begin;
 	r = ctf_writer_sync(w, err);
 	if (r < 0) {
@@ -643,13 +672,20 @@ int ctf_stream_append(struct ctf_writer *w, int stream, const struct ctf_piece *
 	struct stream *s;
 	int r;
 
-	if (stream < 0 || stream >= w->nstreams || w->stream[stream].fd < 0)
+	if (stream < 0 || stream >= w->nstreams || w->stream[stream].done)
 		return err_set(err, -EBADF, "stream %d of '%s' is not open", stream, w->dir);
 	s = &w->stream[stream];
 	r = ctf_writer_sync(w, err);
 	if (!r)
-		r = start(w, s, piece->begin, err);
-	return r ? r : append(w, s, piece, 0, err);
+		r = stream_take(w, s, err);
+	if (r)
+		return r;
+	r = start(w, s, piece->begin, err);
+	if (!r)
+		r = append(w, s, piece, 0, err);
+	if (stream_put(w, s) < 0 && !r)
+		r = err_set(err, -errno, "cannot write to a stream of '%s': %m", w->dir);
+	return r;
 }
 
 static uint64_t now_ns(void)
@@ -734,9 +770,13 @@ int ctf_stream_close(struct ctf_writer *w, int stream, uint64_t end, uint64_t di
 	struct stream *s;
 	int r;
 
-	if (stream < 0 || stream >= w->nstreams || w->stream[stream].fd < 0)
+	if (stream < 0 || stream >= w->nstreams || w->stream[stream].done)
 		return err_set(err, -EBADF, "stream %d of '%s' is not open", stream, w->dir);
 	s = &w->stream[stream];
+	s->done = true;
+	r = stream_take(w, s, err);
+	if (r)
+		return r;
 	r = start(w, s, s->last, err);
 	if (!r)
 		r = append(w, s, &last, 0, err);

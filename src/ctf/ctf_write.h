@@ -24,6 +24,7 @@ struct ctf_writer_opts {
 	const char *dir;                    /* made if it is not there (mode 0700); holds no other trace */
 	int version;                        /* 1: CTF 1.8; 2: CTF 2 */
 	bool kernel;                        /* of the kernel: LTTng's environment, a stream a CPU (cpu-N), contexts tid and pid */
+	int max_open;                       /* so many streams keep their files open, others open them for each piece; 0: all do */
 	bool packet_process;                /* vpid and procname in every packet too (contexts "pid", "process name") */
 	uint32_t pid;                       /* env: vpid, as the program sees it */
 	const char *procname, *exe, *agent; /* env; NULL: left out. May be any bytes */

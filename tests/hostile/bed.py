@@ -47,9 +47,16 @@ def mount(source, target, kind, flags=0, data=""):
 
 
 def own_shm(size="2g"):
-    """A /dev/shm that only this test and its children see. False without the right to mount."""
-    if os.geteuid() or libc.unshare(CLONE_NEWNS):
+    """A /dev/shm that only this test and its children see, and a /proc where it sees no others. False without the right to mount."""
+    if os.geteuid():
         return False
+    if "GANDER_HOSTILE_INSIDE" not in os.environ:
+        r = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True)
+        if r.returncode:
+            return False
+        os.environ["GANDER_HOSTILE_INSIDE"] = "1"
+        sys.stdout.flush()
+        os.execvp("unshare", ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable] + sys.argv)
     mount("none", "/", "", MS_REC | MS_PRIVATE)
     mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=" + size)
     return True
