@@ -17,7 +17,7 @@ type ledger struct {
 
 const (
 	ledgerSize = 1000
-	saveTime   = 200 * time.Millisecond
+	saveTime   = 400 * time.Millisecond
 )
 
 func newLedger(path string) (*ledger, error) {
