@@ -100,14 +100,14 @@ func note(text string) {
 	putRecord(region.RecordNote, []byte(text[:min(len(text), 200)]))
 }
 
-// maxLinks is how many filters one application of the rules links, so that one who changes rules for ever neither fills the heap nor takes the
+// maxLinks is how many filters one application of the rules links, and sets it keeps, so that one who changes rules for ever neither fills the heap nor takes the
 // time.
-const maxLinks = 4 * region.Channels
+const maxLinks = 8 * region.Channels
 
 // applyRules computes for which channels the class is on: docs/region.md, "Declaring a class", step 5.
 func (c *class) applyRules() {
 	ctl := control()
-	var linkedFrom [region.Channels]uint32
+	var all [region.Channels]made
 	links := 0
 	// Changed meanwhile: it is all to do again, or what is stored below undoes the collector's walk. Unchanged and odd: whoever is at it
 	// will walk the classes, and is given a hundred looks. (The outer bound is for a region that somebody damages.)
@@ -115,43 +115,37 @@ func (c *class) applyRules() {
 		gen := atomic.LoadUint32(&ctl.Gen) // [RULE]
 		last := [region.Channels]*region.Rule{}
 		excluded := [region.Channels]bool{}
+		sets := [region.Channels]region.ConditionSet{}
 		for i := uint32(0); i < min(atomic.LoadUint32(&ctl.Nrules), region.Rules); i++ {
 			r := &ctl.Rules[i]
 			ch := r.Channel
 			if r.Used == 0 || ch >= region.Channels || !c.matches(r) {
 				continue
 			}
-			if r.Flags&region.RuleExclude != 0 {
+			switch flags := r.Flags; {
+			case flags&region.RuleCondition != 0:
+				number := region.RuleNumber(flags)
+				if program, ok := c.linkCondition(&all[ch], number, atomic.LoadUint32(&r.Filter), &links); ok && sets[ch].N < region.Conditions {
+					sets[ch].V[sets[ch].N] = region.Condition{Program: program, Number: number}
+					sets[ch].N++
+				}
+			case flags&region.RuleExclude != 0:
 				excluded[ch] = true
-			} else {
+			default:
 				last[ch] = r
 			}
 		}
 		want := uint32(0)
 		for ch := uint32(0); ch < region.Channels; ch++ {
 			r := last[ch]
+			if excluded[ch] {
+				r = nil
+			}
 			// a channel that no rule names has no memory yet: it is not looked at
-			if r == nil || excluded[ch] || atomic.LoadUint32(&channel(ch).State) != region.ChannelOn {
+			if (r == nil && sets[ch].N == 0) || atomic.LoadUint32(&channel(ch).State) != region.ChannelOn {
 				continue
 			}
-			if from := r.Filter; from != 0 {
-				if linkedFrom[ch] != from {
-					linked := uint32(0)
-					if links++; links <= maxLinks {
-						linked = c.linkFilter(from)
-					}
-					atomic.StoreUint32(&c.slot.Filter[ch], linked)
-					linkedFrom[ch] = from
-				}
-				if atomic.LoadUint32(&c.slot.Filter[ch]) == 0 {
-					continue
-				}
-				want |= region.Filtered(ch)
-			}
-			want |= region.Enabled(ch)
-			if r.Flags&region.RuleCount != 0 {
-				want |= region.Counting(ch)
-			}
+			want |= c.applyChannel(ch, r, &sets[ch], &all[ch], &links)
 		}
 		atomic.StoreUint32(&c.slot.Enabled, want) // [ENABLE]
 		if atomic.LoadUint32(&ctl.Gen) == gen {   // [RULE]
@@ -160,6 +154,74 @@ func (c *class) applyRules() {
 			}
 		}
 	}
+}
+
+// made is what a class has in one channel, as far as it is there already: what lies in the heap never changes, and is made once.
+type made struct {
+	from, filter  uint32 // the rule's generic filter, and its linked form
+	set           region.ConditionSet
+	setOff        uint32
+	conditionFrom [region.Conditions]uint32
+	condition     [region.Conditions]uint32
+}
+
+// linkCondition makes a condition's filter one for this class; false when the class cannot have it.
+func (c *class) linkCondition(m *made, number, from uint32, links *int) (program uint32, ok bool) {
+	if from == 0 {
+		return 0, true
+	}
+	if m.conditionFrom[number] != from {
+		m.condition[number], m.conditionFrom[number] = 0, from
+		if *links++; *links <= maxLinks {
+			m.condition[number] = c.linkFilter(from)
+		}
+	}
+	return m.condition[number], m.condition[number] != 0
+}
+
+// applyChannel stores the class's filter or conditions for the channel and returns its bits. r is the rule that decides, nil: none.
+func (c *class) applyChannel(ch uint32, r *region.Rule, set *region.ConditionSet, m *made, links *int) uint32 {
+	want, filter := region.Enabled(ch), uint32(0)
+	if r != nil {
+		if from := atomic.LoadUint32(&r.Filter); from != 0 {
+			if m.from != from {
+				m.filter, m.from = 0, from
+				if *links++; *links <= maxLinks {
+					m.filter = c.linkFilter(from)
+				}
+			}
+			if filter = m.filter; filter == 0 {
+				r = nil
+			}
+			want |= region.Filtered(ch)
+		}
+	}
+	if set.N > 0 {
+		set.Magic, set.Filter = region.ConditionMagic, region.FilterNever
+		if r != nil {
+			set.Filter = filter
+		}
+		if m.setOff == 0 || m.set != *set {
+			m.set, m.setOff = *set, 0
+			if *links++; *links <= maxLinks {
+				m.setOff = putRecord(region.RecordFilter, unsafe.Slice((*byte)(unsafe.Pointer(set)), unsafe.Sizeof(*set)))
+			}
+		}
+		if m.setOff != 0 {
+			atomic.StoreUint32(&c.slot.Filter[ch], m.setOff)
+			return region.Enabled(ch) | region.Conditional(ch)
+		}
+	}
+	if r == nil {
+		return 0
+	}
+	if filter != 0 {
+		atomic.StoreUint32(&c.slot.Filter[ch], filter)
+	}
+	if r.Flags&region.RuleCount != 0 {
+		want |= region.Counting(ch)
+	}
+	return want
 }
 
 func (c *class) matches(r *region.Rule) bool {

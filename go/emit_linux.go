@@ -146,7 +146,12 @@ func (c *class) emitSlow(ctx context.Context, on uint32, p *piece, n int, size i
 	for chans := on & region.EnabledMask; chans != 0; chans &= chans - 1 {
 		ch := uint32(bits.TrailingZeros32(chans))
 		var by filterKey
-		if on&region.Filtered(ch) != 0 && !c.passes(ch, p, n, span, key, &by) {
+		holds := noneHolds
+		if on&region.Conditional(ch) != 0 {
+			if holds = c.holding(ch, p, n, span, key); holds == notRecorded {
+				continue
+			}
+		} else if on&region.Filtered(ch) != 0 && !c.passes(atomic.LoadUint32(&c.slot.Filter[ch]), p, n, span, key, &by) {
 			continue
 		}
 		if on&region.Counting(ch) != 0 || channel(ch).Mode == region.ModeCount {
@@ -154,6 +159,9 @@ func (c *class) emitSlow(ctx context.Context, on uint32, p *piece, n int, size i
 			continue
 		}
 		c.record(ch, p, n, size, span, key, cut)
+		if holds != noneHolds {
+			c.trigger(ch, holds)
+		}
 	}
 }
 
@@ -307,7 +315,7 @@ func giveFree(chn *region.Channel, index uint32) {
 // popOldest takes the slot's own oldest packet, in overwrite mode. cur is read behind tail, each time: if the tail's packet is not current
 // then, and the exchange finds the tail unchanged, the slot has moved on from it for good. With a cur from before, the current
 // packet itself could be taken, by the next that an attempt at another swap has left in it.
-func popOldest(s *region.Slot) (uint32, bool) {
+func popOldest(chn *region.Channel, s *region.Slot) (uint32, bool) {
 	for try := 0; try < 64; try++ {
 		tail := atomic.LoadUint64(&s.Tail) // [TAIL]
 		index := uint32(tail&0xffff) - 1
@@ -318,6 +326,10 @@ func popOldest(s *region.Slot) (uint32, bool) {
 		if next == 0 || next > live.npackets {
 			return 0, false
 		}
+		// behind the tail: who finds it frozen here takes nothing, who did not has looked before the freeze
+		if isFrozen(chn) {
+			return 0, false
+		}
 		if atomic.CompareAndSwapUint64(&s.Tail, tail, region.Tail(tail>>16+1, next-1)) { // [TAIL]
 			return index, true
 		}
@@ -325,18 +337,19 @@ func popOldest(s *region.Slot) (uint32, bool) {
 	return 0, false
 }
 
+// takePacket gives a packet to open. A frozen ring gives its spare packets to any slot, and nothing that holds events.
 func takePacket(chn *region.Channel, slot int, cur uint32) (uint32, bool) {
 	s := &chn.Slot[slot]
 	if chn.Mode != region.ModeOverwrite {
 		return takeFree(chn, slot)
 	}
 	tail := atomic.LoadUint64(&s.Tail) // [TAIL]
-	if tail == 0 || cur-1 >= live.npackets || packet(cur-1).Seq-tail>>16+1 < uint64(chn.Quota) {
+	if tail == 0 || cur-1 >= live.npackets || packet(cur-1).Seq-tail>>16+1 < uint64(chn.Quota) || isFrozen(chn) {
 		if index, ok := takeFree(chn, slot); ok {
 			return index, true
 		}
 	}
-	return popOldest(s)
+	return popOldest(chn, s)
 }
 
 // openPacket gives the slot a packet with room: docs/region.md, "Opening a packet". Only the swap is pinned. It returns false when there is
@@ -358,7 +371,11 @@ func openPacket(ch uint32, slot int, need int, count bool) bool {
 			break
 		}
 		if waited >= region.BlockMax || waited >= atomic.LoadUint32(&chn.BlockMs) {
-			lose(ch, slot, region.LostFull)
+			if chn.Mode == region.ModeOverwrite && isFrozen(chn) {
+				atomic.AddUint64(&s.LostFrozen, 1)
+			} else {
+				lose(ch, slot, region.LostFull)
+			}
 			return false
 		}
 		time.Sleep(time.Millisecond)

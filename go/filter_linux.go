@@ -28,9 +28,56 @@ func (c *class) linkFilter(off uint32) uint32 {
 	return putRecord(region.RecordFilter, out[:n])
 }
 
-// passes runs the class's filter in the channel.
-func (c *class) passes(ch uint32, p *piece, n int, span, key uint64, by *filterKey) bool {
+const (
+	notRecorded = -1
+	noneHolds   = region.Conditions
+)
+
+// holding is the condition that holds for an event, noneHolds, or notRecorded. What the set says is bounded here, word by word.
+//
+//go:noinline
+func (c *class) holding(ch uint32, p *piece, n int, span, key uint64) int {
 	off := atomic.LoadUint32(&c.slot.Filter[ch])
+	if off < region.OffFilters || off > region.OffData-uint32(unsafe.Sizeof(region.ConditionSet{})) || off%8 != 0 {
+		return notRecorded
+	}
+	set := (*region.ConditionSet)(at(off))
+	if atomic.LoadUint32(&set.Magic) != region.ConditionMagic {
+		return notRecorded
+	}
+	var by filterKey
+	for i := uint32(0); i < min(atomic.LoadUint32(&set.N), region.Conditions); i++ {
+		if program := atomic.LoadUint32(&set.V[i].Program); program == 0 || c.passes(program, p, n, span, key, &by) {
+			return int(atomic.LoadUint32(&set.V[i].Number) % region.Conditions)
+		}
+	}
+	filter := atomic.LoadUint32(&set.Filter)
+	if filter == 0 || (filter != region.FilterNever && c.passes(filter, p, n, span, key, &by)) {
+		return noneHolds
+	}
+	return notRecorded
+}
+
+// trigger freezes the channel's ring, if nothing has before. The event that it is about is published already: who sees the freeze sees the
+// event.
+func (c *class) trigger(ch uint32, number int) {
+	chn := channel(ch)
+	if atomic.LoadUint64(&chn.Trigger) != 0 {
+		return // frozen already, or off: nothing is written, however often it holds
+	}
+	t := uint64(now())
+	if atomic.CompareAndSwapUint64(&chn.Trigger, 0, region.Trigger(t, c.id, uint32(number))) { // [FREEZE]
+		atomic.StoreUint64(&chn.TriggerTime, t)
+	}
+}
+
+// isFrozen says whether the channel's ring has to keep what it holds.
+func isFrozen(chn *region.Channel) bool {
+	return atomic.LoadUint64(&chn.Trigger)&region.TriggerFrozen != 0
+} // [FREEZE]
+
+// passes runs the linked filter at off.
+func (c *class) passes(off uint32, p *piece, n int, span, key uint64, by *filterKey) bool {
 	if off < region.OffFilters || off > region.OffData-64 || off%8 != 0 {
 		return false
 	}

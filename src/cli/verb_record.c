@@ -14,13 +14,14 @@
 static struct {
 	struct choice c;
 	const char *dir, *contexts, *rotate, *session;
-	struct opt_list add, remove;
-	uint64_t stack, for_ns, max_size, keep, buffer, ctf;
+	struct opt_list add, remove, when;
+	const char *exec;
+	uint64_t stack, for_ns, max_size, keep, buffer, ctf, last_ns, every_ns, max_snapshots;
 	const char *kernel, *kernel_scope;
 	uint64_t kernel_buffer;
 	uint64_t go_period_ns;
 	bool overwrite, block, quiet, json, stop, go;
-} o;
+} o = { .every_ns = 10000000000ull, .max_snapshots = 10 };
 
 static const struct opt opts[] = {
 	CHOICE_OPTS(o.c),
@@ -31,6 +32,11 @@ static const struct opt opts[] = {
 	{ OPT_FLAG, 0, "overwrite", NULL, "flight recorder: keep the newest events in memory, write them at the end", &o.overwrite },
 	{ OPT_FLAG, 0, "go", NULL, "the Go runtime's execution trace too, of programs that import gander's flight package", &o.go },
 	{ OPT_DURATION, 0, "go-period", "TIME", "with --go: close a generation of the trace so often (default: 200ms)", &o.go_period_ns },
+	{ OPT_LIST, 0, "snapshot-when", "COND", "flight recorder that writes when this holds: 'shop.request.duration > 300ms'; several times", &o.when },
+	{ OPT_DURATION, 0, "last", "TIME", "with --snapshot-when: only the last 10s before it (default: all that is in memory)", &o.last_ns },
+	{ OPT_U64, 0, "max-snapshots", "N", "with --snapshot-when: end after so many (default 10; 0: no end)", &o.max_snapshots },
+	{ OPT_DURATION, 0, "rate-limit", "TIME", "with --snapshot-when: at most one in so long (default 10s)", &o.every_ns },
+	{ OPT_STR, 0, "exec", "CMD", "with --snapshot-when: run this for each; $GANDER_SNAPSHOT is its folder", &o.exec },
 	{ OPT_FLAG, 0, "block", NULL, "let programs wait up to 2 s for memory instead of losing events (for tests)", &o.block },
 	{ OPT_SIZE, 0, "buffer", "SIZE", "memory a program at most (default: 32M, or half of what its tmpfs has left)", &o.buffer },
 	{ OPT_STR, 0, "kernel", "LIST", "the kernel's view too (root or CAP_PERFMON): sched syscalls irq block", &o.kernel },
@@ -57,7 +63,7 @@ const struct verb verb_record = {
 	"-p PID|NAME|--all [options] | [options] -- COMMAND...",
 	"record the events of running programs, or of one that it starts",
 	{ "gander record -p shop --for 10s", "gander record --all -e 'shop.*' -x 'shop.debug.*' --where 'status >= 500'",
-	  "gander record -o out -- ./program args", "gander record --overwrite -p 1234" },
+	  "gander record -o out -- ./program args", "gander record -p shop --snapshot-when 'shop.request.duration > 300ms' --last 10s" },
 	run,
 };
 
@@ -120,6 +126,17 @@ static void on_progress(void *arg, const struct record_progress *p)
 	progress_shown = true;
 }
 
+static void on_snapshot(void *arg, const struct record_snapshot *s)
+{
+	char bytes[UNIT_TEXT];
+
+	if (o.quiet || o.json)
+		return;
+	clear_progress();
+	fprintf(stderr, "gander: snapshot %u: %s%s%s in %s (%d): %llu events (%s) in %s\n", s->number, s->why, *s->event ? ": " : "", s->event, s->program,
+		(int)s->pid, (unsigned long long)s->events, bytes_text(bytes, s->bytes), s->dir);
+}
+
 static const struct {
 	const char *key, *text;
 	size_t at;
@@ -128,6 +145,7 @@ static const struct {
 	{ "nested", "emitted inside another event, without rseq", offsetof(struct record_result, lost_nested) },
 	{ "slot", "from CPUs or Ps beyond the region's slots", offsetof(struct record_result, lost_slot) },
 	{ "other", "the program found its region damaged", offsetof(struct record_result, lost_other) },
+	{ "frozen", "no packet was spare while a snapshot was taken (a larger --buffer helps)", offsetof(struct record_result, lost_frozen) },
 	{ "overwritten", "overwritten by newer ones", offsetof(struct record_result, lost_overwritten) },
 	{ "damaged", "in damaged packets", offsetof(struct record_result, lost_damaged) },
 	{ "disk", "the disk was full", offsetof(struct record_result, lost_disk) },
@@ -148,6 +166,8 @@ static void summary_text(const char *dir, const struct record_result *r)
 	char events[UNIT_TEXT], bytes[UNIT_TEXT], time[UNIT_TEXT];
 	size_t i;
 
+	if (o.when.n)
+		fprintf(stderr, "gander: %u snapshot%s\n", r->snapshots, r->snapshots == 1 ? "" : "s");
 	fprintf(stderr, "gander: %llu events (%s) of %u program%s in %s: %s in %s\n", (unsigned long long)r->events,
 		count_text(events, (double)r->events), r->programs, r->programs == 1 ? "" : "s", duration_text(time, r->elapsed_ns),
 		bytes_text(bytes, r->bytes), dir);
@@ -221,6 +241,10 @@ static void summary_json(const char *dir, const struct record_result *r)
 	}
 	json_key(&j, "problems");
 	json_u64(&j, r->problems);
+	if (o.when.n) {
+		json_key(&j, "snapshots");
+		json_u64(&j, r->snapshots);
+	}
 	json_key(&j, "clock_error_ns");
 	json_f64(&j, r->clock_error_ns);
 	go_totals_json(&j, &r->go);
@@ -280,8 +304,31 @@ static int read_rotate(struct record_opts *ro, struct err *err)
 	return err_set(err, -EINVAL, "--rotate: '%s' is neither a size (100M) nor a time (10m)", o.rotate);
 }
 
+/* --snapshot-when and what goes with it. */
+static int read_when(struct condition_list *when, struct record_opts *ro, struct err *err)
+{
+	int i, res = 0;
+
+	if (!o.when.n)
+		return o.last_ns || o.exec ? err_set(err, -EINVAL, "--last and --exec go with --snapshot-when (gander snapshot --last takes one now)") : 0;
+	if (o.rotate || o.keep)
+		return err_set(err, -EINVAL, "--rotate and --keep do not go with --snapshot-when (--max-snapshots is its bound)");
+	if (o.kernel)
+		return err_set(err, -EINVAL, "--kernel does not go with --snapshot-when");
+	for (i = 0; i < o.when.n && res == 0; i++)
+		res = condition_add(when, o.when.v[i], err);
+	ro->when = when;
+	ro->last_ns = o.last_ns;
+	ro->every_ns = o.every_ns;
+	ro->max_snapshots = o.max_snapshots;
+	ro->exec = o.exec;
+	ro->snapshot = on_snapshot;
+	return res;
+}
+
 static int run(int argc, char **argv)
 {
+	static struct condition_list when;
 	struct record_opts ro = { 0 };
 	struct record_result result;
 	struct err err = ERR_INIT;
@@ -345,6 +392,10 @@ static int run(int argc, char **argv)
 	ro.context = CONTEXT_DEFAULT;
 	if ((o.contexts && read_contexts(o.contexts, &ro.context, &err) < 0) || read_rotate(&ro, &err) < 0)
 		return cli_usage(&err);
+	if (read_when(&when, &ro, &err) < 0) {
+		condition_list_done(&when);
+		return cli_usage(&err);
+	}
 	if (choice_read(&o.c, NULL, &err) < 0) {
 		choice_done(&o.c);
 		return err.code == -ESRCH ? cli_fail(&err) : cli_usage(&err);
@@ -356,7 +407,7 @@ static int run(int argc, char **argv)
 	ro.cmd = cmd;
 	ro.rules = &o.c.rules;
 	ro.where = o.c.where;
-	ro.mode = o.overwrite ? GD_MODE_OVERWRITE : GD_MODE_DISCARD;
+	ro.mode = o.overwrite || ro.when ? GD_MODE_OVERWRITE : GD_MODE_DISCARD;
 	ro.stack_depth = (uint32_t)o.stack;
 	ro.go = o.go || o.go_period_ns;
 	ro.go_period_ms = (uint32_t)((o.go_period_ns + 999999) / 1000000);
@@ -375,6 +426,7 @@ static int run(int argc, char **argv)
 	n = record_run(&ro, &result, &err);
 	clear_progress();
 	choice_done(&o.c);
+	condition_list_done(&when);
 	if (n < 0)
 		return cli_fail(&err);
 	if (result.stopped_early)

@@ -36,7 +36,7 @@ static uint32_t pop_tail(struct region *r, struct gd_channel *g, unsigned s)
 		if (!tail || i >= r->npackets || i + 1 == cur)
 			return 0;
 		next = load_relaxed(&region_packet(r, i)->next);
-		if (!next || next > r->npackets)
+		if (!next || next > r->npackets || load_acquire(&g->trigger) & GD_TRIGGER_FROZEN) /* [FREEZE] */
 			return 0;
 		if (__atomic_compare_exchange_n(&g->slot[s].tail, &tail, GD_TAIL(GD_TAIL_SEQ(tail) + 1, next - 1), false,
 						__ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) /* [TAIL] */
@@ -164,6 +164,7 @@ static void start_at(struct channel *ch, bool born)
 		for (k = 0; k < GD_LOST_REASONS; k++)
 			pos->lost_base[k] = load_relaxed(&g->slot[s].lost[k]);
 		pos->cut_base = load_relaxed(&g->slot[s].cut);
+		pos->frozen_base = load_relaxed(&g->slot[s].lost_frozen);
 		store_relaxed(&g->slot[s].tail, 0);
 		if (cur && cur <= ch->r->npackets) {
 			struct packet_view v = packet_look(ch->r, cur - 1);
@@ -217,6 +218,7 @@ int channel_open(struct channel *ch, struct region *r, const struct channel_setu
 	ch->mode = s->mode;
 	ch->context = s->context;
 	ch->max_packets = s->max_packets < r->npackets ? s->max_packets : r->npackets;
+	ch->reserve = s->freezes ? ch->max_packets / 4 : 0;
 	c = channel_of_session(r, s->session);
 	if (c >= 0) {
 		if (!region_lock_channel(r, (unsigned)c))
@@ -258,6 +260,7 @@ int channel_open(struct channel *ch, struct region *r, const struct channel_setu
 	store_relaxed(&g->block_ms, s->block_ms);
 	store_relaxed(&g->keys_first, 0);
 	store_relaxed(&g->keys_count, 0);
+	store_relaxed(&g->trigger, 0);
 	memcpy(g->session, s->session, 16);
 	store_relaxed(&g->collector_pid, (uint32_t)getpid());
 	ch->epoch = load_relaxed(&g->epoch) + 1;
@@ -396,10 +399,10 @@ void channel_balance(struct channel *ch)
 	if (active < cpus)
 		active = cpus;
 	/* two packets a slot stay out, for those in hand and for slots that come */
-	quota = ch->max_packets / (active ? active : 1);
+	quota = (ch->max_packets - ch->reserve) / (active ? active : 1);
 	quota = quota > 4 ? quota - 2 : 2;
 	store_relaxed(&g->quota, quota);
-	for (spare = 0; spare < 64 && channel_free_packets(ch) < 2; spare++) {
+	for (spare = 0; spare < 64 && channel_free_packets(ch) < (ch->reserve ? ch->reserve : 2); spare++) {
 		uint32_t best = quota;
 
 		for (s = 0, longest = GD_SLOTS; s < ch->r->nslots; s++) {
@@ -418,6 +421,24 @@ void channel_balance(struct channel *ch)
 		store_relaxed(&region_packet(ch->r, i - 1)->seq, 0);
 		bit_set(g->free, i - 1);
 	}
+}
+
+uint64_t channel_trigger(const struct channel *ch)
+{
+	return load_acquire(&region_channel(ch->r, ch->c)->trigger); /* [FREEZE] */
+}
+
+uint64_t channel_trigger_time(const struct channel *ch, uint64_t trigger)
+{
+	uint64_t t = load_relaxed(&region_channel(ch->r, ch->c)->trigger_time);
+
+	/* its writer may have died, or not come so far, before it had stored the whole of it */
+	return GD_TRIGGER_TIME(t) == GD_TRIGGER_TIME(trigger) ? t : GD_TRIGGER_TIME(trigger);
+}
+
+uint64_t channel_set_trigger(struct channel *ch, uint64_t to)
+{
+	return __atomic_exchange_n(&region_channel(ch->r, ch->c)->trigger, to, __ATOMIC_ACQ_REL); /* [FREEZE] */
 }
 
 bool channel_done_with(struct channel *ch)

@@ -23,6 +23,8 @@ int chunk_begin(struct record *rec, struct err *err)
 	} else {
 		snprintf(rec->dir, sizeof(rec->dir), "%.4000s", rec->o->dir);
 	}
+	if (rec->o->when)
+		return 0; /* each snapshot has its own */
 	snprintf(path, sizeof(path), "%s/ctf", rec->dir);
 	if (mkdir(path, 0700) < 0)
 		return err_set(err, -errno, "cannot make '%s': %m", path);
@@ -41,7 +43,7 @@ static void remove_tree(const char *path)
 
 void recording_remove(const char *dir)
 {
-	static const char *const parts[] = { "ctf", "gander.json", ".reserve", "chunk-000001" };
+	static const char *const parts[] = { "ctf", "gander.json", ".reserve", "chunk-000001", "snapshot-000001" };
 	char path[4200];
 	unsigned i;
 

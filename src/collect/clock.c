@@ -146,6 +146,11 @@ void clock_fit(struct clock_line *l)
 	}
 }
 
+uint64_t clock_counter(const struct clock_line *l, uint64_t epoch_ns)
+{
+	return l->at_counter + (uint64_t)llround((double)(int64_t)(epoch_ns - l->at_epoch_ns) / l->ns_per_tick);
+}
+
 uint64_t clock_epoch(const struct clock_line *l, uint64_t at)
 {
 	return l->at_epoch_ns + (uint64_t)llround(mono_at(l, at));

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "collect/collect_channel.h"
+#include "collect/collect_condition.h"
 #include "collect/collect_find.h"
 #include "kernel/kernel.h"
 
@@ -20,6 +21,15 @@ struct record_progress {
 	double rate; /* events a second, since the last call */
 };
 
+/* A snapshot that a condition caused, as it is told when it is on disk. */
+struct record_snapshot {
+	unsigned number;                         /* from 1 */
+	const char *dir, *why, *event, *program; /* why: the condition's text, or how the program ended; event "" then */
+	pid_t pid;
+	uint64_t time_ns; /* when it held, since 1970 */
+	uint64_t events, bytes, lost;
+};
+
 struct record_opts {
 	const char *dir;
 	const pid_t *pids;
@@ -31,6 +41,13 @@ struct record_opts {
 	uint32_t mode, context, stack_depth, block_ms;
 	uint64_t buffer; /* bytes a program; 0: a good default */
 	uint64_t for_ns, max_size, rotate_size, rotate_ns, keep;
+	/* Not NULL: nothing is written but a snapshot whenever a condition holds. The mode is GD_MODE_OVERWRITE. */
+	const struct condition_list *when;
+	uint64_t last_ns;       /* of a snapshot; 0: all that is there */
+	uint64_t every_ns;      /* at least, between two snapshots */
+	uint64_t max_snapshots; /* then it ends; 0: no bound */
+	const char *exec;       /* run by sh for each; NULL: none */
+	void (*snapshot)(void *arg, const struct record_snapshot *s);
 	int ctf_version;
 	unsigned kernel_groups; /* KERNEL_SCHED ...; 0: not the kernel's view */
 	enum kernel_scope kernel_scope;
@@ -53,7 +70,8 @@ struct go_totals { /* of the Go runtime's traces */
 struct record_result {
 	unsigned programs, problems;
 	uint64_t events, bytes, elapsed_ns;
-	uint64_t lost, lost_full, lost_nested, lost_slot, lost_other, lost_overwritten, lost_damaged, lost_disk, cut;
+	uint64_t lost, lost_full, lost_nested, lost_slot, lost_other, lost_frozen, lost_overwritten, lost_damaged, lost_disk, cut;
+	unsigned snapshots;
 	double clock_error_ns;
 	struct kernel_totals kernel;
 	struct go_totals go;

@@ -5,11 +5,13 @@
 
 #include "collect/collect_region.h"
 
-#define RULE_LIST_MAX 64
+#define RULE_LIST_MAX 192
 
 struct rule { /* what a recording wants; the same in every region */
 	char glob[120];
 	bool exclude, count;
+	bool condition;     /* `filter` (NULL: always) freezes the ring; what is recorded of the class is the other rules' */
+	uint8_t number;     /* which condition */
 	uint8_t level;      /* as gd_rule.level */
 	const void *filter; /* generic, borrowed; NULL: none */
 	uint32_t filter_len;
@@ -20,6 +22,7 @@ struct rule_list {
 	unsigned n;
 };
 
+uint8_t rule_flags(const struct rule *u);               /* as gd_rule.flags */
 int rule_check_glob(const char *glob, struct err *err); /* points at the column */
 int rule_add(struct rule_list *l, const char *glob, bool exclude, int level, struct err *err);
 /* What is recorded of a class: the rule that decides, -1: none. */
@@ -29,6 +32,7 @@ struct channel_setup {
 	uint32_t mode, context, stack_depth, block_ms;
 	uint8_t session[16];
 	uint32_t first_packets, max_packets; /* granted at once, and at most */
+	bool freezes;                        /* there are conditions: some packets are spare for the time of a freeze */
 	const struct rule_list *rules;
 };
 
@@ -41,6 +45,7 @@ struct slot_pos {
 	uint64_t events, bytes; /* read */
 	uint64_t lost_base[GD_LOST_REASONS], cut_base;
 	uint64_t lost[GD_LOST_REASONS], cut; /* since the start */
+	uint64_t frozen_base, frozen;        /* lost while the ring was frozen */
 	uint64_t overwritten, damaged;       /* events, as far as their numbers tell */
 	uint64_t unwritten;                  /* read, but the disk was full */
 	uint64_t base_event;                 /* the first event of this recording has this number */
@@ -61,6 +66,7 @@ struct channel {
 	bool dead; /* nobody writes any more */
 	uint32_t epoch;
 	uint32_t granted, max_packets; /* packets */
+	uint32_t reserve;              /* overwrite mode: packets that are kept free */
 	bool no_memory;                /* the tmpfs is full: no more is granted */
 	uint32_t mode, context;
 	struct slot_pos slot[GD_SLOTS];
@@ -100,6 +106,11 @@ void channel_commit(struct channel *ch, unsigned from, unsigned n);
 void channel_balance(struct channel *ch);
 void channel_losses(struct channel *ch);
 uint64_t slot_lost(const struct slot_pos *pos); /* all reasons */
+/* The conditions' word: 0 armed, or GD_TRIGGER_. Frozen: every event before the freeze can be read, and stays. */
+uint64_t channel_trigger(const struct channel *ch);
+uint64_t channel_trigger_time(const struct channel *ch, uint64_t trigger); /* counter */
+/* Sets it to 0 or GD_TRIGGER_OFF, which ends a freeze; what it was. */
+uint64_t channel_set_trigger(struct channel *ch, uint64_t to);
 /* Tells for every class whether it is recorded (ch->setup), without changing anything. */
 void channel_class_states(struct channel *ch, const struct rule_list *rules);
 /* Turns the channel's classes off; events that are being written still come. */

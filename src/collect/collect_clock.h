@@ -34,6 +34,7 @@ void clock_start(struct clock_line *l, bool counter_is_mono);
 void clock_oldest(struct clock_line *l, const struct gd_clock_sample *start); /* a program's own; ignored when implausible */
 void clock_sample(struct clock_line *l, const struct gd_clock_sample *s);     /* of a packet */
 void clock_fit(struct clock_line *l);                                         /* takes a sample now and draws the line anew */
+uint64_t clock_counter(const struct clock_line *l, uint64_t epoch_ns);
 uint64_t clock_epoch(const struct clock_line *l, uint64_t counter);
 
 #endif

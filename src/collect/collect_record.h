@@ -11,11 +11,12 @@
 #define PROGRAMS_MAX    4096
 #define PROBLEMS_MAX    1000
 #define KEPT_MAX        16
+#define EXEC_MAX        16   /* commands of snapshots that run at once */
 #define DEFAULT_PACKETS 512u /* of a program, at most */
 
 struct totals {
 	uint64_t events, bytes, cut;
-	uint64_t lost[GD_LOST_REASONS], overwritten, damaged, disk;
+	uint64_t lost[GD_LOST_REASONS], frozen, overwritten, damaged, disk;
 };
 
 enum program_state { PROGRAM_RUNNING,
@@ -39,6 +40,7 @@ struct program {
 	bool go_settled;    /* there is one, or it has been said that there is none */
 	bool go_refused;    /* that was told */
 	uint64_t go_since_ns, last_go_ns;
+	uint64_t told_lost[GD_SLOTS]; /* conditions: losses that an earlier snapshot tells */
 };
 
 /* A process that has no region: only the kernel's view of it is recorded. */
@@ -81,6 +83,19 @@ struct record {
 	uint64_t interval_ns, part_next_ns;
 	struct find_part part; /* of a scan for new programs that is under way */
 	bool scanning;
+	struct {                         /* conditions */
+		uint64_t quiet_until_ns; /* none holds before; 0: they are armed */
+		unsigned taken;
+		struct condition_seen seen[GD_CONDITIONS];
+		bool told[GD_CONDITIONS]; /* that no class has it */
+		struct buf list;          /* JSON of the snapshots */
+		struct {
+			pid_t pid;
+			unsigned number;
+		} exec[EXEC_MAX];
+		unsigned nexec;
+		const struct record_snapshot *now; /* while its manifest is written */
+	} when;
 	int inotify_fd, control_fd, cmd_pidfd;
 	pid_t cmd_pid;
 	bool cmd_done, ending, failed;
@@ -137,6 +152,16 @@ unsigned chunk_first(struct record *rec); /* of those that are kept */
 int reserve_make(const struct record *rec, struct err *err);
 void reserve_drop(const struct record *rec);
 
+/* when.c */
+void when_look(struct record *rec, uint64_t now);         /* takes snapshots that are due */
+void when_program(struct record *rec, struct program *p); /* a new one */
+void when_class(struct record *rec, const struct program *p, const struct rclass *cl);
+void when_ended(struct record *rec, struct program *p); /* it is dead, its region not yet given up */
+void when_finish(struct record *rec);                   /* the last look, while everything is still on */
+void when_tell_unmet(struct record *rec);               /* conditions that no event has */
+void when_done(struct record *rec);                     /* waits for the commands */
+int when_rules(struct record *rec, struct err *err);
+
 /* record.c */
 uint64_t record_trace_bytes(const struct record *rec);
 
@@ -153,7 +178,9 @@ void kernelview_done(struct record *rec);
 uint64_t kernelview_lost(const struct kernel_totals *t);
 void kernelview_manifest(struct json *j, const struct record *rec);
 
-/* manifest.c: one program as an object. */
+/* manifest.c: the members that tell of a snapshot. */
+void manifest_snapshot(struct json *j, const struct record_snapshot *s);
+/* One program as an object. */
 void manifest_program(struct buf *out, struct record *rec, const struct program *p, bool first);
 void manifest_go(struct buf *out, const struct go_sink *s);
 /* gander.json of the recording or its running chunk, replaced by rename. */

@@ -102,12 +102,12 @@ static int session_blob(const struct record *rec, struct buf *to, struct err *er
 
 	if (rec->o->mode == GD_MODE_OVERWRITE)
 		s.packets = rec->o->buffer ? (uint32_t)(rec->o->buffer / GD_PACKET) : DEFAULT_PACKETS / 4;
-	s.quota = s.packets / 2;
+	s.quota = rec->o->when ? s.packets / 4 : s.packets / 2;
 	memcpy(s.session, rec->session, 16);
 	buf_put(&b, &s, sizeof(s));
 	for (i = 0; i < rec->rules.n; i++) {
 		const struct rule *u = &rec->rules.v[i];
-		struct gd_rule g = { .used = 1, .level = u->level, .flags = u->exclude ? GD_RULE_EXCLUDE : 0 };
+		struct gd_rule g = { .used = 1, .level = u->level, .flags = rule_flags(u) };
 
 		for (k = 0; k < i && u->filter; k++) /* rules mostly share one */
 			if (rec->rules.v[k].filter == u->filter)

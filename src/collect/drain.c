@@ -102,6 +102,9 @@ void channel_losses(struct channel *ch)
 			if ((int64_t)(v - pos->lost[k]) > 0) /* never backwards, whatever the region says */
 				pos->lost[k] = v;
 		}
+		v = load_relaxed(&g->slot[s].lost_frozen) - pos->frozen_base;
+		if ((int64_t)(v - pos->frozen) > 0)
+			pos->frozen = v;
 		v = load_relaxed(&g->slot[s].cut) - pos->cut_base;
 		if ((int64_t)(v - pos->cut) > 0)
 			pos->cut = v;
@@ -111,7 +114,7 @@ void channel_losses(struct channel *ch)
 uint64_t slot_lost(const struct slot_pos *pos)
 {
 	return pos->lost[GD_LOST_FULL] + pos->lost[GD_LOST_NESTED] + pos->lost[GD_LOST_SLOT] + pos->lost[GD_LOST_OTHER] +
-	       pos->overwritten + pos->damaged + pos->unwritten;
+	       pos->frozen + pos->overwritten + pos->damaged + pos->unwritten;
 }
 
 int channel_plan(struct channel *ch, bool partial, uint32_t min_partial)

@@ -21,6 +21,7 @@ void program_totals(const struct program *p, struct totals *t)
 		t->cut += pos->cut;
 		for (k = 0; k < GD_LOST_REASONS; k++)
 			t->lost[k] += pos->lost[k];
+		t->frozen += pos->frozen;
 		t->overwritten += pos->overwritten;
 		t->damaged += pos->damaged;
 		t->disk += pos->unwritten;
@@ -49,8 +50,8 @@ void totals_sub(struct totals *to, const struct totals *base)
 
 uint64_t totals_lost(const struct totals *t)
 {
-	return t->lost[GD_LOST_FULL] + t->lost[GD_LOST_NESTED] + t->lost[GD_LOST_SLOT] + t->lost[GD_LOST_OTHER] + t->overwritten + t->damaged +
-	       t->disk;
+	return t->lost[GD_LOST_FULL] + t->lost[GD_LOST_NESTED] + t->lost[GD_LOST_SLOT] + t->lost[GD_LOST_OTHER] + t->frozen + t->overwritten +
+	       t->damaged + t->disk;
 }
 
 static void put_u64(struct json *j, const char *key, uint64_t v)
@@ -74,6 +75,7 @@ static void put_lost(struct json *j, const struct totals *t)
 	put_u64(j, "nested", t->lost[GD_LOST_NESTED]);
 	put_u64(j, "slot", t->lost[GD_LOST_SLOT]);
 	put_u64(j, "other", t->lost[GD_LOST_OTHER]);
+	put_u64(j, "frozen", t->frozen);
 	put_u64(j, "overwritten", t->overwritten);
 	put_u64(j, "damaged", t->damaged);
 	put_u64(j, "disk", t->disk);
@@ -212,7 +214,8 @@ void manifest_program(struct buf *out, struct record *rec, const struct program 
 	put_u64(&j, "since_ns", clock_epoch(clock_of(rec, p->r), p->since.counter));
 	if (p->until.counter)
 		put_u64(&j, "until_ns", clock_epoch(clock_of(rec, p->r), p->until.counter));
-	put_str(&j, "trace", p->out.dir);
+	if (*p->out.dir)
+		put_str(&j, "trace", p->out.dir);
 	put_contexts(&j, p->ch.context);
 	put_u64(&j, "memory_bytes", (uint64_t)p->ch.granted * GD_PACKET);
 	json_key(&j, "region_damaged");
@@ -238,6 +241,8 @@ static void put_rules(struct json *j, struct record *rec)
 	for (i = 0; i < rec->rules.n; i++) {
 		const struct rule *u = &rec->rules.v[i];
 
+		if (u->condition)
+			continue;
 		json_obj(j);
 		put_str(j, u->exclude ? "exclude" : "events", u->glob);
 		if (u->level != 255)
@@ -276,6 +281,43 @@ static void put_go(struct json *j, struct record *rec)
 		if (rec->prog[i]->fl)
 			manifest_go(j->out, &rec->prog[i]->fl->sink);
 	j->need_comma = true;
+	json_arr_end(j);
+}
+
+void manifest_snapshot(struct json *j, const struct record_snapshot *s)
+{
+	put_u64(j, "number", s->number);
+	put_str(j, "why", s->why);
+	if (*s->event)
+		put_str(j, "event", s->event);
+	put_str(j, "program", s->program);
+	put_u64(j, "pid", (uint64_t)s->pid);
+	put_u64(j, "time_ns", s->time_ns);
+}
+
+/* What is waited for, and what has come: in a snapshot itself, its own cause. */
+static void put_when(struct json *j, const struct record *rec)
+{
+	unsigned i;
+
+	json_key(j, "conditions");
+	json_arr(j);
+	for (i = 0; i < rec->o->when->n; i++)
+		json_str(j, rec->o->when->v[i].text);
+	json_arr_end(j);
+	if (rec->when.now) {
+		json_key(j, "snapshot");
+		json_obj(j);
+		manifest_snapshot(j, rec->when.now);
+		json_obj_end(j);
+		return;
+	}
+	json_key(j, "snapshots");
+	json_arr(j);
+	if (rec->when.list.len) {
+		buf_put(j->out, rec->when.list.data, rec->when.list.len);
+		j->need_comma = true;
+	}
 	json_arr_end(j);
 }
 
@@ -328,6 +370,8 @@ int manifest_write(struct record *rec, bool final, struct err *err)
 		put_str(&j, "why", rec->why);
 	put_str(&j, "mode", rec->o->mode == GD_MODE_OVERWRITE ? "overwrite" : "discard");
 	put_rules(&j, rec);
+	if (rec->o->when)
+		put_when(&j, rec);
 	put_u64(&j, "start_ns", rec->start_epoch_ns);
 	put_u64(&j, final ? "end_ns" : "now_ns", rec->mono.last.mono_ns + rec->mono.real_minus_mono);
 	if (rec->chunk)

@@ -78,7 +78,7 @@ int out_classes(struct out *o, const struct channel *ch, struct err *err)
 	uint32_t i;
 	int res;
 
-	for (i = 0; i < ch->r->nclasses; i++) {
+	for (i = 0; o->w && i < ch->r->nclasses; i++) {
 		const struct rclass *cl = ch->r->cls[i];
 
 		if (ch->setup[i] != SETUP_ON || cl->state != RCLASS_OK || o->class_written[i / 8] >> (i % 8) & 1)

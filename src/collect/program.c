@@ -169,6 +169,8 @@ void program_look(struct record *rec, struct program *p, uint32_t from)
 	for (i = from; i < r->nclasses; i++) {
 		const struct rclass *cl = r->cls[i];
 
+		if (rec->o->when && cl->state == RCLASS_OK)
+			when_class(rec, p, cl);
 		if (cl->state == RCLASS_BROKEN)
 			record_problem(rec, p->pid, r->head.comm, "?", "its description is damaged");
 		if (cl->state != RCLASS_OK)
@@ -176,7 +178,7 @@ void program_look(struct record *rec, struct program *p, uint32_t from)
 		for (u = 0; u < rec->rules.n; u++) {
 			struct rule_list one = { .n = 1 };
 
-			if (rec->rule_matched[u] || rec->rules.v[u].exclude)
+			if (rec->rule_matched[u] || rec->rules.v[u].exclude || rec->rules.v[u].condition)
 				continue;
 			one.v[0] = rec->rules.v[u];
 			one.v[0].level = 255;
@@ -242,6 +244,7 @@ static int program_add(struct record *rec, struct region *r, pid_t pid, bool dea
 		.block_ms = rec->o->block_ms,
 		.max_packets = most_packets(rec, r),
 		.rules = &rec->rules,
+		.freezes = rec->o->when != NULL,
 	};
 	struct program *p;
 	int res;
@@ -285,7 +288,8 @@ static int program_add(struct record *rec, struct region *r, pid_t pid, bool dea
 	clock_oldest(clock_of(rec, r), &r->head.start);
 	clock_fit(clock_of(rec, r));
 	program_look(rec, p, 0);
-	res = out_open(&p->out, rec->dir, r, pid, clock_of(rec, r), p->since.counter, rec->o->ctf_version, err);
+	if (!rec->o->when)
+		res = out_open(&p->out, rec->dir, r, pid, clock_of(rec, r), p->since.counter, rec->o->ctf_version, err);
 	if (res == 0)
 		res = out_classes(&p->out, &p->ch, err);
 	if (res < 0) {
@@ -295,6 +299,8 @@ static int program_add(struct record *rec, struct region *r, pid_t pid, bool dea
 	}
 	rec->prog[rec->nprog++] = p;
 	rec->seen++;
+	if (rec->o->when)
+		when_program(rec, p);
 	return 0;
 }
 
@@ -433,11 +439,13 @@ void program_end(struct record *rec, unsigned index, bool dead)
 		if (p->state == PROGRAM_RUNNING && !program_how_ended(rec, p))
 			p->state = PROGRAM_ENDED;
 	}
+	if (rec->o->when && dead)
+		when_ended(rec, p);
 	if (!rec->failed) {
 		program_drain(rec, p, clock_ns(CLOCK_MONOTONIC), true);
 		region_classes(p->r);
 		program_look(rec, p, 0);
-		if (p->ch.mode == GD_MODE_OVERWRITE) {
+		if (p->ch.mode == GD_MODE_OVERWRITE && !rec->o->when) {
 			res = out_classes(&p->out, &p->ch, &err);
 			if (res == 0)
 				res = out_chains(&p->out, &p->ch, 0, true, &err);

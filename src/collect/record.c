@@ -93,7 +93,7 @@ static void answer(void *arg, const char *request, struct buf *reply)
 		}
 	} else if (!strncmp(request, "remove ", 7)) {
 		for (i = 0; i < rec->rules.n; i++)
-			if (!rec->rules.v[i].exclude && !strcmp(rec->rules.v[i].glob, request + 7))
+			if (!rec->rules.v[i].exclude && !rec->rules.v[i].condition && !strcmp(rec->rules.v[i].glob, request + 7))
 				break;
 		if (i < rec->rules.n) {
 			memmove(&rec->rules.v[i], &rec->rules.v[i + 1], (rec->rules.n - i - 1) * sizeof(*rec->rules.v));
@@ -289,6 +289,8 @@ static void loop(struct record *rec)
 		i = kernelview_drain(rec, now, false);
 		busy += i >= 2 ? 16 : i;
 		look_for_new(rec, now);
+		if (rec->o->when)
+			when_look(rec, now);
 		if (now - rec->last_manifest_ns >= MANIFEST_NS && !rec->failed && changed(rec, now)) {
 			rec->last_manifest_ns = now;
 			record_clocks_fit(rec);
@@ -324,6 +326,8 @@ static void finish(struct record *rec)
 	record_land(rec);
 	if (rec->kernel)
 		kernel_stop(rec->kernel);
+	if (rec->o->when)
+		when_finish(rec);
 	for (i = 0; i < rec->nprog; i++)
 		channel_stop(&rec->prog[i]->ch);
 	for (round = 0; round < 2 && !rec->failed; round++) {
@@ -351,7 +355,7 @@ static void tell_unmatched(struct record *rec)
 	unsigned u;
 
 	for (u = 0; u < rec->rules.n; u++) {
-		if (rec->rules.v[u].exclude || rec->rule_matched[u] || !strcmp(rec->rules.v[u].glob, "*"))
+		if (rec->rules.v[u].exclude || rec->rules.v[u].condition || rec->rule_matched[u] || !strcmp(rec->rules.v[u].glob, "*"))
 			continue;
 		snprintf(text, sizeof(text), "no event matched '%s' (gander list -e shows the events of a program)", rec->rules.v[u].glob);
 		record_problem(rec, 0, "", "", text);
@@ -373,6 +377,8 @@ static void fill_result(const struct record *rec, struct record_result *res)
 	res->lost_nested = all.lost[GD_LOST_NESTED];
 	res->lost_slot = all.lost[GD_LOST_SLOT];
 	res->lost_other = all.lost[GD_LOST_OTHER];
+	res->lost_frozen = all.frozen;
+	res->snapshots = rec->when.taken;
 	res->lost_overwritten = all.overwritten;
 	res->lost_damaged = all.damaged;
 	res->lost_disk = all.disk;
@@ -433,6 +439,11 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 	rec->start_ns = rec->chunk_start_ns = rec->last_progress_ns = rec->last_scan_ns = clock_ns(CLOCK_MONOTONIC);
 	rec->start_epoch_ns = rec->mono.first.mono_ns + rec->mono.real_minus_mono;
 	record_clocks_fit(rec);
+	if (o->when) {
+		res = when_rules(rec, err);
+		if (res < 0)
+			goto out;
+	}
 	/* who cannot be recorded is told before anything is made */
 	for (i = 0; i < o->npids; i++) {
 		char comm[32];
@@ -476,6 +487,8 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 		recording_remove(o->dir);
 		goto out;
 	}
+	if (o->when && o->npids && !o->all && !o->cmd)
+		when_tell_unmet(rec); /* what is misspelt is said now, not in the morning */
 	if (o->started)
 		o->started(o->arg, rec->session_text);
 	ask_for_short_slices(); /* not for the command, which would inherit them */
@@ -485,6 +498,10 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 		kill(rec->cmd_pid, SIGTERM);
 	command_ended(rec, true);
 	tell_unmatched(rec);
+	if (o->when) {
+		when_tell_unmet(rec);
+		when_done(rec);
+	}
 	reserve_drop(rec);
 	record_clocks_fit(rec);
 	if (manifest_write(rec, true, err) < 0)
@@ -505,6 +522,7 @@ out:
 	kernelview_done(rec);
 	buf_done(&rec->ended);
 	buf_done(&rec->go_ended);
+	buf_done(&rec->when.list);
 	map_done(&rec->known);
 	free(rec->problem);
 	free(rec);

@@ -6,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+uint8_t rule_flags(const struct rule *u)
+{
+	return (uint8_t)((u->exclude ? GD_RULE_EXCLUDE : 0) | (u->count ? GD_RULE_COUNT : 0) |
+			 (u->condition ? GD_RULE_CONDITION | (unsigned)u->number << 4 : 0));
+}
+
 int rule_check_glob(const char *glob, struct err *err)
 {
 	size_t i, len = strlen(glob);
@@ -66,7 +72,7 @@ int rule_for(const struct rule_list *l, const char *name, unsigned level)
 	for (i = 0; i < l->n; i++) {
 		const struct rule *u = &l->v[i];
 
-		if (!gd_glob_match(u->glob, strlen(u->glob), name, len))
+		if (u->condition || !gd_glob_match(u->glob, strlen(u->glob), name, len))
 			continue;
 		if (u->exclude)
 			return -1;
@@ -97,7 +103,7 @@ void rules_remove(struct gd_control *k, unsigned c)
 
 void class_off(struct region *r, uint32_t i, unsigned c)
 {
-	__atomic_fetch_and(&region_class(r, i)->enabled, ~(GD_ENABLED(c) | GD_FILTERED(c) | GD_COUNTING(c)), __ATOMIC_SEQ_CST);
+	__atomic_fetch_and(&region_class(r, i)->enabled, ~(GD_ENABLED(c) | GD_FILTERED(c) | GD_COUNTING(c) | GD_CONDITIONAL(c)), __ATOMIC_SEQ_CST);
 }
 
 /* Appends to the part that holds filters for ever, or finds the same bytes at one of the offsets that are in use: every
@@ -124,6 +130,51 @@ static uint32_t filter_place(struct region *r, const void *bytes, uint32_t len, 
 	return off;
 }
 
+/* The conditions that a class can have; with apply they are there. */
+static void link_conditions(struct channel *ch, uint32_t i, const struct rule_list *rules, bool apply, struct gd_condition_set *set)
+{
+	static uint64_t linked[GD_FILTER_LINKED_MAX / 8];
+	struct rclass *cl = ch->r->cls[i];
+	uint32_t off;
+	unsigned u;
+	int len;
+
+	*set = (struct gd_condition_set) { .magic = GD_CONDITION_MAGIC };
+	if (ch->r->head.minor < GD_MINOR_CONDITIONS)
+		return;
+	for (u = 0; u < rules->n && set->n < GD_CONDITIONS; u++) {
+		const struct rule *rule = &rules->v[u];
+
+		if (!rule->condition || !gd_glob_match(rule->glob, strlen(rule->glob), cl->name, strlen(cl->name)))
+			continue;
+		off = 0;
+		if (rule->filter) {
+			len = gd_filter_link(rule->filter, rule->filter_len, cl->desc, cl->desc_len, linked, sizeof(linked));
+			if (len > 0 && apply)
+				off = filter_place(ch->r, linked, (uint32_t)len, NULL, 0, 0);
+			if (len <= 0 || (apply && !off))
+				continue;
+		}
+		set->v[set->n++] = (struct gd_condition) { off, rule->number };
+	}
+}
+
+/* Off where no rule and no condition wants the class. `filter`: of the rule that decides, 0: none. */
+static enum class_setup class_apply_conditions(struct channel *ch, uint32_t i, struct gd_condition_set *set, const struct rule *rule, uint32_t filter)
+{
+	struct gd_class *g = region_class(ch->r, i);
+	uint32_t off, bits = GD_ENABLED(ch->c) | GD_CONDITIONAL(ch->c);
+
+	set->filter = rule ? filter : GD_FILTER_NEVER;
+	off = filter_place(ch->r, set, sizeof(*set), g->filter, GD_CHANNELS, sizeof(*g->filter));
+	if (!off)
+		return SETUP_NO_ROOM;
+	store_release(&g->filter[ch->c], off);
+	__atomic_fetch_or(&g->enabled, bits, __ATOMIC_SEQ_CST); /* [ENABLE] */
+	__atomic_fetch_and(&g->enabled, ~(GD_FILTERED(ch->c) | GD_COUNTING(ch->c)), __ATOMIC_SEQ_CST);
+	return SETUP_ON;
+}
+
 /* What a rule means for one class; with apply it becomes so. */
 static enum class_setup class_apply(struct channel *ch, uint32_t i, const struct rule_list *rules, bool apply)
 {
@@ -132,8 +183,20 @@ static enum class_setup class_apply(struct channel *ch, uint32_t i, const struct
 	struct gd_class *g = region_class(ch->r, i);
 	int u = rule_for(rules, cl->name, cl->level), len;
 	const struct rule *rule = u < 0 ? NULL : &rules->v[u];
+	struct gd_condition_set set;
 	uint32_t bits, off = 0;
 
+	link_conditions(ch, i, rules, apply, &set);
+	if (set.n) {
+		if (rule && rule->filter) {
+			len = gd_filter_link(rule->filter, rule->filter_len, cl->desc, cl->desc_len, linked, sizeof(linked));
+			if (len > 0 && apply)
+				off = filter_place(ch->r, linked, (uint32_t)len, NULL, 0, 0);
+			if (len <= 0 || (apply && !off))
+				rule = NULL;
+		}
+		return apply ? class_apply_conditions(ch, i, &set, rule, off) : SETUP_ON;
+	}
 	if (!rule) {
 		if (apply)
 			class_off(ch->r, i, ch->c);
@@ -156,7 +219,8 @@ static enum class_setup class_apply(struct channel *ch, uint32_t i, const struct
 	if (off)
 		store_release(&g->filter[ch->c], off);
 	__atomic_fetch_or(&g->enabled, bits, __ATOMIC_SEQ_CST); /* [ENABLE] */
-	__atomic_fetch_and(&g->enabled, ~((GD_ENABLED(ch->c) | GD_FILTERED(ch->c) | GD_COUNTING(ch->c)) & ~bits), __ATOMIC_SEQ_CST);
+	__atomic_fetch_and(&g->enabled, ~((GD_ENABLED(ch->c) | GD_FILTERED(ch->c) | GD_COUNTING(ch->c) | GD_CONDITIONAL(ch->c)) & ~bits),
+			   __ATOMIC_SEQ_CST);
 	if (!off)
 		store_relaxed(&g->filter[ch->c], 0);
 	return SETUP_ON;
@@ -186,6 +250,8 @@ int channel_rules(struct channel *ch, const struct rule_list *rules, struct err 
 		const struct rule *u = &rules->v[i];
 		struct gd_rule *to;
 
+		if (u->condition && ch->r->head.minor < GD_MINOR_CONDITIONS)
+			continue; /* its program would take it for a rule */
 		while (at < GD_RULES && k->rules[at].used)
 			at++;
 		off = u->filter ? filter_place(ch->r, u->filter, u->filter_len, &k->rules[0].filter, GD_RULES, sizeof(*k->rules)) : 0;
@@ -195,7 +261,7 @@ int channel_rules(struct channel *ch, const struct rule_list *rules, struct err 
 		}
 		to = &k->rules[at];
 		to->channel = (uint8_t)ch->c;
-		to->flags = (uint8_t)((u->exclude ? GD_RULE_EXCLUDE : 0) | (u->count ? GD_RULE_COUNT : 0));
+		to->flags = rule_flags(u);
 		to->level = u->level;
 		to->filter = off;
 		memcpy(to->glob, u->glob, sizeof(to->glob));

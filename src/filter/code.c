@@ -231,14 +231,24 @@ static int finish(struct coder *c, unsigned key, void *out, size_t cap)
 	return (int)size;
 }
 
-/* Was the whole text one field? It parses as `field != 0`, with both sides at the same place. */
-static bool is_field(const struct filter *f)
+/* It parses as `field != 0`, with both sides at the same place. */
+bool filter_is_field(const struct filter *f)
 {
 	const struct filter_node *n = &f->node[f->root];
 
 	return n->kind == NODE_COMPARE && f->node[n->left].kind == NODE_FIELD &&
 	       f->name[f->node[n->left].name].want == FILTER_VALUE && f->node[n->right].kind == NODE_NUMBER &&
 	       f->node[n->right].column == f->node[n->left].column;
+}
+
+void filter_skip_prefix(struct filter *f, size_t n)
+{
+	unsigned i;
+
+	for (i = 0; i < f->nnames; i++)
+		if (f->name[i].text[0] != '$')
+			f->name[i].text = f->name[i].text - f->prefix + n;
+	f->prefix = n;
 }
 
 int filter_compile(const struct filter *f, const char *by, void *out, size_t cap, struct err *err)
@@ -265,7 +275,7 @@ int filter_compile(const struct filter *f, const char *by, void *out, size_t cap
 		r = filter_parse(&key, by, err);
 		if (r)
 			goto out;
-		if (!is_field(key)) {
+		if (!filter_is_field(key)) {
 			r = filter_complain(by, 0, err, "to count by takes one field");
 			goto out;
 		}

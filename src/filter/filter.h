@@ -48,6 +48,13 @@ struct filter_value {
 /* The names in an expression, each once; their place is the callback's `name`. */
 const struct filter_name *filter_names(const struct filter *f, unsigned *n);
 
+/* Whether the whole expression is one field, which stands for `field != 0`. */
+bool filter_is_field(const struct filter *f);
+
+/* Every name but those that begin with '$' without its first n bytes, counted from the name as it was written: what an expression says about
+ * EVENT.FIELD becomes one about the FIELD of an EVENT. */
+void filter_skip_prefix(struct filter *f, size_t n);
+
 /* Gives the value of filter_names()[name] in the event at hand; false: it has none. */
 typedef bool (*filter_get_fn)(void *event, unsigned name, struct filter_value *v);
 

@@ -40,6 +40,7 @@ struct filter {
 	char *texts; /* literals and names, all shorter than the text */
 	uint32_t texts_len;
 	uint16_t root, nnodes, nnames;
+	size_t prefix; /* bytes that the names are shorter now */
 	struct filter_node node[FILTER_NODES];
 	struct filter_name name[FILTER_NAMES];
 };

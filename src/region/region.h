@@ -20,6 +20,8 @@
  *   channel: config             its collector (lock 16+c)  writers              before [ENABLE]
  *   channel: free[]             writers take, collector    both                 [FREE] acq_rel both
  *                               and vain takers give
+ *   channel: trigger            any thread (compare-and-   both                 [FREEZE] acq_rel / acquire
+ *                               swap from 0), collector
  *   slot: cur                   the slot's one writer      collector, writers   [SWAP] release / acquire
  *   slot: tail                  who pops (compare-and-     both                 [TAIL] acq_rel both
  *                               swap): writers, collector
@@ -41,11 +43,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GD_MAGIC       0x31474e5244444e47ull /* "GNDDRNG1" as bytes */
-#define GD_MAJOR       1u                    /* another major: refused; a newer minor only adds what may be skipped */
-#define GD_MINOR       1u
-#define GD_NAME_PREFIX "gander." /* file name: gander.UID.16 hex digits, in a tmpfs */
-#define GD_PAGE        4096u
+#define GD_MAGIC            0x31474e5244444e47ull /* "GNDDRNG1" as bytes */
+#define GD_MAJOR            1u                    /* another major: refused; a newer minor only adds what may be skipped */
+#define GD_MINOR            2u
+#define GD_MINOR_CONDITIONS 2u        /* from this on there are conditions */
+#define GD_NAME_PREFIX      "gander." /* file name: gander.UID.16 hex digits, in a tmpfs */
+#define GD_PAGE             4096u
 
 /* Bounds of major version 1. A region may hold fewer packets (header.npackets), nothing else varies. */
 #define GD_CHANNELS      8u   /* recordings of one program at once */
@@ -142,10 +145,11 @@ struct gd_header {
 #define GD_CLASS_ALIAS     3u /* identical to an earlier one that is used instead: skip */
 
 /* class.enabled */
-#define GD_ENABLED(c)   (1u << (c))
-#define GD_FILTERED(c)  (0x100u << (c))   /* class.filter[c] decides */
-#define GD_COUNTING(c)  (0x10000u << (c)) /* count, do not record */
-#define GD_ENABLED_MASK 0xffu
+#define GD_ENABLED(c)     (1u << (c))
+#define GD_FILTERED(c)    (0x100u << (c))     /* class.filter[c] decides */
+#define GD_COUNTING(c)    (0x10000u << (c))   /* count, do not record */
+#define GD_CONDITIONAL(c) (0x1000000u << (c)) /* class.filter[c] is a struct gd_condition_set */
+#define GD_ENABLED_MASK   0xffu
 
 struct gd_class {
 	uint32_t enabled;  /* [ENABLE] zero: off; the one word that an event looks at */
@@ -154,14 +158,14 @@ struct gd_class {
 	uint32_t desc_len;
 	uint32_t hash; /* gd_desc_hash() of the description: finds identical ones */
 	uint32_t pad0;
-	uint32_t filter[GD_CHANNELS]; /* offset of a linked filter, from the file's start, 8-aligned; 0: none */
+	uint32_t filter[GD_CHANNELS]; /* offset of a linked filter or a condition set, from the file's start, 8-aligned; 0: none */
 	uint32_t pad1[2];
 };
 
 /* Records in the program's heap, 8-aligned, each behind this head. An unfinished one has kind 0; len 0 ends the walk. */
 #define GD_RECORD_DESC   1u /* class description */
 #define GD_RECORD_OBJECT 2u /* struct gd_object: a loaded image */
-#define GD_RECORD_FILTER 3u /* linked filter made by a declarer */
+#define GD_RECORD_FILTER 3u /* linked filter, or a condition set, made by a declarer */
 #define GD_RECORD_NOTE   4u /* text for people: something that could not be set up */
 struct gd_record {
 	uint32_t len;  /* bytes that follow this head, before padding to 8 */
@@ -177,8 +181,10 @@ struct gd_object {
 };
 
 /* rule.flags */
-#define GD_RULE_EXCLUDE 1u /* matching classes are taken out again; exclusions win */
-#define GD_RULE_COUNT   2u
+#define GD_RULE_EXCLUDE       1u /* matching classes are taken out again; exclusions win */
+#define GD_RULE_COUNT         2u
+#define GD_RULE_CONDITION     4u                  /* matching classes whose fields the filter fits get a condition; what else is recorded of them is the other rules' */
+#define GD_RULE_NUMBER(flags) ((flags) >> 4 & 7u) /* which of the recording's conditions */
 
 struct gd_rule {
 	uint8_t used; /* 0: skip */
@@ -187,6 +193,24 @@ struct gd_rule {
 	uint8_t level;   /* classes with level <= this match (0 emergency .. 7 debug); 255: all */
 	uint32_t filter; /* offset of a generic filter in the filters part, from the file's start, 0: none */
 	char glob[120];  /* NUL-terminated; * ? [a-z] and \x, as fnmatch(3) without flags */
+};
+
+/* What is looked at when an event of a class with conditions is emitted: the conditions, then the filter. In the filters part or in the
+ * heap, 8-aligned, never changed. */
+#define GD_CONDITIONS      8u          /* of a recording */
+#define GD_CONDITION_MAGIC 0x31574447u /* "GDW1" */
+#define GD_FILTER_NEVER    1u          /* gd_condition_set.filter: only an event that a condition holds for is recorded */
+struct gd_condition {
+	uint32_t program; /* offset of a linked filter; 0: holds for every event */
+	uint32_t number;  /* which of the recording's conditions */
+};
+
+struct gd_condition_set {
+	uint32_t magic;
+	uint32_t n;
+	uint32_t filter; /* offset of the linked filter that an event has to pass that no condition holds for; 0: all do */
+	uint32_t pad0;
+	struct gd_condition v[GD_CONDITIONS];
 };
 
 /* Locks on the region's file, by open file description (F_OFD_SETLK): who dies lets go. */
@@ -244,8 +268,8 @@ struct gd_slot {
 	uint32_t owner; /* pool writer: tid of who is inside, 0: nobody */
 	uint64_t tail;  /* [TAIL] overwrite mode: GD_TAIL() of the oldest packet; 0: not known yet, nothing to pop */
 	uint64_t lost[GD_LOST_REASONS];
-	uint64_t cut; /* events that were cut to GD_EVENT_MAX */
-	uint64_t pad;
+	uint64_t cut;         /* events that were cut to GD_EVENT_MAX */
+	uint64_t lost_frozen; /* events for which there was no packet while the ring was frozen */
 };
 
 /* seq makes the word unlike any earlier one, so that a compare-and-swap cannot mistake a packet that came back. */
@@ -253,8 +277,16 @@ struct gd_slot {
 #define GD_TAIL_INDEX(tail) ((uint32_t)((tail)&0xffff) - 1)
 #define GD_TAIL_SEQ(tail)   ((tail) >> 16)
 
+/* channel.trigger. 0: a condition that holds freezes the ring; OFF: it does not; else it is frozen, by the event of a class at a time. */
+#define GD_TRIGGER_FROZEN                     1u
+#define GD_TRIGGER_OFF                        2u
+#define GD_TRIGGER(counter, class_id, number) (((uint64_t)(counter) & ~0x1ffffull) | (uint64_t)(class_id) << 5 | (number) << 2 | GD_TRIGGER_FROZEN)
+#define GD_TRIGGER_NUMBER(trigger)            ((uint32_t)(trigger) >> 2 & 7u)
+#define GD_TRIGGER_CLASS(trigger)             ((uint32_t)(trigger) >> 5 & 0xfffu)
+#define GD_TRIGGER_TIME(trigger)              ((trigger) & ~0x1ffffull)
+
 struct gd_channel {
-	/* first page: written by the channel's collector, but for free[] */
+	/* first page: written by the channel's collector, but for free[] and trigger */
 	uint32_t state, mode;
 	uint32_t context;                /* GD_CTX_ */
 	uint32_t quota;                  /* overwrite mode: packets that a slot may hold */
@@ -264,7 +296,9 @@ struct gd_channel {
 	uint8_t session[16];             /* the recording's id */
 	uint32_t collector_pid;          /* informative; the lock says who lives */
 	uint32_t epoch;                  /* grows when a new recording takes the channel */
-	uint8_t pad0[896 - 56];
+	uint64_t trigger;                /* [FREEZE] GD_TRIGGER; writers look at it when they take a packet, and when a condition holds */
+	uint64_t trigger_time;           /* the whole counter of GD_TRIGGER_TIME(); not there if its writer died in between */
+	uint8_t pad0[896 - 72];
 	uint64_t granted[GD_PACKETS_MAX / 64]; /* bit i: packet i has memory and belongs to this channel */
 	uint64_t free[GD_PACKETS_MAX / 64];    /* [FREE] bit i: it is granted and nobody holds it */
 	uint8_t pad1[4096 - 1024 - GD_PACKETS_MAX / 8];
@@ -404,6 +438,11 @@ static_assert(offsetof(struct gd_class, filter) == 24, "gd_class.filter");
 static_assert(sizeof(struct gd_object) == 48, "gd_object");
 static_assert(sizeof(struct gd_rule) == 128, "gd_rule");
 static_assert(offsetof(struct gd_control, rules) == 4096, "gd_control.rules");
+static_assert(sizeof(struct gd_condition) == 8, "gd_condition");
+static_assert(sizeof(struct gd_condition_set) == 80, "gd_condition_set");
+static_assert(GD_CLASSES == 4096 && GD_CONDITIONS == 8, "gd_channel.trigger has so many bits for them");
+static_assert(offsetof(struct gd_slot, lost_frozen) == 56, "gd_slot.lost_frozen");
+static_assert(offsetof(struct gd_channel, trigger) == 56, "gd_channel.trigger");
 static_assert(sizeof(struct gd_slot) == 64, "gd_slot");
 static_assert(offsetof(struct gd_slot, lost) == 16, "gd_slot.lost");
 static_assert(offsetof(struct gd_channel, free) == 1024, "gd_channel.free");

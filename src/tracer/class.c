@@ -308,6 +308,103 @@ static uint32_t link_filter(uint32_t off, const void *desc, uint32_t len)
 	return to;
 }
 
+/* Stores a condition set where it stays; 0: no room. */
+static uint32_t keep_set(const struct gd_condition_set *set)
+{
+	uint32_t to;
+	char *at;
+
+	to = tracer_heap_take(sizeof(*set), &at);
+	if (!to)
+		return 0;
+	memcpy(at, set, sizeof(*set));
+	tracer_heap_finish(at, GD_RECORD_FILTER);
+	return to;
+}
+
+/* Filters that one application of the rules links at most, and sets that it keeps, so that one who changes rules for ever neither fills the heap nor
+ * takes the time. */
+#define LINKS (8 * GD_CHANNELS)
+
+/* What a class has in one channel, as far as it is made already: what lies in the heap never changes, and is made once. */
+struct made {
+	uint32_t from, filter; /* the rule's generic filter, and its linked form */
+	struct gd_condition_set set;
+	uint32_t set_off;
+	uint32_t condition_from[GD_CONDITIONS], condition[GD_CONDITIONS];
+};
+
+/* The linked form of a condition's filter; false when this class cannot have it. */
+static bool link_condition(struct made *made, uint32_t number, uint32_t from, const void *desc, uint32_t len, uint32_t *links, uint32_t *linked)
+{
+	*linked = 0;
+	if (!from)
+		return true;
+	if (made->condition_from[number] != from) {
+		made->condition[number] = (*links)++ < LINKS ? link_filter(from, desc, len) : 0;
+		made->condition_from[number] = from;
+	}
+	*linked = made->condition[number];
+	return *linked != 0;
+}
+
+/* A channel's rules for one class: bits for class.enabled, and what to put into class.filter. */
+static uint32_t apply_channel(uint32_t c, const struct gd_desc *d, const void *desc, uint32_t len, uint32_t n, struct made *made, uint32_t *links, uint32_t *filter)
+{
+	struct gd_control *control = (struct gd_control *)(gander__t.map + GD_OFF_CONTROL);
+	struct gd_condition_set set = { .magic = GD_CONDITION_MAGIC };
+	uint32_t want = GD_ENABLED(c), linked, flags, from, i;
+	const struct gd_rule *last = NULL;
+	bool excluded = false;
+
+	*filter = 0;
+	for (i = 0; i < n && i < GD_RULES; i++) {
+		const struct gd_rule *rule = &control->rules[i];
+
+		if (!rule_matches(rule, d, c))
+			continue;
+		flags = __atomic_load_n(&rule->flags, __ATOMIC_RELAXED);
+		from = __atomic_load_n(&rule->filter, __ATOMIC_RELAXED);
+		if (flags & GD_RULE_CONDITION) {
+			if (set.n < GD_CONDITIONS && link_condition(made, GD_RULE_NUMBER(flags), from, desc, len, links, &linked))
+				set.v[set.n++] = (struct gd_condition) { linked, GD_RULE_NUMBER(flags) };
+		} else if (flags & GD_RULE_EXCLUDE) {
+			excluded = true;
+		} else {
+			last = rule;
+		}
+	}
+	if (excluded)
+		last = NULL;
+	from = last ? __atomic_load_n(&last->filter, __ATOMIC_RELAXED) : 0;
+	if (from) {
+		/* once for a generic filter: a filter never changes in its place */
+		if (made->from != from) {
+			made->filter = (*links)++ < LINKS ? link_filter(from, desc, len) : 0;
+			made->from = from;
+		}
+		*filter = made->filter;
+		if (*filter)
+			want |= GD_FILTERED(c);
+		else
+			last = NULL;
+	}
+	if (set.n) {
+		set.filter = last ? *filter : GD_FILTER_NEVER;
+		if (!made->set_off || memcmp(&made->set, &set, sizeof(set))) {
+			made->set = set;
+			made->set_off = (*links)++ < LINKS ? keep_set(&set) : 0;
+		}
+		if (made->set_off) {
+			*filter = made->set_off;
+			return GD_ENABLED(c) | GD_CONDITIONAL(c);
+		}
+	}
+	if (last && last->flags & GD_RULE_COUNT)
+		want |= GD_COUNTING(c);
+	return last ? want : 0;
+}
+
 uint32_t tracer_channels_in_use(const struct gd_control *control)
 {
 	uint32_t n = __atomic_load_n(&control->nrules, __ATOMIC_RELAXED), used = 0, channel, i;
@@ -320,15 +417,12 @@ uint32_t tracer_channels_in_use(const struct gd_control *control)
 	return used;
 }
 
-/* Filters that one application of the rules links at most, so that one who changes rules for ever neither fills the heap nor takes the time. */
-#define LINKS (4 * GD_CHANNELS)
-
 void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len)
 {
 	struct gd_control *control = (struct gd_control *)(gander__t.map + GD_OFF_CONTROL);
 	struct gd_class *cls = class_slot(id);
-	uint32_t gen, want, used, n, tries, looks, filter, c, i;
-	uint32_t linked_from[GD_CHANNELS] = { 0 }, links = 0;
+	struct made made[GD_CHANNELS] = { { 0 } };
+	uint32_t gen, want, used, n, tries, looks, c, filter, links = 0;
 	struct gd_desc d;
 
 	if (gd_desc_parse(&d, desc, len) < 0)
@@ -342,40 +436,17 @@ void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len)
 		want = 0;
 		used = tracer_channels_in_use(control);
 		for (c = 0; c < GD_CHANNELS; c++) {
-			const struct gd_rule *last = NULL;
-			bool excluded = false;
+			uint32_t bits;
 
 			/* a channel without a rule is a hole in the file: a look would need memory that may not be there */
 			if (!(used & 1u << c))
 				continue;
 			if (__atomic_load_n(&tracer_channel(c)->state, __ATOMIC_SEQ_CST) != GD_CHANNEL_ON)
 				continue;
-			for (i = 0; i < n && i < GD_RULES; i++) {
-				const struct gd_rule *rule = &control->rules[i];
-
-				if (!rule_matches(rule, &d, c))
-					continue;
-				if (rule->flags & GD_RULE_EXCLUDE)
-					excluded = true;
-				else
-					last = rule;
-			}
-			if (!last || excluded)
-				continue;
-			filter = __atomic_load_n(&last->filter, __ATOMIC_RELAXED);
-			if (filter) {
-				/* once for a generic filter: a filter never changes in its place */
-				if (linked_from[c] != filter) {
-					__atomic_store_n(&cls->filter[c], links++ < LINKS ? link_filter(filter, desc, len) : 0, __ATOMIC_RELAXED);
-					linked_from[c] = filter;
-				}
-				if (!__atomic_load_n(&cls->filter[c], __ATOMIC_RELAXED))
-					continue;
-				want |= GD_FILTERED(c);
-			}
-			want |= GD_ENABLED(c);
-			if (last->flags & GD_RULE_COUNT)
-				want |= GD_COUNTING(c);
+			bits = apply_channel(c, &d, desc, len, n, &made[c], &links, &filter);
+			if (filter)
+				__atomic_store_n(&cls->filter[c], filter, __ATOMIC_RELAXED);
+			want |= bits;
 		}
 		__atomic_store_n(&cls->enabled, want, __ATOMIC_SEQ_CST);                                       /* [ENABLE] */
 		if (__atomic_load_n(&control->gen, __ATOMIC_SEQ_CST) == gen && (!(gen & 1) || ++looks == 100)) /* [RULE] */

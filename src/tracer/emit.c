@@ -348,13 +348,12 @@ static void count_by_key(unsigned c, uint32_t id, const struct gd_filter_key *ke
 	tracer_lose(c, tracer_slot_now(), GD_LOST_FULL);
 }
 
-/* The filter of class id in channel c: 1 record, 0 not. */
-static int filter_passes(unsigned c, const struct gd_class *cls, const struct gander__piece *piece, uint32_t npieces, uint32_t id,
-			 struct gd_filter_key *key)
+/* The linked filter at `off`: 1 passes, 0 not. */
+static int filter_passes(uint32_t off, const struct gander__piece *piece, uint32_t npieces, struct gd_filter_key *key)
 {
-	uint32_t off = __atomic_load_n(&cls->filter[c], __ATOMIC_RELAXED), needs;
 	struct gd_view view = { (const struct gd_piece *)piece, npieces, 0, 0, 0, 0, 0, 0 };
 	const void *linked;
+	uint32_t needs;
 	size_t avail;
 
 	key->kind = 0;
@@ -370,8 +369,32 @@ static int filter_passes(unsigned c, const struct gd_class *cls, const struct ga
 		if (needs & GD_CTX_CPU)
 			view.cpu = (uint32_t)sched_getcpu();
 	}
-	(void)id;
 	return gd_filter_run(linked, avail, &view, key);
+}
+
+#define NOT_RECORDED (-1)
+#define NONE_HOLDS   GD_CONDITIONS
+
+/* The condition that holds for an event, NONE_HOLDS, or NOT_RECORDED. What the set says is bounded here, word by word. */
+static __attribute__((noinline)) int condition_that_holds(uint32_t off, const struct gander__piece *piece, uint32_t npieces)
+{
+	const struct gd_condition_set *set;
+	struct gd_filter_key key;
+	uint32_t n, i, program;
+
+	if (off < GD_OFF_FILTERS || off > GD_META_SIZE - sizeof(*set) || off % 8)
+		return NOT_RECORDED;
+	set = (const struct gd_condition_set *)(const void *)(gander__t.ro + off);
+	if (__atomic_load_n(&set->magic, __ATOMIC_RELAXED) != GD_CONDITION_MAGIC)
+		return NOT_RECORDED;
+	n = __atomic_load_n(&set->n, __ATOMIC_RELAXED);
+	for (i = 0; i < n && i < GD_CONDITIONS; i++) {
+		program = __atomic_load_n(&set->v[i].program, __ATOMIC_RELAXED);
+		if (!program || filter_passes(program, piece, npieces, &key))
+			return (int)(__atomic_load_n(&set->v[i].number, __ATOMIC_RELAXED) % GD_CONDITIONS);
+	}
+	program = __atomic_load_n(&set->filter, __ATOMIC_RELAXED);
+	return !program || (program != GD_FILTER_NEVER && filter_passes(program, piece, npieces, &key)) ? (int)NONE_HOLDS : NOT_RECORDED;
 }
 
 static_assert(sizeof(struct gander__piece) == sizeof(struct gd_piece) && offsetof(struct gander__piece, elem) == offsetof(struct gd_piece, elem),
@@ -386,10 +409,16 @@ void tracer_emit_all(const struct gander_event *ev, uint32_t on, struct gander__
 		unsigned c = (unsigned)__builtin_ctz(channels);
 		uint32_t which = __atomic_load_n(&tracer_channel(c)->context, __ATOMIC_RELAXED);
 		struct gd_filter_key key = { .kind = 0 };
+		int holds = (int)NONE_HOLDS;
 
 		channels &= channels - 1;
-		if ((on & GD_FILTERED(c)) && !filter_passes(c, cls, piece, npieces, ev->id, &key))
+		if (on & GD_CONDITIONAL(c)) {
+			holds = condition_that_holds(__atomic_load_n(&cls->filter[c], __ATOMIC_RELAXED), piece, npieces);
+			if (holds == NOT_RECORDED)
+				continue;
+		} else if ((on & GD_FILTERED(c)) && !filter_passes(__atomic_load_n(&cls->filter[c], __ATOMIC_RELAXED), piece, npieces, &key)) {
 			continue;
+		}
 		if (on & GD_COUNTING(c)) {
 			count_plain(c, ev->id);
 			if (key.kind)
@@ -399,6 +428,8 @@ void tracer_emit_all(const struct gander_event *ev, uint32_t on, struct gander__
 		} else {
 			record(c, ev->id | cut, piece, npieces, which, NULL, 0);
 		}
+		if (UNLIKELY(holds != (int)NONE_HOLDS))
+			tracer_trigger(c, ev->id, (uint32_t)holds);
 	}
 }
 

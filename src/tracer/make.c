@@ -237,11 +237,15 @@ static void take_over(char *map, const char *from, uint32_t on, struct inherited
 		memcpy(map + GD_OFF_FILTERS, from + GD_OFF_FILTERS, much.filters);
 	}
 	for (c = 0; c < GD_CHANNELS; c++)
-		if (on & 1u << c)
+		if (on & 1u << c) {
 			memcpy((struct gd_channel *)(map + GD_OFF_CHANNELS) + c, (const struct gd_channel *)(from + GD_OFF_CHANNELS) + c,
 			       offsetof(struct gd_channel, granted));
+			/* frozen is the parent's ring */
+			if (((struct gd_channel *)(map + GD_OFF_CHANNELS))[c].trigger & GD_TRIGGER_FROZEN)
+				((struct gd_channel *)(map + GD_OFF_CHANNELS))[c].trigger = 0;
+		}
 	for (i = 0; i < much.classes; i++)
-		((struct gd_class *)(map + GD_OFF_CLASSES))[i].enabled &= on * (GD_ENABLED(0) | GD_FILTERED(0) | GD_COUNTING(0));
+		((struct gd_class *)(map + GD_OFF_CLASSES))[i].enabled &= on * (GD_ENABLED(0) | GD_FILTERED(0) | GD_COUNTING(0) | GD_CONDITIONAL(0));
 }
 
 /* The channels that a forked child goes on with: on, and their collector lives. A channel is only looked at when it has a rule: its page has

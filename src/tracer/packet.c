@@ -16,6 +16,24 @@ void tracer_lose(unsigned c, uint32_t slot, unsigned reason)
 	__atomic_fetch_add(&s->lost[reason], 1, __ATOMIC_RELAXED);
 }
 
+static bool is_frozen(const struct gd_channel *ch)
+{
+	return __atomic_load_n(&ch->trigger, __ATOMIC_ACQUIRE) & GD_TRIGGER_FROZEN; /* [FREEZE] */
+}
+
+/* The event that it is about is published already: who sees the freeze sees the event. */
+void tracer_trigger(unsigned c, uint32_t id, uint32_t number)
+{
+	struct gd_channel *ch = tracer_channel(c);
+	uint64_t armed = 0, now;
+
+	if (__atomic_load_n(&ch->trigger, __ATOMIC_RELAXED))
+		return; /* frozen already, or off: nothing is written, however often it holds */
+	now = tracer_counter();
+	if (__atomic_compare_exchange_n(&ch->trigger, &armed, GD_TRIGGER(now, id, number), false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) /* [FREEZE] */
+		__atomic_store_n(&ch->trigger_time, now, __ATOMIC_RELAXED);
+}
+
 uint32_t tracer_slot_now(void)
 {
 	if (gander__t.sequences)
@@ -54,7 +72,7 @@ static void give_free(struct gd_channel *ch, uint32_t index)
 /* 1, overwrite mode: the slot's own oldest. `cur` is read behind `tail`, each time: if the tail's packet is not current then, and the
  * exchange finds the tail unchanged, the slot has moved on from it for good, and its `next` is what it will ever be. With a `cur` from
  * before, the current packet itself could be taken, by the `next` that an aborted swap has left in it. */
-static uint32_t pop_oldest(struct gd_slot *s)
+static uint32_t pop_oldest(const struct gd_channel *ch, struct gd_slot *s)
 {
 	uint64_t tail = __atomic_load_n(&s->tail, __ATOMIC_ACQUIRE); /* [TAIL] */
 	uint32_t tries, index, next;
@@ -66,6 +84,9 @@ static uint32_t pop_oldest(struct gd_slot *s)
 		next = __atomic_load_n(&tracer_packet(index)->next, __ATOMIC_RELAXED);
 		if (!next || next > gander__t.npackets)
 			return NO_PACKET;
+		/* behind the tail: who finds it frozen here takes nothing, who did not has looked before the freeze */
+		if (is_frozen(ch))
+			return NO_PACKET;
 		/* [TAIL] acq_rel: its seq makes the word unlike any earlier one */
 		if (__atomic_compare_exchange_n(&s->tail, &tail, GD_TAIL(GD_TAIL_SEQ(tail) + 1, next - 1), false, __ATOMIC_ACQ_REL,
 						__ATOMIC_ACQUIRE))
@@ -74,6 +95,7 @@ static uint32_t pop_oldest(struct gd_slot *s)
 	return NO_PACKET;
 }
 
+/* A frozen ring gives its spare packets to any slot, and nothing that holds events. */
 static uint32_t take(struct gd_channel *ch, uint32_t slot, uint32_t cur)
 {
 	struct gd_slot *s = &ch->slot[slot];
@@ -83,12 +105,12 @@ static uint32_t take(struct gd_channel *ch, uint32_t slot, uint32_t cur)
 	if (__atomic_load_n(&ch->mode, __ATOMIC_RELAXED) != GD_MODE_OVERWRITE)
 		return take_free(ch, slot);
 	tail = __atomic_load_n(&s->tail, __ATOMIC_ACQUIRE); /* [TAIL] */
-	if (!tail || cur - 1 >= gander__t.npackets || tracer_packet(cur - 1)->seq - GD_TAIL_SEQ(tail) + 1 < ch->quota) {
+	if (!tail || cur - 1 >= gander__t.npackets || tracer_packet(cur - 1)->seq - GD_TAIL_SEQ(tail) + 1 < ch->quota || is_frozen(ch)) {
 		index = take_free(ch, slot);
 		if (index != NO_PACKET)
 			return index;
 	}
-	return pop_oldest(s);
+	return pop_oldest(ch, s);
 }
 
 /* 3. Nobody else may look inside: lap is odd from the first changed byte to the last. */
@@ -182,7 +204,10 @@ int tracer_refill(unsigned c, uint32_t slot, uint32_t need, bool owned, bool cou
 			break;
 		/* --block: the recording asked to wait rather than lose; with slots that are owned only the owner waits */
 		if (waited >= GD_BLOCK_MAX || waited >= __atomic_load_n(&ch->block_ms, __ATOMIC_RELAXED)) {
-			tracer_lose(c, slot, GD_LOST_FULL);
+			if (ch->mode == GD_MODE_OVERWRITE && is_frozen(ch))
+				__atomic_fetch_add(&s->lost_frozen, 1, __ATOMIC_RELAXED);
+			else
+				tracer_lose(c, slot, GD_LOST_FULL);
 			return -1;
 		}
 		sys(SYS_nanosleep, &millisecond, NULL);

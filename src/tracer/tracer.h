@@ -113,7 +113,8 @@ static inline uint64_t tracer_counter(void)
  * `slot` is the number that the caller saw; owned: the caller holds slot.owner (pool). */
 int tracer_refill(unsigned c, uint32_t slot, uint32_t need, bool owned, bool count) HIDDEN;
 void tracer_lose(unsigned c, uint32_t slot, unsigned reason) HIDDEN;
-uint32_t tracer_slot_now(void) HIDDEN; /* this thread's slot number at this instant; pool: its preferred one */
+void tracer_trigger(unsigned c, uint32_t id, uint32_t number) HIDDEN; /* a condition holds: freezes the ring, if none has before */
+uint32_t tracer_slot_now(void) HIDDEN;                                /* this thread's slot number at this instant; pool: its preferred one */
 
 /* seq.h: the restartable sequences */
 

@@ -53,6 +53,30 @@ func Filtered(c uint32) uint32 { return 0x100 << c }
 // Counting is the bit of Class.Enabled that says events are counted for channel c, not recorded.
 func Counting(c uint32) uint32 { return 0x10000 << c }
 
+// Conditional is the bit of Class.Enabled that says Class.Filter[c] is a ConditionSet.
+func Conditional(c uint32) uint32 { return 0x1000000 << c }
+
+// RuleNumber is which of the recording's conditions a rule with RuleCondition belongs to.
+func RuleNumber(flags uint8) uint32 { return uint32(flags) >> 4 & 7 }
+
+// Condition is one of a class: a linked filter (0: it holds for every event), and which of the recording's conditions it is.
+type Condition struct {
+	Program, Number uint32
+}
+
+// ConditionSet is what is looked at when an event of a class with conditions is emitted: the conditions, then the filter.
+type ConditionSet struct {
+	Magic, N uint32
+	Filter   uint32 // FilterNever: only an event that a condition holds for is recorded
+	_        uint32
+	V        [Conditions]Condition
+}
+
+// Trigger is the word Channel.Trigger of a ring that is frozen by an event of a class.
+func Trigger(counter uint64, class uint16, number uint32) uint64 {
+	return counter&^0x1ffff | uint64(class)<<5 | uint64(number)<<2 | TriggerFrozen
+}
+
 // LockChannel is the byte of the file that channel c's collector holds a lock on.
 func LockChannel(c int) int { return 16 + c }
 
@@ -133,7 +157,7 @@ type Slot struct {
 	Tail       uint64 // [TAIL]
 	Lost       [LostReasons]uint64
 	Cut        uint64
-	_          uint64
+	LostFrozen uint64
 }
 
 // Tail is the word Slot.Tail for packet index with sequence number seq.
@@ -150,7 +174,8 @@ type Channel struct {
 	Session              [16]byte
 	CollectorPid         uint32
 	Epoch                uint32
-	_                    [896 - 56]byte
+	Trigger, TriggerTime uint64 // Trigger: [FREEZE]
+	_                    [896 - 72]byte
 	Granted              [PacketsMax / 64]uint64
 	Free                 [PacketsMax / 64]uint64 // [FREE]
 	_                    [4096 - 1024 - PacketsMax/8]byte

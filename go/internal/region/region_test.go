@@ -11,7 +11,7 @@ import (
 func TestLayout(t *testing.T) {
 	types := map[string]reflect.Type{}
 	for _, v := range []any{ClockSample{}, Header{}, Class{}, Record{}, Object{}, Rule{}, Control{}, Slot{}, Channel{},
-		CountKey{}, Packet{}, Session{}, Ask{}, Saved{}, Flight{}, Chunk{}} {
+		CountKey{}, Packet{}, Session{}, Ask{}, Saved{}, Flight{}, Chunk{}, Condition{}, ConditionSet{}} {
 		types[reflect.TypeOf(v).Name()] = reflect.TypeOf(v)
 	}
 	seen := map[string]int{}

@@ -1,0 +1,254 @@
+#!/usr/bin/env python3
+"""conditions.py GANDER EMITTER [CASE]: record --snapshot-when against live programs. A program's own count is held against what its snapshots hold."""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import collect  # noqa: its programs and recordings, not its cases
+from collect import Program, Recording, Skip, babeltrace, case, check, gander, manifest, new, same  # noqa
+
+collect.CASES.clear()
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def events(d, *args):
+    return [e for e in map(json.loads, gander("events", d, "--json", *args, status=None).stdout.splitlines()) if "fields" in e]
+
+
+def steps(d):
+    """The numbers of test.step in the order of time."""
+    return [e["fields"]["n"] for e in events(d, "-e", "test.step")]
+
+
+def snapshots(d):
+    """The folders that gander.json lists, and those that are there."""
+    listed = [s["dir"] for s in manifest(d)["snapshots"]]
+    same("listed are those that are there", listed, sorted(x for x in os.listdir(d) if x.startswith("snapshot-")))
+    return [os.path.join(d, s) for s in listed]
+
+
+def refused(status, text, *args):
+    r = gander("record", *args, "-o", new("refused"), status=status)
+    check("it says " + text, text in r.stderr, r.stderr)
+    return r
+
+
+@case
+def what_led_to_it():
+    p = Program(1, 50000)
+    r = Recording("led", "-p", p.pid, "--snapshot-when", "test.step.n == 40000", "--max-snapshots", 1,
+                  "--exec", "env >%s; sleep 0.3; test -d $GANDER_SNAPSHOT/ctf" % new("env"))
+    n = p.done()
+    out = r.result(0)
+    same("snapshots", out["snapshots"], 1)
+    d, = snapshots(r.dir)
+    m = manifest(d)
+    same("its cause", (m["snapshot"]["why"], m["snapshot"]["event"], m["snapshot"]["pid"], m["snapshot"]["number"]),
+         ("test.step.n == 40000", "test.step", p.pid, 1))
+    got = steps(d)
+    same("all from the first to the one it is about", got[:40001], list(range(40001)))
+    same("events, as babeltrace2 counts them", babeltrace(d), (m["events"], 0))
+    same("events, in the list", manifest(r.dir)["snapshots"][0]["events"], m["events"])
+    check("no more than there were", m["events"] <= n, m["events"])
+    at = [e for e in events(d, "-e", "test.step") if e["fields"]["n"] == 40000][0]["time_ns"]
+    check("its time is the event's, to 100 us", 0 <= m["snapshot"]["time_ns"] - at < 100000 or p is None, (m["snapshot"]["time_ns"], at))
+    env = dict(line.split("=", 1) for line in open(new("env")).read().splitlines() if line.startswith("GANDER_SNAPSHOT"))
+    same("the command is told", (env["GANDER_SNAPSHOT"], env["GANDER_SNAPSHOT_EVENT"], env["GANDER_SNAPSHOT_PID"], env["GANDER_SNAPSHOT_WHY"]),
+         (os.path.realpath(d), "test.step", str(p.pid), "test.step.n == 40000"))
+    p.end()
+
+
+@case
+def the_last_of_it():
+    p = Program(1, 0, 1000, env={"STEADY": "1"})
+    r = Recording("last", "-p", p.pid, "--snapshot-when", "test.step.n == 300000", "--last", "20ms", "--max-snapshots", 1)
+    r.result(0)
+    d, = snapshots(r.dir)
+    m, ev = manifest(d), events(d)
+    check("20 ms before, and what came until it was taken", m["snapshot"]["time_ns"] - ev[0]["time_ns"] <= 20000000, (m["snapshot"], ev[0]))
+    got = steps(d)
+    check("the event itself", 300000 in got)
+    same("without a hole", got, list(range(got[0], got[0] + len(got))))
+    p.end()
+
+
+@case
+def nothing_is_overwritten_while_frozen():
+    """The collector is stopped over the freeze: the ring waits, what has no room is counted, and nothing else is missing."""
+    p = Program(1, 300000, env={"HOLD": "1"})
+    r = Recording("frozen", "-p", p.pid, "--buffer", "1M", "--snapshot-when", "test.step.n == 150000", "--max-snapshots", 1).wait_ready()
+    for _ in range(500):
+        if "test.step" in gander("list", "-p", p.pid, "-e", status=None).stdout and "recorded" in gander("list", "-p", p.pid, status=None).stdout:
+            break
+        time.sleep(0.01)
+    time.sleep(0.3)  # every packet is granted
+    r.p.send_signal(signal.SIGSTOP)
+    n = p.go()
+    r.p.send_signal(signal.SIGCONT)
+    out = r.result(None)
+    d, = snapshots(r.dir)
+    m = manifest(d)
+    got = steps(d)
+    check("the event that froze it", 150000 in got, (got[0], got[-1]))
+    before = [x for x in got if x <= 150000]
+    same("what led to it, without a hole", before, list(range(before[0], 150001)))
+    check("as much as the ring had", len(before) > 3000, len(before))
+    lost = m["lost"]
+    check("lost while it was frozen", lost["frozen"] > 0, lost)
+    same("recorded + overwritten + lost = emitted", m["events"] + lost["overwritten"] + lost["frozen"] + lost["full"], n)
+    same("losses of the recording", out["lost"]["frozen"], lost["frozen"])
+    same("babeltrace2 tells them", babeltrace(d), (m["events"], lost["frozen"]))
+    p.end()
+
+
+@case
+def always_true():
+    p = Program(1, 0, 1000, env={"STEADY": "1"})
+    r = Recording("always", "-p", p.pid, "--snapshot-when", "test.step.n >= 0", "--rate-limit", "1h", "--max-snapshots", 0, "--for", "1s")
+    same("one an hour", r.result(None)["snapshots"], 1)
+    r = Recording("bounded", "-p", p.pid, "--snapshot-when", "test.text", "--rate-limit", "0", "--max-snapshots", 5, "--buffer", "1M")
+    same("five, then it ends by itself", r.result(None)["snapshots"], 5)
+    last = -1
+    for d in snapshots(r.dir):
+        got = steps(d)
+        same("each without a hole up to its event", got[:1000], list(range(got[0], got[0] + len(got[:1000]))))
+        check("each newer than the one before", got[-1] > last)
+        last = got[-1]
+        same("its event", manifest(d)["snapshot"]["event"], "test.text")
+    p.end()
+
+
+@case
+def never_true():
+    p = Program(2, 2000)
+    r = Recording("never", "-p", p.pid, "--snapshot-when", "test.step.n < 0", "--for", "500ms")
+    out = r.result(0)
+    same("none", (out["snapshots"], out["events"], snapshots(r.dir)), (0, 0, []))
+    p.end()
+
+
+@case
+def misspelt():
+    p = Program(1, 10, env={"HOLD": "1"})
+    for condition, text in (
+            ("test.stepp.n > 3", "no event is called 'test.stepp'; did you mean 'test.step'?"),
+            ("test.step.thraed == 1", "event test.step has no field 'thraed'; did you mean 'thread'? (it has: thread, n)"),
+            ("test.text.path > 3", "test.text"),
+            ("test.step.n > 3 && test.text.status > 3", "(a condition is about one event: others need their own --snapshot-when)"),
+            ("other.thing.field == 1", "no event is called 'other.thing' (gander list -e shows what there is)")):
+        r = refused(3, text, "-p", p.pid, "--snapshot-when", condition, "--for", "100ms")
+        check("and which condition", "condition '%s'" % condition in r.stderr, r.stderr)
+        m = manifest(new("refused"))
+        check("it is written down", any(condition in q["text"] for q in m["problems"]), m["problems"])
+        shutil.rmtree(new("refused"))
+    p.go()
+    p.end()
+
+
+@case
+def bad_input():
+    for condition, text in (("n > 3", "'n' names no event's field"), ("$tid == 3", "about no event"), ("1 == 1", "about no event"),
+                            ("test.step.n > 3 && other.text.status > 3", "about more than one event"), ("test.step.n >", ""), ("", ""),
+                            ("test.step.n = 3", "'=' is no operator")):
+        refused(2, text, "-p", os.getpid(), "--snapshot-when", condition)
+    refused(2, "more than 8 conditions", "-p", os.getpid(), *["--snapshot-when", "a.b > 3"] * 9)
+    refused(2, "go with --snapshot-when", "-p", os.getpid(), "--last", "3s")
+    refused(2, "--max-snapshots is its bound", "-p", os.getpid(), "--snapshot-when", "a.b > 3", "--rotate", "1m")
+    check("nothing was made", not os.path.exists(new("refused")))
+
+
+@case
+def two_conditions_and_a_filter():
+    """A condition is looked at whatever is recorded otherwise, and its event is recorded in any case."""
+    p = Program(1, 2000)
+    r = Recording("two", "-p", p.pid, "-e", "test.step", "--where", "n % 2 == 0", "--snapshot-when", "test.step.n == 5000000",
+                  "--snapshot-when", "test.step.n == 1001", "--snapshot-when", "test.text.status == 12345", "--max-snapshots", 1)
+    time.sleep(0.1)
+    p.end()
+    p = Program(1, 2000)
+    r.stop(None)
+    # both events were on before the first was emitted, because the emitter waits for it; test.text only by its condition
+    r = Recording("two2", "-p", p.pid, "-e", "test.step", "--where", "n % 2 == 0", "--snapshot-when", "test.step.n == 5000000",
+                  "--snapshot-when", "test.step.n == 1001", "--snapshot-when", "test.text.status == 12345", "--max-snapshots", 1)
+    r.result(0)
+    d, = snapshots(r.dir)
+    same("which of them", manifest(d)["snapshot"]["why"], "test.step.n == 1001")
+    got = [e["fields"]["n"] for e in events(d)]
+    check("even ones, and 1001", set(got) <= set(range(0, 2000, 2)) | {1001} and 1001 in got, got[:10])
+    same("no test.text", [e for e in events(d) if e["event"] == "test.text"], [])
+    p.end()
+
+
+@case
+def excluded_but_awaited():
+    p = Program(1, 2000)
+    r = Recording("ex", "-p", p.pid, "-x", "test.step", "--snapshot-when", "test.step.n == 777", "--max-snapshots", 1)
+    r.result(0)
+    d, = snapshots(r.dir)
+    same("the one event of an excluded class", steps(d), [777])
+    check("and the others", any(e["event"] == "test.text" for e in events(d)))
+    p.end()
+
+
+@case
+def killed_meanwhile():
+    p = Program(2, 0, 1000, env={"STEADY": "1"})
+    r = Recording("killed", "-p", p.pid, "--snapshot-when", "test.step.n == 4000000000", "--last", "50ms").wait_ready()
+    time.sleep(0.5)
+    p.kill()
+    out = r.result(None)
+    same("its last moments are kept", out["snapshots"], 1)
+    d, = snapshots(r.dir)
+    m = manifest(d)
+    check("and why", "signal 9" in m["snapshot"]["why"] or "has ended" in m["snapshot"]["why"], m["snapshot"])
+    same("they can be read", babeltrace(d)[0], m["events"])
+    check("there are some", m["events"] > 100, m["events"])
+
+
+@case
+def born_with_it():
+    """A program that is started: its declarations meet conditions that are there already. It may be dead before it is looked at."""
+    programs = [([collect.EMITTER, "1", "3000", "0", "0"], {"GO": "1"}, "test.step.n == 2345", ("test.step", "n", 2345))]
+    if shutil.which("go"):
+        twin = new("twin")
+        subprocess.run(["go", "build", "-o", twin, "."], cwd=os.path.join(HERE, "twin"), check=True)
+        programs.append(([twin], {}, "twin.text.n == 5", ("twin.text", "n", 5)))
+    for argv, env, condition, (name, field, value) in programs:
+        for i in range(3):
+            d = new("born-%s-%d" % (os.path.basename(argv[0]), i))
+            gander("record", "-q", "-o", d, "--snapshot-when", condition, "--", *argv, status=0, env=dict(os.environ, **env), stdin=subprocess.DEVNULL)
+            snap, = snapshots(d)
+            check("the event that it is about", any(e["event"] == name and e["fields"][field] == value for e in events(snap)), snap)
+            same("why", manifest(snap)["snapshot"]["why"], condition)
+
+
+@case
+def several_programs():
+    a, b = Program(1, 0, 1000, env={"STEADY": "1"}), Program(1, 2000, env={"HOLD": "1"})
+    r = Recording("several", "-p", a.pid, "-p", b.pid, "--snapshot-when", "test.step.n == 1999", "--max-snapshots", 1, "--last", "1s").wait_ready()
+    time.sleep(0.3)
+    b.go()
+    r.result(None)
+    d, = snapshots(r.dir)
+    same("both programs", sorted(int(x.split("-")[-1]) for x in os.listdir(d + "/ctf")), sorted([a.pid, b.pid]))
+    a.end()
+    b.end()
+
+
+@case
+def command_that_fails():
+    p = Program(1, 2000)
+    r = Recording("execfail", "-p", p.pid, "--snapshot-when", "test.step.n == 5", "--max-snapshots", 1, "--exec", "exit 7")
+    r.result(3)
+    check("it is said", "the command for snapshot 1 failed: exit status 7" in r.err, r.err)
+    p.end()
+
+
+if __name__ == "__main__":
+    sys.exit(collect.main())
