@@ -8,12 +8,14 @@
 #include "collect/collect.h"
 #include "collect/collect_region.h"
 
-#define GO_HEADER    16
-#define GO_PENDING   (256u << 20) /* a generation that is larger is dropped */
-#define GO_LEASE_NS  10000000000ull
-#define GO_KEEP_MS   10000u
-#define GO_END_MARK  52
-#define GO_BATCH_MAX 65536u
+#define GO_HEADER       16
+#define GO_PENDING      (256u << 20) /* a generation that is larger is dropped */
+#define GO_LEASE_NS     10000000000ull
+#define GO_KEEP_MS      10000u
+#define GO_KEEP_MOST_MS 600000u
+#define GO_CLOSE_NS     500000000ull /* so long the generation that runs is waited for, beside its period */
+#define GO_END_MARK     52
+#define GO_BATCH_MAX    65536u
 
 struct go_part {       /* one file */
 	char file[96]; /* in the recording: "go/NAME-PID.trace" */
@@ -87,6 +89,7 @@ void flight_withdraw(struct flight *f);
 const char *flight_refused(struct flight *f, char why[161]);
 bool flight_flying(const struct flight *f);
 uint64_t flight_closed_ns(const struct flight *f);
+bool flight_wait(const struct flight *f, uint64_t closed_ns, uint64_t limit_ns); /* until it has closed a generation after closed_ns */
 uint32_t flight_period_ms(const struct flight *f);
 void flight_open(struct flight *f, struct region *r, const char *dir, const char *comm, pid_t pid);
 /* Reading goes on from here: the oldest that there is, or (newest) what comes from now on. */

@@ -117,6 +117,18 @@ uint64_t flight_closed_ns(const struct flight *f)
 	return load_acquire(&ring_of(f)->closed_ns);
 }
 
+bool flight_wait(const struct flight *f, uint64_t closed, uint64_t limit_ns)
+{
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+
+	while (flight_closed_ns(f) < closed) {
+		if (clock_ns(CLOCK_MONOTONIC) - begin > limit_ns || region_dead(f->r))
+			return false;
+		usleep(5000);
+	}
+	return true;
+}
+
 uint32_t flight_period_ms(const struct flight *f)
 {
 	uint32_t ms = load_relaxed(&ring_of(f)->period_ms);

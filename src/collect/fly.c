@@ -19,8 +19,11 @@ static bool overwrites(const struct record *rec)
 static void fly_begin(struct record *rec, struct program *p)
 {
 	struct flight_wish w = { .period_ms = rec->o->go_period_ms, .keep_ms = GO_KEEP_MS };
+	uint64_t last_ms = rec->o->last_ns / 1000000;
 	struct err err = ERR_INIT;
 
+	if (last_ms + 2000 > w.keep_ms)
+		w.keep_ms = last_ms + 2000 < GO_KEEP_MOST_MS ? (uint32_t)last_ms + 2000 : GO_KEEP_MOST_MS;
 	p->go_settled = true;
 	p->fl = malloc(sizeof(*p->fl));
 	if (!p->fl) {
@@ -90,12 +93,13 @@ void program_land(struct record *rec, struct program *p)
 	}
 	if (!p->fl)
 		return;
-	if (!rec->failed)
+	if (!rec->failed && !rec->o->when)
 		fly_drain(rec, p, 0);
 	go_sink_drop(&p->fl->sink);
 	flight_withdraw(p->fl);
 	go_sink_totals(&p->fl->sink, &rec->go_gone);
-	manifest_go(&rec->go_ended, &p->fl->sink);
+	if (!rec->o->when) /* each snapshot has its own */
+		manifest_go(&rec->go_ended, &p->fl->sink);
 	flight_done(p->fl);
 	free(p->fl);
 	p->fl = NULL;
@@ -106,7 +110,7 @@ void record_land(struct record *rec)
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
 	unsigned i;
 
-	for (i = 0; i < rec->nprog && !rec->failed; i++) {
+	for (i = 0; i < rec->nprog && !rec->failed && !rec->o->when; i++) {
 		struct program *p = rec->prog[i];
 
 		while (p->fl && !p->ch.dead && flight_flying(p->fl) && flight_closed_ns(p->fl) < begin && !region_dead(p->r) &&

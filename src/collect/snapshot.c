@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CLOSE_NS   500000000ull  /* so long the generation that runs is waited for, beside its period */
 #define TAKEOFF_NS 4000000000ull /* so long a program may take to notice that its Go trace is wanted */
 #define FROM_NOW   1000000000ull /* and so much of it is taken then, unless --last says otherwise */
 
@@ -36,23 +35,11 @@ static int pick_channel(const struct region *r)
 	return any;
 }
 
-static bool wait_until(const struct flight *f, uint64_t closed, uint64_t limit_ns)
-{
-	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
-
-	while (flight_closed_ns(f) < closed) {
-		if (clock_ns(CLOCK_MONOTONIC) - begin > limit_ns || region_dead(f->r))
-			return false;
-		usleep(5000);
-	}
-	return true;
-}
-
 /* A program that nobody has asked for its Go trace yet: what happens from now on is taken. */
 static int fly_from_now(struct snap *s, struct flight *f, struct err *err)
 {
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC), length = s->o->last_ns ? s->o->last_ns : FROM_NOW;
-	struct flight_wish w = { .keep_ms = (uint32_t)(length / 1000000 > 600000 ? 600000 : length / 1000000) + 2000 };
+	struct flight_wish w = { .keep_ms = (uint32_t)(length / 1000000 > GO_KEEP_MOST_MS ? GO_KEEP_MOST_MS : length / 1000000) + 2000 };
 	char why[161];
 	int res;
 
@@ -72,7 +59,7 @@ static int fly_from_now(struct snap *s, struct flight *f, struct err *err)
 		res = flight_drain(f, 0, err);
 	}
 	if (res == 0) {
-		wait_until(f, begin + length, CLOSE_NS);
+		flight_wait(f, begin + length, GO_CLOSE_NS);
 		res = flight_drain(f, 0, err);
 	}
 	if (res == 0)
@@ -102,7 +89,7 @@ static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool 
 			go_sink_break(&f.sink);
 			f.sink.next_gen = 0;
 			if (!dead && flight_flying(&f))
-				wait_until(&f, now, CLOSE_NS + 1000000ull * flight_period_ms(&f));
+				flight_wait(&f, now, GO_CLOSE_NS + 1000000ull * flight_period_ms(&f));
 			newest = dead ? flight_closed_ns(&f) : clock_ns(CLOCK_MONOTONIC);
 			if (s->o->last_ns)
 				since = newest > s->o->last_ns ? newest - s->o->last_ns : 0;

@@ -155,6 +155,7 @@ static int write_program(struct record *rec, struct record *snap, struct program
 		program_look(rec, p, before < p->r->settled ? before : p->r->settled);
 	*q = *p;
 	q->pidfd = -1;
+	q->fl = NULL;
 	memset(&q->out, 0, sizeof(q->out));
 	memset(&q->base, 0, sizeof(q->base));
 	q->ch.held = false;
@@ -191,6 +192,29 @@ static void let_go(struct record *rec, struct program *p, bool was_frozen)
 		channel_set_trigger(&p->ch, rec->when.quiet_until_ns ? GD_TRIGGER_OFF : 0);
 }
 
+/* The Go trace of the same time, where the program flies: after its events were let go, because the generation that runs has to be closed first. */
+static int write_go(struct record *rec, struct record *snap, struct program *p, uint64_t at_ns, uint64_t since_ns, struct err *err)
+{
+	struct flight f;
+	int res = 0;
+
+	if (!flight_offered(p->r))
+		return 0;
+	flight_open(&f, p->r, snap->dir, p->r->head.comm, p->pid);
+	if (p->ch.dead || flight_flying(&f)) {
+		if (!p->ch.dead)
+			flight_wait(&f, at_ns, GO_CLOSE_NS + 1000000ull * flight_period_ms(&f));
+		flight_seek(&f, false);
+		res = flight_drain(&f, since_ns, err);
+		go_sink_drop(&f.sink);
+		go_sink_totals(&f.sink, &snap->go_gone);
+		if (f.sink.nparts)
+			manifest_go(&snap->go_ended, &f.sink);
+	}
+	flight_done(&f);
+	return res;
+}
+
 static int make_dirs(const struct record *snap, struct err *err)
 {
 	char path[4200];
@@ -209,6 +233,8 @@ static void free_snapshot(struct record *snap)
 		snap->prog[i]->r = NULL; /* the recording's */
 		program_free(snap->prog[i]);
 	}
+	if (snap)
+		buf_done(&snap->go_ended);
 	free(snap);
 }
 
@@ -248,6 +274,8 @@ static int write_snapshot(struct record *rec, struct program *p, struct record_s
 		s->bytes += t.bytes;
 		s->lost += totals_lost(&t) - t.overwritten;
 	}
+	for (i = 0; i < rec->nprog && res == 0; i++)
+		res = write_go(rec, snap, rec->prog[i], s->time_ns - rec->mono.real_minus_mono, since_ns ? since_ns - rec->mono.real_minus_mono : 0, err);
 	snap->when.now = s;
 	if (res == 0)
 		res = manifest_write(snap, true, err);
