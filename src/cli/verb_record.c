@@ -17,6 +17,7 @@ static struct {
 	struct opt_list add, remove, when;
 	const char *exec;
 	uint64_t stack, for_ns, max_size, keep, buffer, ctf, last_ns, every_ns, max_snapshots;
+	const char *go_url;
 	const char *kernel, *kernel_scope;
 	uint64_t kernel_buffer;
 	uint64_t go_period_ns;
@@ -37,6 +38,7 @@ static const struct opt opts[] = {
 	{ OPT_U64, 0, "max-snapshots", "N", "with --snapshot-when: end after so many (default 10; 0: no end)", &o.max_snapshots },
 	{ OPT_DURATION, 0, "rate-limit", "TIME", "with --snapshot-when: at most one in so long (default 10s)", &o.every_ns },
 	{ OPT_STR, 0, "exec", "CMD", "with --snapshot-when: run this for each; $GANDER_SNAPSHOT is its folder", &o.exec },
+	{ OPT_STR, 0, "url", "URL", "with --go: where a program without that package has its /debug/pprof (default: looked for)", &o.go_url },
 	{ OPT_FLAG, 0, "block", NULL, "let programs wait up to 2 s for memory instead of losing events (for tests)", &o.block },
 	{ OPT_SIZE, 0, "buffer", "SIZE", "memory a program at most (default: 32M, or half of what its tmpfs has left)", &o.buffer },
 	{ OPT_STR, 0, "kernel", "LIST", "the kernel's view too (root or CAP_PERFMON): sched syscalls irq block", &o.kernel },
@@ -409,7 +411,8 @@ static int run(int argc, char **argv)
 	ro.where = o.c.where;
 	ro.mode = o.overwrite || ro.when ? GD_MODE_OVERWRITE : GD_MODE_DISCARD;
 	ro.stack_depth = (uint32_t)o.stack;
-	ro.go = o.go || o.go_period_ns;
+	ro.go = o.go || o.go_period_ns || o.go_url;
+	ro.go_url = o.go_url;
 	ro.go_period_ms = (uint32_t)((o.go_period_ns + 999999) / 1000000);
 	ro.block_ms = o.block ? 2000 : 0;
 	ro.buffer = o.buffer;

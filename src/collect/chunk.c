@@ -77,11 +77,13 @@ int chunk_rotate(struct record *rec, struct err *err)
 	}
 	res = kernelview_finish(rec, err);
 	if (res == 0)
-		res = manifest_write(rec, true, err);
+		fly_before_rotate(rec);
+	res = manifest_write(rec, true, err);
 	if (res == 0)
 		res = chunk_begin(rec, err);
 	if (res < 0)
 		return res;
+	fly_after_rotate(rec);
 	buf_clear(&rec->ended);
 	rec->nended = 0;
 	memset(&rec->gone_chunk, 0, sizeof(rec->gone_chunk));

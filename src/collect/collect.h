@@ -54,6 +54,7 @@ struct record_opts {
 	uint64_t kernel_buffer;      /* bytes a CPU; 0: a good default */
 	bool go;                     /* the Go runtime's trace too */
 	uint32_t go_period_ms;       /* of its generations; 0: a good default */
+	const char *go_url;          /* where /debug/pprof is; NULL: it is looked for */
 	volatile sig_atomic_t *stop; /* set by a signal handler; ends the recording */
 	void (*note)(void *arg, const char *text);
 	void (*started)(void *arg, const char *session);              /* everything that is there is being recorded */
@@ -92,7 +93,8 @@ struct snapshot_opts {
 	const char *dir;
 	const pid_t *pids;
 	int npids;
-	uint64_t last_ns; /* 0: all that is there */
+	uint64_t last_ns;   /* 0: all that is there */
+	const char *go_url; /* where /debug/pprof is; NULL: it is looked for */
 	int ctf_version;
 };
 struct snapshot_result {

@@ -30,6 +30,7 @@ struct go_sink {
 	char comm[32];
 	const char *source; /* "region", "http" */
 	uint8_t header[GO_HEADER];
+	bool whole; /* a trace without generations, of before Go 1.22: one piece */
 	struct go_part *part;
 	unsigned nparts, made;     /* of this chunk; files made so far */
 	int fd;                    /* of the last part, -1: the next generation begins one */

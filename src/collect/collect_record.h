@@ -5,13 +5,14 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "collect/collect.h"
-#include "collect/collect_go.h"
+#include "collect/collect_gohttp.h"
 #include "collect/collect_out.h"
 
 #define PROGRAMS_MAX    4096
 #define PROBLEMS_MAX    1000
 #define KEPT_MAX        16
 #define EXEC_MAX        16   /* commands of snapshots that run at once */
+#define HTTP_MAX        64   /* Go traces over HTTP at a time */
 #define DEFAULT_PACKETS 512u /* of a program, at most */
 
 struct totals {
@@ -39,7 +40,7 @@ struct program {
 	struct flight *fl;  /* its Go trace; NULL: none (yet) */
 	bool go_settled;    /* there is one, or it has been said that there is none */
 	bool go_refused;    /* that was told */
-	uint64_t go_since_ns, last_go_ns;
+	uint64_t last_go_ns;
 	uint64_t told_lost[GD_SLOTS]; /* conditions: losses that an earlier snapshot tells */
 };
 
@@ -76,6 +77,8 @@ struct record {
 	struct buf ended;    /* JSON of programs that are gone, in this chunk */
 	struct buf go_ended; /* and of their Go traces */
 	struct go_totals go_gone;
+	struct go_http *http[HTTP_MAX];
+	unsigned nhttp;
 	unsigned nended, ended_dropped;
 	struct totals gone, gone_chunk; /* of programs that are gone: whole recording, this chunk */
 	uint64_t gone_trace_bytes;
@@ -136,6 +139,14 @@ void program_grow(struct record *rec, struct program *p);
 /* The program's Go trace: asked for when the program is there, read, ended. */
 void program_fly(struct record *rec, struct program *p, uint64_t now);
 void program_land(struct record *rec, struct program *p);
+/* A process without the flight package: its /debug/pprof, if it has one; -ENOENT: it has not. */
+void fly_neither(char *text, size_t len, const char *comm, pid_t pid); /* says both ways to a Go trace */
+int record_fly_http(struct record *rec, pid_t pid, const char *comm, struct err *err);
+void fly_bare(struct record *rec, pid_t pid); /* a process without a region */
+void record_http(struct record *rec);         /* reads what has come */
+void record_http_end(struct record *rec);     /* ends them */
+void fly_before_rotate(struct record *rec);
+void fly_after_rotate(struct record *rec);
 void record_land(struct record *rec);                          /* waits a moment, so that what happened until now is in the traces */
 bool program_how_ended(struct record *rec, struct program *p); /* false: not known yet */
 void program_end(struct record *rec, unsigned index, bool dead);

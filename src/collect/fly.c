@@ -37,14 +37,114 @@ static void fly_begin(struct record *rec, struct program *p)
 	}
 }
 
-static void fly_fail(struct record *rec, struct program *p)
+void fly_neither(char *text, size_t len, const char *comm, pid_t pid)
 {
+	snprintf(text, len,
+		 "%s (%d) has no Go trace: it neither imports gander's flight package (import _ \"gander.internal/gander/flight\") nor serves "
+		 "/debug/pprof where it could be found (import _ \"net/http/pprof\", or --url http://HOST:PORT)",
+		 comm, (int)pid);
+}
+
+int record_fly_http(struct record *rec, pid_t pid, const char *comm, struct err *err)
+{
+	double seconds = rec->o->for_ns ? (double)rec->o->for_ns / 1e9 : 86400;
+	struct go_http *h;
+	int res;
+
+	if (rec->nhttp == HTTP_MAX)
+		return err_set(err, -EMFILE, "more than %d Go traces over HTTP", HTTP_MAX);
+	h = malloc(sizeof(*h));
+	if (!h)
+		return err_set(err, -ENOMEM, "out of memory");
+	res = go_http_open(h, rec->dir, comm, pid, rec->o->go_url, seconds, err);
+	if (res < 0) {
+		free(h);
+		return res;
+	}
+	rec->http[rec->nhttp++] = h;
+	return 0;
+}
+
+static void http_end(struct record *rec, unsigned i)
+{
+	struct go_http *h = rec->http[i];
+	struct err err = ERR_INIT;
 	char text[400];
 
+	if (h->answer.state < GO_HTTP_END && go_answer_eof(&h->answer, &h->sink, &err) < 0)
+		record_fail(rec, err.text);
+	if (h->answer.state == GO_HTTP_BROKEN) {
+		snprintf(text, sizeof(text), "%s (%d) has no Go trace over HTTP: %s", h->sink.comm, (int)h->sink.pid, h->answer.why);
+		record_problem(rec, h->sink.pid, h->sink.comm, "", text);
+	}
+	go_sink_totals(&h->sink, &rec->go_gone);
+	manifest_go(&rec->go_ended, &h->sink);
+	go_http_close(h);
+	free(h);
+	rec->http[i] = rec->http[--rec->nhttp];
+}
+
+void record_http(struct record *rec)
+{
+	struct err err = ERR_INIT;
+	unsigned i;
+	int res;
+
+	for (i = 0; i < rec->nhttp && !rec->failed; i++) {
+		res = go_http_read(rec->http[i], &err);
+		if (res < 0)
+			record_fail(rec, err.text);
+		if (res <= 0)
+			http_end(rec, i--);
+	}
+}
+
+/* With --for the programs end their traces by themselves, at about the same time as we do. */
+void record_http_end(struct record *rec)
+{
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+
+	while (rec->nhttp && rec->o->for_ns && !rec->failed && begin - rec->start_ns >= rec->o->for_ns &&
+	       clock_ns(CLOCK_MONOTONIC) - begin < LAST_GEN_NS) {
+		record_http(rec);
+		usleep(5000);
+	}
+	while (rec->nhttp)
+		http_end(rec, 0);
+}
+
+void fly_bare(struct record *rec, pid_t pid)
+{
+	struct err err = ERR_INIT;
+	char comm[32] = "", text[600];
+	int res;
+
+	proc_comm(pid, comm, sizeof(comm));
+	res = record_fly_http(rec, pid, comm, &err);
+	if (res == 0) {
+		record_note(rec, "process %d (%s) has no gander events: its Go trace is recorded over HTTP", (int)pid, comm);
+		return;
+	}
+	if (res == -ENOENT)
+		fly_neither(text, sizeof(text), comm, pid);
+	else
+		snprintf(text, sizeof(text), "%s (%d) has no Go trace: %.300s", comm, (int)pid, err.text);
+	record_problem(rec, pid, comm, "", text);
+}
+
+static void fly_fail(struct record *rec, struct program *p)
+{
+	struct err err = ERR_INIT;
+	char text[600];
+	int res = p->ch.dead ? -ENOENT : record_fly_http(rec, p->pid, p->r->head.comm, &err);
+
 	p->go_settled = true;
-	snprintf(text, sizeof(text),
-		 "%s (%d) has no Go trace: it does not import gander's flight package (import _ \"gander.internal/gander/flight\")", p->r->head.comm,
-		 (int)p->pid);
+	if (res == 0)
+		return;
+	if (res == -ENOENT)
+		fly_neither(text, sizeof(text), p->r->head.comm, p->pid);
+	else
+		snprintf(text, sizeof(text), "%s (%d) has no Go trace: %.300s", p->r->head.comm, (int)p->pid, err.text);
 	record_problem(rec, p->pid, p->r->head.comm, "", text);
 }
 
@@ -61,11 +161,9 @@ void program_fly(struct record *rec, struct program *p, uint64_t now)
 	char text[400], why[161];
 
 	if (!p->go_settled) {
-		if (!p->go_since_ns)
-			p->go_since_ns = now;
 		if (flight_offered(p->r))
 			fly_begin(rec, p);
-		else if (p->r->head.language == GD_LANG_GO && now - p->go_since_ns > OFFER_NS)
+		else if (p->r->head.language == GD_LANG_GO && now - p->r->head.start.mono_ns > OFFER_NS)
 			fly_fail(rec, p);
 	}
 	if (!p->fl)
@@ -116,5 +214,32 @@ void record_land(struct record *rec)
 		while (p->fl && !p->ch.dead && flight_flying(p->fl) && flight_closed_ns(p->fl) < begin && !region_dead(p->r) &&
 		       clock_ns(CLOCK_MONOTONIC) - begin < LAST_GEN_NS)
 			usleep(5000);
+	}
+}
+
+/* A chunk has what has come until now; the open generations go into the next. */
+void fly_before_rotate(struct record *rec)
+{
+	unsigned i;
+
+	for (i = 0; i < rec->nprog && !rec->failed; i++)
+		if (rec->prog[i]->fl && !overwrites(rec))
+			fly_drain(rec, rec->prog[i], 0);
+	record_http(rec);
+}
+
+void fly_after_rotate(struct record *rec)
+{
+	unsigned i;
+
+	buf_clear(&rec->go_ended);
+	for (i = 0; i < rec->nprog; i++)
+		if (rec->prog[i]->fl) {
+			go_sink_totals(&rec->prog[i]->fl->sink, &rec->go_gone);
+			go_sink_rotate(&rec->prog[i]->fl->sink, rec->dir);
+		}
+	for (i = 0; i < rec->nhttp; i++) {
+		go_sink_totals(&rec->http[i]->sink, &rec->go_gone);
+		go_sink_rotate(&rec->http[i]->sink, rec->dir);
 	}
 }

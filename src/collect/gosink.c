@@ -231,7 +231,7 @@ void go_sink_json(const struct go_sink *s, struct json *j, const char *boot_id)
 			put_str(j, "file", p->file);
 			json_key(j, "format");
 			json_strn(j, (const char *)s->header, !memcmp(s->header, "go 1.", 5) ? 7 : 0);
-			put_str(j, "clock", "monotonic");
+			put_str(j, "clock", s->whole ? "none" : "monotonic");
 			put_str(j, "boot_id", boot_id);
 			put_u64(j, "first_generation", p->first_gen);
 			put_u64(j, "last_generation", p->last_gen);

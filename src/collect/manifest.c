@@ -280,6 +280,8 @@ static void put_go(struct json *j, struct record *rec)
 	for (i = 0; i < rec->nprog; i++)
 		if (rec->prog[i]->fl)
 			manifest_go(j->out, &rec->prog[i]->fl->sink);
+	for (i = 0; i < rec->nhttp; i++)
+		manifest_go(j->out, &rec->http[i]->sink);
 	j->need_comma = true;
 	json_arr_end(j);
 }

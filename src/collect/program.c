@@ -589,9 +589,11 @@ int record_attach(struct record *rec, pid_t pid, struct err *err)
 
 	if (res < 0)
 		return res;
-	if (!f.n && rec->kernel) {
+	if (!f.n && rec->kernel)
 		kernelview_bare(rec, pid);
-	} else if (!f.n) {
+	if (!f.n && rec->o->go) {
+		fly_bare(rec, pid);
+	} else if (!f.n && !rec->kernel) {
 		proc_comm(pid, comm, sizeof(comm));
 		snprintf(text, sizeof(text), "process %d (%s) has no gander events (it uses neither libgander nor the Go agent)", (int)pid, comm);
 		record_problem(rec, pid, comm, "", text);

@@ -245,7 +245,7 @@ static bool over(struct record *rec, uint64_t now)
 	const struct record_opts *o = rec->o;
 
 	return rec->ending || rec->failed || (o->stop && *o->stop > (o->cmd != NULL)) || rec->cmd_done || (o->for_ns && now - rec->start_ns >= o->for_ns) ||
-	       (o->max_size && record_trace_bytes(rec) >= o->max_size) || (!rec->nprog && !o->all && !o->cmd && !kernelview_bare_alive(rec));
+	       (o->max_size && record_trace_bytes(rec) >= o->max_size) || (!rec->nprog && !rec->nhttp && !o->all && !o->cmd && !kernelview_bare_alive(rec));
 }
 
 /* An idle recording writes nothing but a sign of life now and then. */
@@ -288,6 +288,7 @@ static void loop(struct record *rec)
 		}
 		i = kernelview_drain(rec, now, false);
 		busy += i >= 2 ? 16 : i;
+		record_http(rec);
 		look_for_new(rec, now);
 		if (rec->o->when)
 			when_look(rec, now);
@@ -324,6 +325,7 @@ static void finish(struct record *rec)
 				program_drain(rec, rec->prog[i], clock_ns(CLOCK_MONOTONIC), false);
 		}
 	record_land(rec);
+	record_http_end(rec);
 	if (rec->kernel)
 		kernel_stop(rec->kernel);
 	if (rec->o->when)
@@ -471,7 +473,7 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 		res = record_attach(rec, o->pids[i], err);
 	if (res == 0 && o->all)
 		record_scan(rec, FIND_ALL);
-	if (res == 0 && o->npids && !rec->nprog && !o->all && !o->cmd && !rec->seen) {
+	if (res == 0 && o->npids && !rec->nprog && !rec->nhttp && !o->all && !o->cmd && !rec->seen) {
 		res = rec->failed ? err_set(err, -ENOSPC, "%s", rec->why) : err_set(err, -ENOENT, "nothing can be recorded");
 	}
 	if (res == 0 && o->cmd)
@@ -483,6 +485,7 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 	if (res < 0) {
 		while (rec->nprog)
 			program_free(rec->prog[--rec->nprog]);
+		record_http_end(rec);
 		kernelview_done(rec);
 		recording_remove(o->dir);
 		goto out;

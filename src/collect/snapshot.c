@@ -110,6 +110,43 @@ static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool 
 	return res;
 }
 
+/* A process without the flight package: its /debug/pprof is asked for what happens from now on. */
+static int take_http(struct snap *s, pid_t pid, struct err *err)
+{
+	uint64_t length = s->o->last_ns ? s->o->last_ns : FROM_NOW, begin = clock_ns(CLOCK_MONOTONIC);
+	struct go_http h;
+	char comm[32] = "", text[420];
+	int res;
+
+	proc_comm(pid, comm, sizeof(comm));
+	res = go_http_open(&h, s->rec.dir, comm, pid, s->o->go_url, (double)length / 1e9, err);
+	if (res == -ENOENT) {
+		fly_neither(text, sizeof(text), comm, pid);
+		return err_set(err, -ENOENT, "%s", text);
+	}
+	if (res < 0)
+		return res;
+	while ((res = go_http_read(&h, err)) > 0) {
+		if (clock_ns(CLOCK_MONOTONIC) - begin > length + TAKEOFF_NS) {
+			res = go_answer_eof(&h.answer, &h.sink, err);
+			break;
+		}
+		usleep(5000);
+	}
+	if (res == 0 && h.answer.state == GO_HTTP_BROKEN)
+		res = err_set(err, -EIO, "%s (%d) has no Go trace over HTTP: %s", comm, (int)pid, h.answer.why);
+	else if (res == 0 && !h.sink.nparts)
+		res = err_set(err, -EIO, "%s (%d) ended while its Go trace was taken over HTTP", comm, (int)pid);
+	if (res == 0) {
+		go_sink_totals(&h.sink, &s->res->go);
+		manifest_go(&s->rec.go_ended, &h.sink);
+		snprintf(s->res->note, sizeof(s->res->note), "%s (%d) has no flight recorder: its Go trace is of what happened afterwards, over HTTP", comm,
+			 (int)pid);
+	}
+	go_http_close(&h);
+	return res;
+}
+
 static int take(struct snap *s, struct region *r, pid_t pid, bool dead, struct err *err)
 {
 	struct program *p;
@@ -121,8 +158,12 @@ static int take(struct snap *s, struct region *r, pid_t pid, bool dead, struct e
 	res = take_go(s, r, pid, dead, c >= 0, err);
 	if (c < 0) {
 		region_close(r);
+		if (res == -ENOENT && !dead)
+			res = take_http(s, pid, err);
+		else if (res == -ENOENT)
+			err_set(err, res, "it has left no Go trace either");
 		if (res == -ENOENT)
-			res = err_set(err, -ENOENT, "process %d has no flight recorder (gander record --overwrite -p %d starts one)", (int)pid, (int)pid);
+			err_prefix(err, "process %d has no flight recorder (gander record --overwrite -p %d starts one)", (int)pid, (int)pid);
 		else if (res == 0)
 			s->res->programs++;
 		return res;
@@ -225,8 +266,12 @@ static int take_pid(struct snap *s, pid_t pid, struct err *err)
 		n++;
 	}
 	find_done(&f);
-	if (res == 0 && !n)
-		res = err_set(err, -ENOENT, "process %d has no region%s%s", (int)pid, *s->res->note ? ": " : "", s->res->note);
+	if (res == 0 && !n && *s->res->note)
+		return err_set(err, -ENOENT, "process %d has no region: %s", (int)pid, s->res->note);
+	if (res == 0 && !n) {
+		res = take_http(s, pid, err);
+		s->res->programs += res == 0;
+	}
 	return res;
 }
 

@@ -1,0 +1,55 @@
+/* The Go trace of a program that serves /debug/pprof, over HTTP on this machine. The other side may be anything that listens: all that
+ * it sends is bounded. One thread; nothing blocks but go_http_open(), for two seconds at most. */
+#ifndef GANDER_COLLECT_GOHTTP_H
+#define GANDER_COLLECT_GOHTTP_H
+
+#include "collect/collect_go.h"
+
+#define GO_HTTP_PATH "/debug/pprof/trace"
+
+enum go_http_state {
+	GO_HTTP_HEAD,   /* of the answer */
+	GO_HTTP_SIZE,   /* of the next chunk */
+	GO_HTTP_DATA,   /* of a chunk, or of a body of known length */
+	GO_HTTP_EOL,    /* behind a chunk */
+	GO_HTTP_END,    /* all of it has come */
+	GO_HTTP_BROKEN, /* why says it */
+};
+
+/* An HTTP answer, and the trace that is its body; fed by bytes, so that it can be tested without a network. */
+struct go_answer {
+	enum go_http_state state;
+	struct buf line; /* the head, or a line */
+	uint64_t left;   /* of this chunk or body */
+	bool to_the_end; /* the body ends with the connection */
+	bool chunked;
+	uint8_t first[GO_HEADER]; /* of the trace */
+	unsigned nfirst;
+	unsigned version; /* of the trace: 22 for "go 1.22 trace" */
+	struct buf batch; /* what has come of the next batch */
+	uint64_t spooled; /* bytes of a trace without generations */
+	char why[300];
+};
+
+void go_answer_init(struct go_answer *a);
+void go_answer_done(struct go_answer *a);
+/* Takes the next bytes; whole generations go into the sink. */
+int go_answer_feed(struct go_answer *a, struct go_sink *s, const void *data, size_t len, struct err *err);
+/* The connection is closed. */
+int go_answer_eof(struct go_answer *a, struct go_sink *s, struct err *err);
+
+struct go_http {
+	int fd;
+	uint64_t begin_ns;
+	struct go_sink sink;
+	struct go_answer answer;
+};
+
+/* Opens a connection to a server of this process that has /debug/pprof (or to url, when it is not NULL) and asks for so many seconds of its trace.
+ * -ENOENT: there is none. */
+int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid, const char *url, double seconds, struct err *err);
+/* Reads what has come. Returns 1 while there may be more, 0 at the end. */
+int go_http_read(struct go_http *h, struct err *err);
+void go_http_close(struct go_http *h);
+
+#endif

@@ -1,0 +1,300 @@
+/* Where a program listens, and the talk with it. */
+#include "collect/collect_clock.h"
+#include "collect/collect_gohttp.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SOCKETS_MAX 4096
+#define PORTS_MAX   64
+#define ANSWER_NS   2000000000ull
+
+struct place {
+	struct sockaddr_storage addr;
+	socklen_t len;
+	char host[80]; /* as it is said in the request */
+};
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The inodes of a process's sockets. */
+static int sockets_of(pid_t pid, uint64_t *inode, int cap)
+{
+	char path[300], text[64];
+	struct dirent *e;
+	int n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	d = opendir(path);
+	if (!d)
+		return 0;
+	while (n < cap && (e = readdir(d))) {
+		ssize_t len;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/%.20s", (int)pid, e->d_name);
+		len = readlink(path, text, sizeof(text) - 1);
+		if (len < 10 || memcmp(text, "socket:[", 8))
+			continue;
+		text[len] = 0;
+		inode[n++] = strtoull(text + 8, NULL, 10);
+	}
+	closedir(d);
+	qsort(inode, (size_t)n, sizeof(*inode), compare);
+	return n;
+}
+
+static bool same_network(pid_t pid)
+{
+	struct stat a, b;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	return stat(path, &a) == 0 && stat("/proc/self/ns/net", &b) == 0 && a.st_ino == b.st_ino;
+}
+
+/* One line of /proc/PID/net/tcp: the listening socket of one of these inodes? */
+static bool read_socket(const char *line, bool six, const uint64_t *inode, int ninode, struct place *to)
+{
+	char addr[40];
+	unsigned port, state, word[4], i;
+	uint64_t ino;
+
+	if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%x %*[0-9A-Fa-f:] %x %*s %*s %*s %*u %*u %llu", addr, &port, &state, (unsigned long long *)&ino) != 4 ||
+	    state != 10 || port > 65535 || !bsearch(&ino, inode, (size_t)ninode, sizeof(ino), compare) || strlen(addr) != (six ? 32 : 8))
+		return false;
+	for (i = 0; i < (six ? 4u : 1u); i++)
+		if (sscanf(addr + 8 * i, "%8x", &word[i]) != 1)
+			return false;
+	memset(&to->addr, 0, sizeof(to->addr));
+	if (six) {
+		struct sockaddr_in6 *a = (struct sockaddr_in6 *)&to->addr;
+
+		a->sin6_family = AF_INET6;
+		a->sin6_port = htons((uint16_t)port);
+		memcpy(&a->sin6_addr, word, 16);
+		if (IN6_IS_ADDR_UNSPECIFIED(&a->sin6_addr))
+			a->sin6_addr = in6addr_loopback;
+		to->len = sizeof(*a);
+	} else {
+		struct sockaddr_in *a = (struct sockaddr_in *)&to->addr;
+
+		a->sin_family = AF_INET;
+		a->sin_port = htons((uint16_t)port);
+		a->sin_addr.s_addr = word[0] ? word[0] : htonl(INADDR_LOOPBACK);
+		to->len = sizeof(*a);
+	}
+	snprintf(to->host, sizeof(to->host), "127.0.0.1:%u", port);
+	return true;
+}
+
+static int places_of(pid_t pid, struct place *to, int cap)
+{
+	static const char *const files[] = { "tcp", "tcp6" };
+	uint64_t *inode = malloc(SOCKETS_MAX * sizeof(*inode));
+	char path[64], line[512];
+	int i, ninode, n = 0;
+
+	ninode = inode && same_network(pid) ? sockets_of(pid, inode, SOCKETS_MAX) : 0;
+	for (i = 0; i < 2 && ninode; i++) {
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/net/%s", (int)pid, files[i]);
+		f = fopen(path, "re");
+		while (f && n < cap && fgets(line, sizeof(line), f))
+			n += read_socket(line, i, inode, ninode, &to[n]);
+		if (f)
+			fclose(f);
+	}
+	free(inode);
+	return n;
+}
+
+/* http://HOST[:PORT][/PATH] */
+static int place_of_url(const char *url, struct place *to, char path[256], struct err *err)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found = NULL;
+	char host[256], *port, *colon;
+	size_t len;
+	int res;
+
+	if (strncmp(url, "http://", 7))
+		return err_set(err, -EINVAL, "--url: '%s' does not begin with http://", url);
+	len = strcspn(url + 7, "/?");
+	if (!len || len >= sizeof(host) - 1)
+		return err_set(err, -EINVAL, "--url: '%s' names no host", url);
+	memcpy(host, url + 7, len);
+	host[len] = 0;
+	snprintf(to->host, sizeof(to->host), "%.79s", host);
+	snprintf(path, 256, "%.255s", url[7 + len] && strcmp(url + 7 + len, "/") ? url + 7 + len : GO_HTTP_PATH);
+	if (strpbrk(path, "?# \r\n") || strpbrk(host, " \r\n@"))
+		return err_set(err, -EINVAL, "--url: '%s' is more than an address and a path", url);
+	colon = strrchr(host, ':');
+	port = (char *)"80";
+	if (colon && !strchr(colon, ']')) {
+		*colon = 0;
+		port = colon + 1;
+	}
+	if (*host == '[' && host[strlen(host) - 1] == ']') {
+		memmove(host, host + 1, strlen(host));
+		host[strlen(host) - 1] = 0;
+	}
+	res = getaddrinfo(host, port, &hints, &found);
+	if (res || !found)
+		return err_set(err, -EINVAL, "--url: '%s': %s", url, gai_strerror(res));
+	memcpy(&to->addr, found->ai_addr, found->ai_addrlen);
+	to->len = found->ai_addrlen;
+	freeaddrinfo(found);
+	return 0;
+}
+
+static bool wait_for(int fd, short what, uint64_t end_ns)
+{
+	struct pollfd p = { .fd = fd, .events = what };
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+	return now < end_ns && poll(&p, 1, (int)((end_ns - now) / 1000000) + 1) == 1;
+}
+
+static int call(const struct place *to, const char *path, struct err *err)
+{
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + ANSWER_NS;
+	int fd = socket(to->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), failed = 0;
+	socklen_t size = sizeof(failed);
+	char text[600];
+	int n;
+
+	if (fd < 0)
+		return err_set(err, -errno, "cannot make a socket: %m");
+	if (connect(fd, (const struct sockaddr *)&to->addr, to->len) < 0 && errno != EINPROGRESS) {
+		failed = errno;
+	} else if (!wait_for(fd, POLLOUT, end)) {
+		failed = ETIMEDOUT;
+	} else {
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &size);
+	}
+	n = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: gander\r\nConnection: close\r\n\r\n", path, to->host);
+	if (!failed && send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
+		failed = errno ? errno : EIO;
+	if (failed) {
+		close(fd);
+		errno = failed;
+		return err_set(err, -failed, "cannot reach '%s': %m", to->host);
+	}
+	return fd;
+}
+
+/* Does this server have /debug/pprof, and is it that process's? Its command line tells both. */
+static bool is_pprof_of(const struct place *to, pid_t pid)
+{
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + ANSWER_NS;
+	char got[8192], want[4096], path[64], *body;
+	size_t len = 0, nwant;
+	ssize_t n;
+	FILE *f;
+	int fd = call(to, "/debug/pprof/cmdline", NULL);
+
+	if (fd < 0)
+		return false;
+	while (len < sizeof(got) - 1 && wait_for(fd, POLLIN, end)) {
+		n = recv(fd, got + len, sizeof(got) - 1 - len, 0);
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+	}
+	close(fd);
+	got[len] = 0;
+	body = strstr(got, "\r\n\r\n");
+	if (!body || strncmp(got, "HTTP/1.", 7) || strncmp(got + 8, " 200", 4))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	nwant = fread(want, 1, sizeof(want), f);
+	fclose(f);
+	if (nwant && !want[nwant - 1])
+		nwant--; /* the kernel ends each argument, Go separates them */
+	body += 4;
+	len -= (size_t)(body - got);
+	if (nwant == sizeof(want) && len < nwant) /* one that long is compared as far as it was read */
+		nwant = len;
+	return nwant && len >= nwant && !memcmp(body, want, nwant);
+}
+
+int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid, const char *url, double seconds, struct err *err)
+{
+	struct place *place = calloc(PORTS_MAX, sizeof(*place));
+	char path[256] = GO_HTTP_PATH, request[320];
+	int n = 0, i = 0, res = 0;
+
+	memset(h, 0, sizeof(*h));
+	h->fd = -1;
+	if (!place)
+		return err_set(err, -ENOMEM, "out of memory");
+	if (url) {
+		res = place_of_url(url, &place[0], path, err);
+		n = 1;
+	} else {
+		n = places_of(pid, place, PORTS_MAX);
+		while (i < n && !is_pprof_of(&place[i], pid))
+			i++;
+		if (i == n)
+			res = err_set(err, -ENOENT, "process %d serves no /debug/pprof", (int)pid);
+	}
+	if (res == 0) {
+		snprintf(request, sizeof(request), "%s?seconds=%.3f", path, seconds);
+		h->begin_ns = clock_ns(CLOCK_MONOTONIC);
+		h->fd = call(&place[i], request, err);
+		if (h->fd < 0)
+			res = h->fd;
+	}
+	free(place);
+	if (res < 0)
+		return res;
+	go_sink_init(&h->sink, dir, comm, pid, "http");
+	h->sink.begin_ns = h->begin_ns;
+	go_answer_init(&h->answer);
+	return 0;
+}
+
+int go_http_read(struct go_http *h, struct err *err)
+{
+	uint8_t data[65536];
+	unsigned rounds;
+	int res = 0;
+	ssize_t n;
+
+	for (rounds = 0; rounds < 64 && res == 0 && h->answer.state < GO_HTTP_END; rounds++) {
+		n = recv(h->fd, data, sizeof(data), 0);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return 1;
+		if (n <= 0)
+			res = go_answer_eof(&h->answer, &h->sink, err);
+		else
+			res = go_answer_feed(&h->answer, &h->sink, data, (size_t)n, err);
+	}
+	return res < 0 ? res : h->answer.state < GO_HTTP_END;
+}
+
+void go_http_close(struct go_http *h)
+{
+	if (h->fd >= 0)
+		close(h->fd);
+	h->fd = -1;
+	go_answer_done(&h->answer);
+	go_sink_done(&h->sink);
+}
