@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"gander.internal/gander"
-	"gander.internal/gander/internal/mapped"
 	"gander.internal/gander/internal/region"
 )
 
@@ -67,8 +66,7 @@ func init() {
 		return
 	}
 	pilot.wake = make(chan struct{}, 1)
-	h := (*region.Header)(mapped.Region.Base)
-	atomic.StoreUint32(&h.Flags, atomic.LoadUint32(&h.Flags)|region.FlagFlight)
+	offer()
 	if text := os.Getenv(region.FlightEnv); text != "" {
 		fromEnvironment(text)
 	}

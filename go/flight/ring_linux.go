@@ -4,7 +4,6 @@ package flight
 
 import (
 	"errors"
-	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -24,14 +23,6 @@ const (
 
 //go:linkname nanotime runtime.nanotime
 func nanotime() int64
-
-func control() *region.Control {
-	return (*region.Control)(unsafe.Add(mapped.Region.Base, region.OffControl))
-}
-
-func flight() *region.Flight {
-	return (*region.Flight)(unsafe.Add(mapped.Region.Base, region.OffFlight))
-}
 
 func packetAt(i uint32) unsafe.Pointer {
 	return unsafe.Add(mapped.Region.Base, region.OffData+uintptr(i)<<region.PacketShift)
@@ -58,20 +49,6 @@ func (r *ring) open() bool {
 		r.f = f
 	}
 	return r.f != nil
-}
-
-// touch gives memory to pages of the region. In a full tmpfs the kernel answers with SIGBUS, which here becomes a panic that is caught.
-func touch(p unsafe.Pointer, size uintptr) (ok bool) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if recover() != nil {
-			ok = false
-		}
-	}()
-	for off := uintptr(0); off < size; off += region.PageSize {
-		atomic.AddUint32((*uint32)(unsafe.Add(p, off)), 0)
-	}
-	return true
 }
 
 // reserve takes packets that no recording has, up to n in all. Collectors do the same under the same lock.

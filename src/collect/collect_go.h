@@ -21,6 +21,7 @@ struct go_part {       /* one file */
 	char file[96]; /* in the recording: "go/NAME-PID.trace" */
 	uint64_t first_gen, last_gen, generations, bytes;
 	uint64_t begin_ns, end_ns; /* CLOCK_MONOTONIC */
+	char reason[96];           /* of a snapshot that the program has set aside */
 };
 
 struct go_sink {
@@ -38,6 +39,7 @@ struct go_sink {
 	uint64_t lost_bytes;       /* the program had no memory for them, or they were damaged */
 	uint64_t torn_bytes;       /* of a generation whose end never came */
 	uint64_t next_gen;         /* that should come next; 0: not known */
+	char reason[96]; /* of the files that begin from now on */
 	/* the generation that is being read */
 	struct buf pending;
 	uint64_t gen, begin_ns;
@@ -78,7 +80,6 @@ struct flight {
 	uint32_t session;
 	uint64_t last_end_ns; /* of the chunk that closed a generation, the last that was read */
 	uint64_t renewed_ns;
-	char reason[96]; /* of a snapshot that was set aside */
 };
 
 bool flight_offered(const struct region *r); /* the program has the flight package */
@@ -88,6 +89,7 @@ void flight_renew(struct flight *f, uint64_t now); /* about once a second */
 void flight_withdraw(struct flight *f);
 /* Why it does not fly, NULL: it does, or has not looked yet. */
 const char *flight_refused(struct flight *f, char why[161]);
+bool flight_never(const struct flight *f); /* and never will */
 bool flight_flying(const struct flight *f);
 uint64_t flight_closed_ns(const struct flight *f);
 bool flight_wait(const struct flight *f, uint64_t closed_ns, uint64_t limit_ns); /* until it has closed a generation after closed_ns */

@@ -97,7 +97,7 @@ const char *flight_refused(struct flight *f, char why[161])
 	struct gd_flight *g = ring_of(f);
 	unsigned i;
 
-	if (load_acquire(&g->state) != GD_FLIGHT_REFUSED)
+	if (load_acquire(&g->state) < GD_FLIGHT_REFUSED)
 		return NULL;
 	memcpy(why, g->why, 160);
 	why[160] = 0;
@@ -110,6 +110,11 @@ const char *flight_refused(struct flight *f, char why[161])
 bool flight_flying(const struct flight *f)
 {
 	return load_acquire(&ring_of(f)->state) == GD_FLIGHT_FLYING;
+}
+
+bool flight_never(const struct flight *f)
+{
+	return load_acquire(&ring_of(f)->state) == GD_FLIGHT_NEVER;
 }
 
 uint64_t flight_closed_ns(const struct flight *f)
@@ -295,8 +300,10 @@ int flight_drain(struct flight *f, uint64_t since_ns, struct err *err)
 		res = drain_view(f, &saved, since_ns, err);
 		if (res < 0)
 			return res;
-		if (f->pos == saved.end)
+		if (f->pos == saved.end) { /* a recording has all of it now */
 			f->pos = next_packet(saved.end);
+			flight_saved_taken(f);
+		}
 	}
 	view_of_ring(f, &v);
 	if (v.end < v.tail) /* it is just being given up */
@@ -320,14 +327,20 @@ bool flight_saved(const struct flight *f)
 int flight_drain_saved(struct flight *f, struct err *err)
 {
 	struct view v;
+	int res;
 
 	if (!view_of_saved(f, &v))
 		return 0;
-	memcpy(f->reason, ring_of(f)->saved.reason, sizeof(f->reason));
-	f->reason[sizeof(f->reason) - 1] = 0;
+	memcpy(f->sink.reason, ring_of(f)->saved.reason, sizeof(f->sink.reason));
+	f->sink.reason[sizeof(f->sink.reason) - 1] = 0;
 	f->pos = v.tail;
 	f->synced = false;
-	return v.end < v.tail ? 0 : drain_view(f, &v, 0, err);
+	res = v.end < v.tail ? 0 : drain_view(f, &v, 0, err);
+	/* what the ring has goes into a file of its own */
+	go_sink_break(&f->sink);
+	f->sink.next_gen = 0;
+	*f->sink.reason = 0;
+	return res;
 }
 
 void flight_saved_taken(struct flight *f)

@@ -174,6 +174,8 @@ void program_fly(struct record *rec, struct program *p, uint64_t now)
 	p->last_go_ns = now;
 	if (!p->go_refused && flight_refused(p->fl, why)) {
 		p->go_refused = true;
+		if (flight_never(p->fl) && record_fly_http(rec, p->pid, p->r->head.comm, NULL) == 0)
+			return;
 		snprintf(text, sizeof(text), "%s (%d) has no Go trace: %s", p->r->head.comm, (int)p->pid, why);
 		record_problem(rec, p->pid, p->r->head.comm, "", text);
 	}

@@ -162,6 +162,7 @@ static int part_begin(struct go_sink *s, struct err *err)
 		return err_set(err, -errno, "cannot write '%s': %m", path);
 	s->nparts++;
 	p->begin_ns = s->begin_ns;
+	memcpy(p->reason, s->reason, sizeof(p->reason));
 	p->first_gen = s->gen;
 	p->bytes = GO_HEADER;
 	return write_all(s->fd, s->header, GO_HEADER) < 0 ? err_set(err, -errno, "cannot write '%s': %m", path) : 0;
@@ -239,6 +240,8 @@ void go_sink_json(const struct go_sink *s, struct json *j, const char *boot_id)
 			put_u64(j, "bytes", p->bytes);
 			put_u64(j, "begin_mono_ns", p->begin_ns);
 			put_u64(j, "end_mono_ns", p->end_ns);
+			if (*p->reason)
+				put_str(j, "reason", p->reason);
 		}
 		if (!s->nparts || i + 1 == s->nparts) { /* of the program, told once */
 			json_key(j, "lost");

@@ -79,6 +79,10 @@ static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool 
 	if (!flight_offered(r))
 		return -ENOENT;
 	flight_open(&f, r, s->rec.dir, r->head.comm, pid);
+	if (flight_never(&f)) {
+		flight_done(&f);
+		return -ENOENT;
+	}
 	if (!dead && !flight_flying(&f) && !flight_saved(&f)) {
 		res = events ? -ENOENT : fly_from_now(s, &f, err);
 		if (res == -ENOENT && !events)
@@ -86,8 +90,6 @@ static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool 
 	} else {
 		res = flight_drain_saved(&f, err);
 		if (res == 0) {
-			go_sink_break(&f.sink);
-			f.sink.next_gen = 0;
 			if (!dead && flight_flying(&f))
 				flight_wait(&f, now, GO_CLOSE_NS + 1000000ull * flight_period_ms(&f));
 			newest = dead ? flight_closed_ns(&f) : clock_ns(CLOCK_MONOTONIC);

@@ -309,6 +309,7 @@ struct gd_channel {
 #define GD_FLIGHT_IDLE    0u /* nobody has asked */
 #define GD_FLIGHT_FLYING  1u
 #define GD_FLIGHT_REFUSED 2u /* somebody has, but it cannot be: why[] */
+#define GD_FLIGHT_NEVER   3u /* it can never be in this program: why[] */
 
 /* flight.saved.state */
 #define GD_SAVED_NONE  0u

@@ -4,33 +4,47 @@
 Each trace must be one that gander's reader and `go tool trace` open. FLIGHT_KILLS=1000 is the long form of the kills; GO_VERSIONS="1.22.12 1.27.4"
 builds the program with these too. Nothing here depends on how long something takes: what is awaited is awaited long.
 """
+import collections
+import concurrent.futures
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 gander = os.path.abspath(sys.argv[1])
 LONG = 120
-passed = failed = skipped = 0
+mine = threading.local()  # what the tests of this thread have said
+
+
+def say(kind, text):
+    mine.count[kind] += 1
+    mine.lines.append("%-4s %s" % (kind, text))
 
 
 def case(ok, text, more=""):
-    global passed, failed
-    passed, failed = passed + bool(ok), failed + (not ok)
-    print("%s %s%s" % ("ok  " if ok else "FAIL", text, "" if ok or not more else "\n     | " + str(more)[:1500].replace("\n", "\n     | ")), flush=True)
+    say("ok" if ok else "FAIL", text + ("" if ok or not more else "\n     | " + str(more)[:1500].replace("\n", "\n     | ")))
     return ok
 
 
 def skip(text):
-    global skipped
-    skipped += 1
-    print("skip " + text, flush=True)
+    say("skip", text)
+
+
+def one(test, *args):
+    """Runs one test and returns what it counted and said."""
+    mine.count, mine.lines = collections.Counter(), []
+    try:
+        test(*args)
+    except Exception:
+        say("FAIL", "%s: %s" % (test.__name__, traceback.format_exc()))
+    return mine.count, mine.lines
 
 
 def go_env(version=None):
@@ -109,11 +123,11 @@ def traces(rec):
     return [g for g in manifest(rec).get("go", []) if "file" in g]
 
 
-def check_trace(path):
+def check_trace(path, go_too=True):
     """What is wrong with a trace, "" when nothing is."""
     code, out, err = run("go", "summary", path, "--json")
-    if code:
-        return "gander: " + err
+    if code or not go_too:
+        return "gander: " + err if code else ""
     p = subprocess.run(["go", "tool", "trace", "-d=parsed", path], capture_output=True, text=True)
     if p.returncode or "failed" in p.stderr:
         return "go tool trace: " + (p.stderr or p.stdout)[-500:]
@@ -127,7 +141,8 @@ def check_recording(rec, text, least=1):
         return listed
     for g in listed:
         path = os.path.join(rec, g["file"])
-        case(not check_trace(path), "%s: %s, %d generations, can be read" % (text, g["format"], g["generations"]), check_trace(path))
+        why = check_trace(path)
+        case(not why, "%s: %s, %d generations, can be read" % (text, g["format"], g["generations"]), why)
         case(g["bytes"] == os.path.getsize(path) and g["begin_mono_ns"] < g["end_mono_ns"] and g["clock"] == "monotonic" and
              g["last_generation"] - g["first_generation"] + 1 == g["generations"], "%s: what gander.json says of it is so" % text, g)
     return listed
@@ -185,24 +200,313 @@ def killed(prog, tmp):
         check_recording(rec, "the recorder's own recording of it")
 
 
+def no_recorder(prog, tmp):
+    """Nobody has asked before: the snapshot is of what happens from then on."""
+    snap = os.path.join(tmp, "asked")
+    with Program(prog) as p:
+        code, out, err = run("snapshot", "-p", p.pid, "-o", snap)
+        case(code == 3 and "afterwards" in err, "snapshot of a program that nobody has asked says so", err)
+        check_recording(snap, "snapshot of a program that nobody has asked")
+        case(until(lambda: p.do("flying") == "false"), "and it lands again")
+
+
+def always(prog, tmp):
+    """A program that flies by itself, without any collector, and is killed."""
+    for how, env, command in (("GANDER_FLIGHT=always", {"GANDER_FLIGHT": "always,period=50ms,bytes=4M"}, "flying"), ("flight.Start", {}, "start")):
+        snap, live = os.path.join(tmp, "always-" + command), os.path.join(tmp, "live-" + command)
+        with Program(prog, env=env) as p:
+            got = p.do(command)
+            case(got in ("ok", "true"), how + " makes it fly", got)
+            p.do("sleep 700ms")
+            code, out, err = run("snapshot", "-p", p.pid, "-o", live, "--last", "300ms")
+            case(code == 0, how + ": snapshot of the running program", err)
+            for g in check_recording(live, how + ", running"):
+                with_all = g["end_mono_ns"] - g["begin_mono_ns"]
+                case(g["generations"] >= 1 and with_all > 0, how + ": --last 300ms: %.0f ms" % (with_all / 1e6), g)
+            p.kill()
+            code, out, err = run("snapshot", "-p", p.pid, "-o", snap)
+            case(code == 0, how + ": snapshot after SIGKILL", err)
+            check_recording(snap, how + ", killed")
+
+
+def crashed(prog, tmp):
+    snap = os.path.join(tmp, "crashed")
+    with Program(prog) as p:
+        p.do("start")
+        p.do("sleep 500ms")
+        p.p.stdin.write("panic\n")
+        p.p.stdin.flush()
+        p.p.wait()
+        case(p.p.returncode == 2, "it panics")
+        code, out, err = run("snapshot", "-p", p.pid, "-o", snap)
+        case(code == 0, "snapshot after a panic", err)
+        check_recording(snap, "snapshot after a panic")
+
+
+def set_aside(prog, tmp):
+    """flight.Snapshot: what it sets aside outlives the ring's laps and the program."""
+    first, second, dead = (os.path.join(tmp, "aside%d" % i) for i in range(3))
+    with Program(prog, "-pause", "100us") as p:
+        p.do("small")
+        p.do("sleep 200ms")
+        before = p.do("snapshot too slow")
+        case(before == "ok", "flight.Snapshot", before)
+        case("not been taken" in p.do("snapshot again"), "there is room for one")
+        p.do("sleep 1s")
+        code, out, err = run("snapshot", "-p", p.pid, "-o", first)
+        case(code == 0, "snapshot takes it", err)
+        listed = check_recording(first, "set aside and running", 2)
+        case(listed and listed[0].get("reason") == "too slow", "with its reason", listed)
+        case(len(listed) > 1 and listed[0]["end_mono_ns"] < listed[1]["end_mono_ns"], "before what the ring has now")
+        case(until(lambda: p.do("snapshot next") == "ok"), "then there is room again")
+        p.kill()
+        code, out, err = run("snapshot", "-p", p.pid, "-o", dead)
+        listed = check_recording(dead, "set aside by a dead program", 1)
+        case(listed and listed[0].get("reason") == "next", "with its reason", listed)
+
+
+def set_aside_recorded(prog, tmp):
+    """While a recording follows the ring, setting aside tears no hole into it."""
+    rec = os.path.join(tmp, "aside-recorded")
+    with Program(prog) as p:
+        r = Recorder("-p", p.pid, "--go", "--go-period", "50ms", "-o", rec)
+        until(lambda: sum(g["generations"] for g in traces(rec)) >= 2)
+        done = 0
+        for i in range(5):
+            done += until(lambda: p.do("snapshot %d" % i) == "ok", 20) or 0
+            p.do("sleep 100ms")
+        case(done == 5, "a recording takes what is set aside", done)
+        r.end()
+        listed = check_recording(rec, "recorded while parts are set aside")
+        case(len(listed) == 1 and listed[0]["lost"]["generations"] == 0, "nothing is lost", listed)
+
+
+def overrun(prog, tmp):
+    """A collector that is stopped while the ring goes round: generations are lost, counted, and what is there can be read."""
+    rec = os.path.join(tmp, "overrun")
+    with Program(prog, "-pause", "20us", "-goroutines", "16") as p:
+        p.do("small")
+        r = Recorder("-p", p.pid, "--go", "-o", rec)
+        until(lambda: sum(g["generations"] for g in traces(rec)) >= 2)
+        r.p.send_signal(signal.SIGSTOP)
+        p.do("sleep 2s")
+        r.p.send_signal(signal.SIGCONT)
+        before = len(traces(rec))
+        until(lambda: len(traces(rec)) > before, 20)
+        r.end()
+        listed = check_recording(rec, "overrun")
+        lost = listed[-1]["lost"]["generations"] if listed else 0
+        if len(listed) > 1:
+            case(lost > 0 and "lost %d generations" % lost in r.err, "%d lost generations are told" % lost, r.err)
+        else:
+            skip("overrun: the ring was large enough here")
+
+
+def taken(prog, tmp):
+    """Somebody else has the runtime's tracer."""
+    rec = os.path.join(tmp, "taken")
+    with Program(prog) as p:
+        case(p.do("trace") == "ok", "the program traces by itself")
+        r = Recorder("-p", p.pid, "--go", "-o", rec)
+        told = until(lambda: [q for q in manifest(rec).get("problems", []) if "tracer" in q["text"]])
+        case(told, "a flight that is refused is told", manifest(rec).get("problems"))
+        p.do("untrace")
+        case(until(lambda: sum(g["generations"] for g in traces(rec)) >= 2), "it flies as soon as the tracer is free")
+        r.end()
+        check_recording(rec, "after a refusal")
+    snap = os.path.join(tmp, "taken-snapshot")
+    with Program(prog) as p:
+        p.do("trace")
+        code, out, err = run("snapshot", "-p", p.pid, "-o", snap)
+        case(code == 1 and "already enabled" in err and not os.path.exists(snap), "snapshot says why there is none", err)
+
+
+def beside(prog, tmp):
+    """The runtime's own flight recorder at the same time."""
+    rec, other = os.path.join(tmp, "beside"), os.path.join(tmp, "other.trace")
+    with Program(prog) as p:
+        if p.do("recorder") == "none":
+            skip("runtime/trace.FlightRecorder: " + p.version)
+            return
+        r = Recorder("-p", p.pid, "--go", "-o", rec)
+        until(lambda: sum(g["generations"] for g in traces(rec)) >= 4)
+        case(p.do("recorder " + other) == "ok", "the runtime's flight recorder works beside it")
+        r.end()
+        check_recording(rec, "beside the runtime's flight recorder")
+        case(not check_trace(other), "and the other's trace can be read", check_trace(other))
+
+
+def neither(bare, tmp):
+    with Program(bare) as p:
+        code, out, err = run("snapshot", "-p", p.pid, "-o", os.path.join(tmp, "neither"))
+        case(code == 1 and "gander/flight" in err and "net/http/pprof" in err and "--url" in err, "no import and no port: both ways are named", err)
+        rec = os.path.join(tmp, "neither-record")
+        code, out, err = run("record", "-p", p.pid, "--go", "--for", "1s", "-o", rec)
+        case(code == 3 and "gander/flight" in err and "net/http/pprof" in err, "record --go names them too, and records the events", err)
+        case(manifest(rec).get("events", 0) > 0 and not traces(rec), "without a Go trace")
+
+
+def http(bare, tmp):
+    with Program(bare, "-listen") as p:
+        snap, rec, url = os.path.join(tmp, "http"), os.path.join(tmp, "http-record"), os.path.join(tmp, "http-url")
+        code, out, err = run("snapshot", "-p", p.pid, "-o", snap)
+        case(code == 3 and "HTTP" in err, "snapshot over HTTP", err)
+        for g in check_recording(snap, "over HTTP"):
+            case(g["source"] == "http", "its source is said")
+        code, out, err = run("record", "-p", p.pid, "--go", "--for", "2s", "-o", rec)
+        case(code == 0, "record --go over HTTP", err)
+        check_recording(rec, "recorded over HTTP")
+        code, out, err = run("snapshot", "-p", p.pid, "--url", "http://" + p.address, "-o", url)
+        case(code == 3, "snapshot --url", err)
+        check_recording(url, "--url")
+        code, out, err = run("snapshot", "-p", p.pid, "--url", "http://" + p.address + "/nowhere", "-o", os.path.join(tmp, "nowhere"))
+        case(code == 1 and "404" in err, "a wrong --url is an error", err)
+        # it dies while it is asked
+        snap = os.path.join(tmp, "http-dies")
+        q = subprocess.Popen([gander, "snapshot", "-p", p.pid, "--last", "60s", "-o", snap], stderr=subprocess.PIPE, text=True)
+        inode = until(lambda: established(p.pid))
+        p.kill()
+        err = q.communicate(timeout=LONG)[1]
+        case(inode and q.returncode in (1, 3) and ("closed the connection" in err or traces(snap)), "a program that dies meanwhile is an error, or gives what came", err)
+
+
+def established(pid):
+    """Whether somebody is connected to the process's port."""
+    with open("/proc/%s/net/tcp" % pid) as f:
+        mine = {os.readlink("/proc/%s/fd/%s" % (pid, n)) for n in os.listdir("/proc/%s/fd" % pid)}
+        return any(line.split()[3] == "01" and "socket:[%s]" % line.split()[9] in mine for line in list(f)[1:])
+
+
+def dies_meanwhile(prog, tmp):
+    """A program that dies while a snapshot waits for its next generation."""
+    for i in range(4):
+        snap = os.path.join(tmp, "meanwhile%d" % i)
+        with Program(prog) as p:
+            if i % 2:
+                p.do("start")
+                p.do("sleep 200ms")
+            q = subprocess.Popen([gander, "snapshot", "-p", p.pid, "-o", snap], stderr=subprocess.PIPE, text=True)
+            time.sleep(0.1 * i)
+            p.kill()
+            err = q.communicate(timeout=LONG)[1]
+            if q.returncode == 1:
+                case("process " in err and not os.path.exists(snap), "it dies during a snapshot: an error", err)
+            else:
+                case(q.returncode in (0, 3) and err, "it dies during a snapshot: what it left", err)
+                check_recording(snap, "it dies during a snapshot")
+
+
+def abandoned(prog, tmp):
+    """A collector that is killed does not leave the program flying."""
+    rec = os.path.join(tmp, "abandoned")
+    with Program(prog) as p:
+        r = Recorder("-p", p.pid, "--go", "-o", rec)
+        until(lambda: sum(g["generations"] for g in traces(rec)) >= 3)
+        r.end(signal.SIGKILL)
+        listed = traces(rec)
+        case(listed and not check_trace(os.path.join(rec, listed[0]["file"])), "a killed collector's trace can be read", listed)
+        case(until(lambda: p.do("flying") == "false"), "and the program lands by itself")
+
+
+def adds(prog, tmp):
+    """What the import adds while nobody asks."""
+    with Program(prog, "-goroutines", "0") as p:
+        case(p.do("goroutines") == "2", "one goroutine more than without it (and main)", p.do("goroutines"))
+        fds = os.listdir("/proc/%s/fd" % p.pid)
+        files = [os.readlink("/proc/%s/fd/%s" % (p.pid, n)) for n in fds if os.path.exists("/proc/%s/fd/%s" % (p.pid, n))]
+        case(not [f for f in files if "gander" in f], "no descriptor", files)
+        p.do("start")
+        p.do("sleep 100ms")
+        p.do("stop")
+        until(lambda: p.do("flying") == "false")
+        case(until(lambda: p.do("goroutines") == "2"), "nor after a flight", p.do("goroutines"))
+
+
+def kills(prog, tmp, first, n):
+    """SIGKILL at any instant: the events to the last one, the goroutines to the last closed generation. Returns what was lost, in seconds."""
+    lost, bad, gaps, late = [], [], 0, 0
+    snap, rec = os.path.join(tmp, "kill%d" % first), os.path.join(tmp, "kill%d-rec" % first)
+    for i in range(first, first + n):
+        with Program(prog) as p:
+            r = Recorder("--overwrite", "--go", "-p", p.pid, "-o", rec)
+            until(lambda: p.do("flying") == "true")
+            p.do("sleep %dms" % (250 + i * 37 % 400))
+            time.sleep(i * 7 % 200 / 1000)
+            at = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            p.kill()
+            run("snapshot", "-p", p.pid, "-o", snap)
+            r.p.communicate(timeout=LONG)  # it ends with its program; it may have been quicker than the snapshot
+            took = snap if traces(snap) else rec
+            listed = traces(took)
+            why = check_trace(os.path.join(took, listed[-1]["file"]), i % 10 == 0) if listed else "no trace"
+            if why or len(listed) != 1:
+                bad.append(why or str(listed))
+            else:
+                lost.append((at - listed[0]["end_mono_ns"]) / 1e9)
+            ticks = sorted(json.loads(line)["fields"]["n"] for line in run("events", took, "--json")[1].splitlines())
+            gaps += ticks != list(range(ticks[0], ticks[-1] + 1)) if ticks else 0
+            late += not ticks
+        for d in (snap, rec):
+            shutil.rmtree(d, ignore_errors=True)
+    case(not bad, "%d kills: the trace can be read after each" % n, bad[:3])
+    case(not gaps and not late, "%d kills: no event is missing" % n, "%d with gaps, %d without events" % (gaps, late))
+    if lost:
+        lost.sort()
+        mine.lines.append("     %d kills: of the goroutines are lost: median %.3f s, 99 %% %.3f s, most %.3f s" %
+                          (n, lost[len(lost) // 2], lost[len(lost) * 99 // 100], lost[-1]))
+
+
+def versions(tmp):
+    """Every Go that is named: record, kill, read."""
+    for version in os.environ.get("GO_VERSIONS", "").split():
+        prog = os.path.join(tmp, "prog-" + version)
+        ok, out = build("prog", prog, version)
+        if not ok:
+            skip("go%s: %s" % (version, out.strip().splitlines()[-1] if out.strip() else "not built"))
+            continue
+        with Program(prog) as p:
+            case(p.version == "go" + version, "built with " + p.version)
+        sub = os.path.join(tmp, "of-" + version)
+        os.mkdir(sub)
+        for test in (record_running, killed, set_aside, taken, beside):
+            test(prog, sub)
+        kills(prog, sub, 0, 3)
+
+
 def main():
     if not shutil.which("go"):
         print("skip: no go")
         return 77
     tmp = tempfile.mkdtemp(prefix="gander-flight-")
-    try:
-        prog, bare = os.path.join(tmp, "prog"), os.path.join(tmp, "bare")
+    count = collections.Counter()
+    wanted = sys.argv[2:]
+    prog, bare = os.path.join(tmp, "prog"), os.path.join(tmp, "bare")
+
+    def builds():
         for name, to in (("prog", prog), ("bare", bare)):
             ok, out = build(name, to)
-            if not case(ok, name + " builds", out):
-                return 1
-        record_running(prog, tmp)
-        record_command(prog, tmp)
-        killed(prog, tmp)
+            case(ok, name + " builds", out)
+
+    def tell(result):
+        count.update(result[0])
+        print("\n".join(result[1]), flush=True)
+
+    try:
+        tell(one(builds))
+        jobs = [(test, prog, tmp) for test in (abandoned, adds, record_running, record_command, killed, no_recorder, always, crashed, set_aside,
+                                               set_aside_recorded, overrun, taken, beside, dies_meanwhile)]
+        jobs += [(test, bare, tmp) for test in (neither, http)]
+        n = int(os.environ.get("FLIGHT_KILLS", "20"))
+        jobs += [(kills, prog, tmp, i, min(-(-n // 4), n - i)) for i in range(0, n, -(-n // 4))]
+        jobs += [(versions, tmp)]
+        # they wait more than they work
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            for result in [pool.submit(one, *job) for job in jobs if not wanted or job[0].__name__ in wanted]:
+                tell(result.result())
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
-    print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
-    return 1 if failed else 0
+    print("%d passed, %d failed, %d skipped" % (count["ok"], count["FAIL"], count["skip"]))
+    return 1 if count["FAIL"] else 0
 
 
 sys.exit(main())

@@ -86,6 +86,7 @@ const (
 	FlightIdle      = 0
 	FlightFlying    = 1
 	FlightRefused   = 2
+	FlightNever     = 3
 	SavedNone       = 0
 	SavedReady      = 1
 	SavedTaken      = 2
