@@ -296,7 +296,7 @@ int flight_drain(struct flight *f, uint64_t since_ns, struct err *err)
 	int res;
 
 	/* what the ring had where we are may have been set aside since */
-	if (view_of_saved(f, &saved) && f->pos >= saved.tail && f->pos < saved.end) {
+	if (view_of_saved(f, &saved) && f->pos >= saved.tail && f->pos <= saved.end) {
 		res = drain_view(f, &saved, since_ns, err);
 		if (res < 0)
 			return res;
