@@ -308,9 +308,10 @@ int flight_drain(struct flight *f, uint64_t since_ns, struct err *err)
 	view_of_ring(f, &v);
 	if (v.end < v.tail) /* it is just being given up */
 		return 0;
-	if (f->pos > v.end || f->pos < v.tail) {
-		/* behind: overwritten. Ahead: only the gap that setting aside leaves */
-		if (f->pos < v.tail && next_packet(f->pos) != v.tail)
+	if (f->pos > v.end) /* set aside, and the ring has not gone on yet */
+		return 0;
+	if (f->pos < v.tail) {
+		if (next_packet(f->pos) != v.tail) /* else only the gap that setting aside leaves */
 			lose_place(f, v.tail);
 		f->pos = v.tail;
 	}
