@@ -39,7 +39,7 @@ struct go_sink {
 	uint64_t lost_bytes;       /* the program had no memory for them, or they were damaged */
 	uint64_t torn_bytes;       /* of a generation whose end never came */
 	uint64_t next_gen;         /* that should come next; 0: not known */
-	char reason[96]; /* of the files that begin from now on */
+	char reason[96];           /* of the files that begin from now on */
 	/* the generation that is being read */
 	struct buf pending;
 	uint64_t gen, begin_ns;

@@ -34,11 +34,12 @@ static void broken(struct go_answer *a, const char *why)
 /* A head is complete: what does it say? */
 static void read_head(struct go_answer *a)
 {
-	char *p = a->line.data, *end, *body;
-	unsigned status = 0;
+	char *p = a->line.data, *end, *body; /* a buffer ends with a NUL */
+	unsigned long status;
 	char text[300];
 
-	if (sscanf(p, "HTTP/1.%*1[01] %3u", &status) != 1) {
+	status = strlen(p) > 9 && (!memcmp(p, "HTTP/1.1 ", 9) || !memcmp(p, "HTTP/1.0 ", 9)) ? strtoul(p + 9, NULL, 10) : 0;
+	if (!status) {
 		broken(a, "what answers does not speak HTTP");
 		return;
 	}

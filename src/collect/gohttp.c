@@ -13,9 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SOCKETS_MAX 4096
-#define PORTS_MAX   64
-#define ANSWER_NS   2000000000ull
+#define SOCKETS_MAX      4096
+#define PORTS_MAX        64
+#define TCP_LISTEN_STATE 10 /* as the kernel numbers it */
+#define ANSWER_NS        2000000000ull
 
 struct place {
 	struct sockaddr_storage addr;
@@ -66,19 +67,30 @@ static bool same_network(pid_t pid)
 	return stat(path, &a) == 0 && stat("/proc/self/ns/net", &b) == 0 && a.st_ino == b.st_ino;
 }
 
-/* One line of /proc/PID/net/tcp: the listening socket of one of these inodes? */
-static bool read_socket(const char *line, bool six, const uint64_t *inode, int ninode, struct place *to)
+/* One line of /proc/PID/net/tcp: the listening socket of one of these inodes? Fields: number, local address:port, remote, state, ..., the tenth
+ * is the inode. */
+static bool read_socket(char *line, bool six, const uint64_t *inode, int ninode, struct place *to)
 {
-	char addr[40];
-	unsigned port, state, word[4], i;
+	char *field[10], *save = NULL, digits[9] = "";
+	uint32_t word[4];
+	unsigned long port;
 	uint64_t ino;
+	unsigned i;
 
-	if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%x %*[0-9A-Fa-f:] %x %*s %*s %*s %*u %*u %llu", addr, &port, &state, (unsigned long long *)&ino) != 4 ||
-	    state != 10 || port > 65535 || !bsearch(&ino, inode, (size_t)ninode, sizeof(ino), compare) || strlen(addr) != (six ? 32 : 8))
-		return false;
-	for (i = 0; i < (six ? 4u : 1u); i++)
-		if (sscanf(addr + 8 * i, "%8x", &word[i]) != 1)
+	for (i = 0; i < 10; i++) {
+		field[i] = strtok_r(i ? NULL : line, " \n", &save);
+		if (!field[i])
 			return false;
+	}
+	ino = strtoull(field[9], NULL, 10);
+	if (strtoul(field[3], NULL, 16) != TCP_LISTEN_STATE || strlen(field[1]) != (six ? 32 : 8) + 5 ||
+	    !bsearch(&ino, inode, (size_t)ninode, sizeof(ino), compare))
+		return false;
+	port = strtoul(field[1] + strlen(field[1]) - 4, NULL, 16);
+	for (i = 0; i < (six ? 4u : 1u); i++) {
+		memcpy(digits, field[1] + 8 * i, 8);
+		word[i] = (uint32_t)strtoul(digits, NULL, 16);
+	}
 	memset(&to->addr, 0, sizeof(to->addr));
 	if (six) {
 		struct sockaddr_in6 *a = (struct sockaddr_in6 *)&to->addr;
@@ -97,7 +109,7 @@ static bool read_socket(const char *line, bool six, const uint64_t *inode, int n
 		a->sin_addr.s_addr = word[0] ? word[0] : htonl(INADDR_LOOPBACK);
 		to->len = sizeof(*a);
 	}
-	snprintf(to->host, sizeof(to->host), "127.0.0.1:%u", port);
+	snprintf(to->host, sizeof(to->host), "localhost:%lu", port);
 	return true;
 }
 

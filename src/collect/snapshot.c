@@ -248,6 +248,15 @@ static int take_dead(struct snap *s, pid_t pid, struct err *err)
 	return res;
 }
 
+/* Nobody has waited for it yet, or it has gone since it was looked for. */
+static bool has_ended(pid_t pid)
+{
+	char path[40], exe[8];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	return readlink(path, exe, sizeof(exe)) < 0 && errno == ENOENT;
+}
+
 static int take_pid(struct snap *s, pid_t pid, struct err *err)
 {
 	struct find f = { .writable = true }; /* for asking: nothing else is changed */
@@ -268,6 +277,8 @@ static int take_pid(struct snap *s, pid_t pid, struct err *err)
 		n++;
 	}
 	find_done(&f);
+	if (res == 0 && !n && has_ended(pid))
+		return take_dead(s, pid, err);
 	if (res == 0 && !n && *s->res->note)
 		return err_set(err, -ENOENT, "process %d has no region: %s", (int)pid, s->res->note);
 	if (res == 0 && !n) {
