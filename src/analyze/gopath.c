@@ -701,6 +701,26 @@ int gopath_walk(struct gopath *p, const struct gostays *t, int64_t g, uint32_t l
 	return p->failed ? -ENOMEM : 0;
 }
 
+void gopath_continue(struct gopath *p)
+{
+	p->node[0].count--;
+	p->walks--;
+}
+
+static int last_first(const void *a, const void *b)
+{
+	const struct why_hop *x = a, *y = b;
+
+	return x->start_ns < y->start_ns ? 1 : x->start_ns > y->start_ns ? -1
+									 : 0;
+}
+
+void gopath_sort_hops(struct gopath *p)
+{
+	if (p->nhop > 1)
+		qsort(p->hop, p->nhop, sizeof(*p->hop), last_first);
+}
+
 int gopath_unknown(struct gopath *p, int64_t g, int64_t from, int64_t to)
 {
 	struct why_node like = { .kind = WHY_UNKNOWN, .g = g, .by = -1 };

@@ -105,6 +105,10 @@ void gopath_clear(struct gopath *p); /* empty again */
  * 0 or -ENOMEM. */
 int gopath_walk(struct gopath *p, const struct gostays *t, int64_t g, uint32_t last, int64_t from, int64_t to);
 
+/* The path up to `to` was made, and what follows is the same walk: it counts once, and its hops are in order again. */
+void gopath_continue(struct gopath *p);
+void gopath_sort_hops(struct gopath *p);
+
 /* Adds time of which nothing is known, to the root. It must be the last time first, as a walk's hops are. */
 int gopath_unknown(struct gopath *p, int64_t g, int64_t from, int64_t to);
 

@@ -131,8 +131,9 @@ static int compact(struct gostays *t)
 		memmove(t->idle, t->idle + i, (t->nidle - i) * sizeof(*t->idle));
 		t->nidle -= i;
 	}
-	t->next_compact = t->n < COMPACT_MIN / 2 ? COMPACT_MIN : t->n > UINT32_MAX / 2 ? UINT32_MAX
-										       : t->n * 2;
+	i = t->least ? t->least : COMPACT_MIN;
+	t->next_compact = t->n < i / 2 ? i : t->n > UINT32_MAX / 2 ? UINT32_MAX
+								   : t->n * 2;
 	return 0;
 }
 
@@ -226,7 +227,6 @@ static void moved(void *ctx, struct goro *g, unsigned from, unsigned to, const s
 		.reason = gosym_map_string(&s->map, s->syms, ev->transition.reason),
 		.func = g->func,
 		.thread = ev->thread < 0 || ev->thread > INT32_MAX ? -1 : (int32_t)ev->thread,
-		.proc = ev->proc < 0 || ev->proc > INT32_MAX ? -1 : (int32_t)ev->proc,
 		.state = (uint8_t)to,
 	};
 

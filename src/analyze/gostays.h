@@ -31,7 +31,7 @@ struct stay {
 	uint32_t stack;     /* where the goroutine stood when it began */
 	uint32_t end_stack; /* of the event that ended it: of a wait, the waker's */
 	uint32_t reason, func;
-	int32_t thread, proc;
+	int32_t thread;
 	uint8_t state, cause, flags; /* enum gander_gotrace_go_state, enum go_cause, STAY_... */
 };
 
@@ -60,6 +60,7 @@ struct gostays {
 	int64_t keep_from;                                                   /* the owner's: what ended before is not asked for any more. GO_NEVER: keep all */
 	uint32_t next_compact;                                               /* at so many stays */
 	uint32_t max;                                                        /* stays at most; 0: as many as can be numbered */
+	uint32_t least;                                                      /* stays below which nothing is forgotten; 0: as many as are good */
 	void (*gone)(void *ctx, struct goro *g, uint32_t last, bool at_end); /* a goroutine ends: its last stay, still open. May be NULL */
 	void *ctx;
 	int error; /* -ENOMEM, -EFBIG, or what the temporary file said */

@@ -215,6 +215,35 @@ struct walker {
 	int error;
 };
 
+#define STAYS_MAX (1u << 26) /* 4 GiB in a file: longer waits than that are not looked into */
+#define CUT_MAX   64u        /* paths that are cut: more than that are short ones */
+
+/* From when on the stays are needed. A goroutine of which nothing has been heard when the second generation begins will be made later: until then
+ * the last generation is enough. */
+static void plan(struct walker *w)
+{
+	int64_t keep = INT64_MAX;
+	uint32_t i;
+
+	while (w->next < w->n && w->by_end[w->next]->done)
+		w->next++;
+	if (w->next < w->n)
+		keep = w->first_needed[w->next];
+	if (w->n - w->next <= CUT_MAX || (keep == INT64_MIN && w->s.nsync > 1)) {
+		keep = INT64_MAX;
+		for (i = w->next; i < w->n; i++) {
+			const struct why_asked *a = w->by_end[i];
+			int64_t from = a->cut ? a->cut_ns : a->span.from_ns != INT64_MIN ? a->span.from_ns
+						    : a->span.g < 0 || w->s.nsync <= 1   ? INT64_MIN
+											 : w->s.sync_ns;
+
+			if (!a->done && from < keep)
+				keep = from;
+		}
+	}
+	w->stays.keep_from = keep == INT64_MIN ? GO_NEVER : keep;
+}
+
 static void settle(struct walker *w, struct why_asked *a, uint32_t last, int64_t to)
 {
 	const struct gostays *t = &w->stays;
@@ -253,35 +282,42 @@ static void settle(struct walker *w, struct why_asked *a, uint32_t last, int64_t
 	g = gostate_goro(&w->s, s->g);
 	a->func = g ? g->func : last != STAY_NONE ? t->stay[last].func
 						  : 0;
-	r = gopath_walk(a->path, t, s->g, last, s->from_ns, to);
+	r = gopath_walk(a->path, t, s->g, last, a->cut && a->cut_ns > s->from_ns ? a->cut_ns : s->from_ns, to);
 	if (r < 0)
 		w->error = r;
+	if (a->cut && a->path->walks == 1)
+		gopath_sort_hops(a->path);
 	a->done = true;
 }
 
-/* From when on the stays are needed. A goroutine of which nothing has been heard when the second generation begins will be made later: until then
- * the last generation is enough. */
-static void plan(struct walker *w)
+/* The table is full: what is behind the beginning of a goroutine's last run is not needed for what follows, so the path up to there is made now. Then
+ * memory is that of a goroutine's longest wait and not of its life. */
+static void cut_paths(struct walker *w)
 {
-	int64_t keep = INT64_MAX;
-	uint32_t i;
+	const struct gostays *t = &w->stays;
+	uint32_t i, k, n;
 
-	while (w->next < w->n && w->by_end[w->next]->done)
-		w->next++;
-	if (w->next < w->n)
-		keep = w->first_needed[w->next];
-	if (keep == INT64_MIN && w->s.nsync > 1) {
-		keep = INT64_MAX;
-		for (i = w->next; i < w->n; i++) {
-			const struct why_asked *a = w->by_end[i];
-			int64_t from = a->span.from_ns != INT64_MIN ? a->span.from_ns : a->span.g < 0 ? INT64_MIN
-												      : w->s.sync_ns;
+	for (i = w->next, n = 0; i < w->n && n < CUT_MAX; i++, n++) {
+		struct why_asked *a = w->by_end[i];
+		struct goro *g = a->span.g >= 0 ? gostate_goro(&w->s, a->span.g) : NULL;
+		int64_t from = a->cut ? a->cut_ns : a->span.from_ns;
 
-			if (!a->done && from < keep)
-				keep = from;
-		}
+		k = gostays_now(t, g);
+		if (a->done || k == STAY_NONE || from == INT64_MIN || from >= w->s.now || a->span.to_ns <= w->s.now)
+			continue;
+		while (k != STAY_NONE && (t->stay[k].state != GANDER_GOTRACE_GO_RUNNING || t->stay[k].start_ns > w->s.now))
+			k = t->stay[k].prev;
+		if (k == STAY_NONE || t->stay[k].start_ns <= from)
+			continue;
+		if (from < w->s.start_ns && a->span.what != WHY_OF_SPAN)
+			from = w->s.start_ns;
+		if (gopath_walk(a->path, t, a->span.g, k, from, t->stay[k].start_ns) < 0)
+			w->error = -ENOMEM;
+		gopath_continue(a->path);
+		a->cut = true;
+		a->cut_ns = t->stay[k].start_ns;
 	}
-	w->stays.keep_from = keep == INT64_MIN ? GO_NEVER : keep;
+	plan(w);
 }
 
 static void on_sync(void *ctx, const struct gander_gotrace_event *ev, struct goro *g)
@@ -295,6 +331,8 @@ static bool before(void *ctx, const struct gander_gotrace_event *ev)
 
 	if (w->stays.n > w->most)
 		w->most = w->stays.n;
+	if (w->stays.n >= w->stays.next_compact)
+		cut_paths(w);
 	while (w->next < w->n && w->by_end[w->next]->span.to_ns <= ev->time_ns) {
 		struct why_asked *a = w->by_end[w->next];
 
@@ -374,6 +412,9 @@ int why_walk(struct why_pass *p, struct gander_gotrace *reader, struct why_asked
 	}
 	w.stays.gone = gone;
 	w.stays.ctx = &w;
+	w.stays.max = STAYS_MAX;
+	if (p->stays_least)
+		w.stays.least = w.stays.next_compact = p->stays_least;
 	for (i = 0; i < n; i++)
 		w.by_end[i] = &asked[i];
 	if (n > 1)

@@ -40,6 +40,8 @@ struct why_asked {
 	struct gopath *path;  /* borrowed; several may share one */
 	uint32_t func;        /* entry function of g */
 	bool done;            /* walked; stays false when the trace does not reach its end */
+	bool cut;             /* the walk's: the path up to cut_ns is made already */
+	int64_t cut_ns;
 };
 
 struct why_pass {
@@ -47,6 +49,7 @@ struct why_pass {
 	int64_t start_ns, end_ns; /* out: of the trace */
 	uint32_t procs;           /* out: GOMAXPROCS */
 	uint32_t stays_max;       /* most that were kept at once */
+	uint32_t stays_least;     /* forget from so many on; 0: as many as are good */
 	void (*progress)(void *arg, const struct gander_gotrace_info *info);
 	void *progress_arg;
 };

@@ -302,7 +302,45 @@ static bool lacks_begin(const struct why_asked *asked, uint32_t n)
 	return false;
 }
 
+#define PROBE_NS 10000000
+
+static int walk(struct why_file *f, struct gosyms *syms, struct why_asked *asked, uint32_t n, struct err *err);
+
+/* Of a range, who ran last in it: found in its last moments, so that the walk knows it from the begin and keeps only what that one needs. */
+static int who_ran_last(struct why_file *f, struct gosyms *syms, struct why_asked *a, struct err *err)
+{
+	struct why_asked probe = { .span = a->span };
+	struct gopath path;
+	int r;
+
+	if (probe.span.to_ns != INT64_MAX)
+		probe.span.from_ns = probe.span.to_ns - PROBE_NS;
+	else if (f->gens.n)
+		probe.span.from_ns = f->gens.v[f->gens.n - 1].start_ns;
+	if (probe.span.from_ns <= a->span.from_ns)
+		return 0;
+	r = gopath_init(&path) < 0 ? err_set(err, -ENOMEM, "out of memory") : 0;
+	probe.path = &path;
+	if (r == 0)
+		r = walk(f, syms, &probe, 1, err);
+	if (r == 0 && probe.done)
+		a->span.g = probe.span.g;
+	gopath_done(&path);
+	return r;
+}
+
 int why_file_walk(struct why_file *f, struct gosyms *syms, struct why_asked *asked, uint32_t n, struct err *err)
+{
+	uint32_t i;
+	int r = 0;
+
+	for (i = 0; i < n && r == 0; i++)
+		if (asked[i].span.what == WHY_OF_RANGE && asked[i].span.g < 0)
+			r = who_ran_last(f, syms, &asked[i], err);
+	return r < 0 ? r : walk(f, syms, asked, n, err);
+}
+
+static int walk(struct why_file *f, struct gosyms *syms, struct why_asked *asked, uint32_t n, struct err *err)
 {
 	struct why_asked *first = calloc((size_t)n + 1, sizeof(*first));
 	int64_t from = INT64_MAX;

@@ -128,7 +128,7 @@ static uint32_t walk(const char *path, struct gosyms *syms, const struct why_lis
 	uint32_t n = l->n < MOST ? l->n : MOST, i;
 	struct why_asked *asked = calloc(n + 1u, sizeof(*asked));
 	struct gopath *p = calloc(n + 1u, sizeof(*p));
-	struct why_pass pass = { .syms = syms };
+	struct why_pass pass = { .syms = syms, .stays_least = 300 };
 	struct gander_gotrace *t = open_trace(path);
 
 	for (i = 0; i < n; i++) {
