@@ -15,7 +15,7 @@ int ctf_where_init(struct ctf_where *w, const char *expr, const struct opt_list 
 void ctf_where_done(struct ctf_where *w)
 {
 	filter_free(w->filter);
-	free(w->by_class);
+	map_done(&w->by_class);
 }
 
 /* "a.b[3]": names with dots by ctf_values_find(), then elements by their index. */
@@ -86,6 +86,8 @@ static const struct gander_ctf_value *find_context(const struct ctf_where *w, co
 				for (m = s + 1; w->v[s].count != GANDER_CTF_FIELDS && m < w->v[s].next; m = w->v[m].next)
 					if (!strcmp(w->v[m].name, known[i].names[k]))
 						v = &w->v[m];
+	if (!v && w->told.name && !strcmp(name, "$goid"))
+		return &w->told;
 	return v;
 }
 
@@ -153,26 +155,20 @@ static bool get(void *event, unsigned name, struct filter_value *out)
 
 static bool globs_hold(struct ctf_where *w, const struct gander_ctf_class *c)
 {
-	signed char *more;
+	uint64_t *known;
+	bool added;
 	int i;
 
 	if (!w->globs || !w->globs->n)
 		return true;
-	if (c->number >= w->nclasses) {
-		more = realloc(w->by_class, c->number + 256u);
-		if (!more)
-			return true;
-		memset(more + w->nclasses, -1, c->number + 256u - w->nclasses);
-		w->by_class = more;
-		w->nclasses = c->number + 256u;
-	}
-	if (w->by_class[c->number] < 0) {
-		w->by_class[c->number] = 0;
+	known = map_put(&w->by_class, (uint64_t)(uintptr_t)c, &added);
+	if (!known)
+		return true;
+	if (added)
 		for (i = 0; i < w->globs->n; i++)
 			if (gd_glob_match(w->globs->v[i], strlen(w->globs->v[i]), c->name, strlen(c->name)))
-				w->by_class[c->number] = 1;
-	}
-	return w->by_class[c->number];
+				*known = 1;
+	return *known;
 }
 
 bool ctf_where_holds(struct ctf_where *w, struct gander_ctf *r, const struct gander_ctf_event *ev)
@@ -188,5 +184,24 @@ bool ctf_where_holds(struct ctf_where *w, struct gander_ctf *r, const struct gan
 	n = gander_ctf_values(r, ev, &w->v);
 	w->n = n > 0 ? (uint32_t)n : 0;
 	w->ev = ev;
+	return filter_eval(w->filter, get, w);
+}
+
+bool timeline_where_holds(struct ctf_where *w, struct timeline *tl, const struct timeline_event *ev)
+{
+	int n;
+
+	if (ev->ctf.kind != GANDER_CTF_EVENT)
+		return true;
+	if (!globs_hold(w, ev->ctf.class_))
+		return false;
+	if (!w->filter)
+		return true;
+	n = timeline_values(tl, ev, &w->v);
+	w->n = n > 0 ? (uint32_t)n : 0;
+	w->ev = &ev->ctf;
+	memset(&w->told, 0, sizeof(w->told));
+	if (ev->goid_told)
+		w->told = (struct gander_ctf_value) { .type = GANDER_CTF_I64, .name = "goid", .i = ev->goid };
 	return filter_eval(w->filter, get, w);
 }

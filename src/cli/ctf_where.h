@@ -4,17 +4,19 @@
 
 #include "base/opt.h"
 #include "filter/filter.h"
+#include "base/map.h"
 #include "gander/ctf_reader.h"
+#include "timeline/timeline.h"
 
 struct ctf_where {
 	struct filter *filter;        /* NULL: everything */
 	const struct opt_list *globs; /* event names; none: all */
-	signed char *by_class;        /* what the globs say of a class: 1, 0, -1 not asked yet */
-	uint32_t nclasses;
+	struct map by_class;          /* what the globs say of a class, by its address */
 	/* the event at hand */
 	const struct gander_ctf_event *ev;
 	const struct gander_ctf_value *v;
 	uint32_t n;
+	struct gander_ctf_value told; /* $goid by the Go trace, where the event itself does not say; no name: none */
 };
 
 int ctf_where_init(struct ctf_where *w, const char *expr, const struct opt_list *globs, struct err *err);
@@ -22,5 +24,6 @@ void ctf_where_done(struct ctf_where *w);
 
 /* Does the event that came last pass? Losses always do. */
 bool ctf_where_holds(struct ctf_where *w, struct gander_ctf *r, const struct gander_ctf_event *ev);
+bool timeline_where_holds(struct ctf_where *w, struct timeline *tl, const struct timeline_event *ev);
 
 #endif

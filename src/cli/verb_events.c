@@ -2,6 +2,7 @@
 #include "cli/cli_record.h"
 #include "cli/ctf_where.h"
 #include "ctf/ctf_read.h"
+#include "timeline/timeline.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -117,6 +118,78 @@ static void live_stop(struct live *l)
 		nftw(l->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+static int say_timeline_notes(const struct timeline *tl)
+{
+	unsigned i;
+
+	for (i = 0; i < timeline_notes(tl); i++)
+		fprintf(stderr, "gander: %s\n", timeline_note(tl, i));
+	if (timeline_lost(tl))
+		fprintf(stderr, "gander: %" PRIu64 " events were lost while recording (lines with \"--\" say when)\n", timeline_lost(tl));
+	return timeline_notes(tl) || timeline_lost(tl) ? CLI_LOST : CLI_OK;
+}
+
+/* Everything that recordings hold, sources merged; --count counts. Returns the exit status. */
+static int print_merged(const char *const *paths, unsigned n, struct ctf_where *where, uint64_t limit, bool json, bool only_count)
+{
+	struct timeline_opts o = { .stacks = true };
+	struct err err = ERR_INIT;
+	struct ctf_out out = { 0 };
+	struct timeline *tl = NULL;
+	struct timeline_event ev;
+	uint64_t printed = 0;
+	int r, ret = CLI_FAILED;
+
+	if (timeline_open(&tl, paths, n, &o, &err) < 0)
+		return cli_fail(&err);
+	while (!limit || printed < limit) {
+		r = timeline_next(tl, &ev, &err);
+		if (r < 0) {
+			flush(&out);
+			cli_fail(&err);
+			goto out;
+		}
+		if (!r)
+			break;
+		if (!timeline_where_holds(where, tl, &ev))
+			continue;
+		printed += ev.ctf.kind == GANDER_CTF_EVENT;
+		if (only_count)
+			continue;
+		r = json ? timeline_json(tl, &ev, &out) : timeline_text(tl, &ev, &out);
+		if (r < 0) {
+			err_set(&err, r, "out of memory");
+			cli_fail(&err);
+			goto out;
+		}
+		if ((size_t)(out.at - out.base) >= FLUSH_BYTES && flush(&out) < 0)
+			goto closed;
+	}
+	if (flush(&out) < 0)
+		goto closed;
+	if (only_count)
+		printf("%" PRIu64 "\n", printed);
+	ret = say_timeline_notes(tl);
+	goto out;
+closed:
+	ret = errno == EPIPE ? CLI_OK : CLI_FAILED; /* `gander events DIR | head` */
+	if (ret)
+		fprintf(stderr, "gander: cannot write the output: %s\n", strerror(errno));
+out:
+	timeline_free(tl);
+	ctf_out_done(&out);
+	return ret;
+}
+
+/* Is there more than CTF traces of one kind, so that sources must be brought onto one clock? */
+static bool needs_timeline(const char *const *paths, int n)
+{
+	char path[4200];
+
+	snprintf(path, sizeof(path), "%.4000s/gander.json", paths[0]);
+	return n > 1 || access(path, R_OK) == 0;
+}
+
 static int count(struct gander_ctf *r, struct err *err)
 {
 	uint64_t n = 0;
@@ -190,6 +263,10 @@ static int run(int argc, char **argv)
 		goto out;
 	}
 	signal(SIGPIPE, SIG_IGN);
+	if (!follow && needs_timeline((const char *const *)argv + 1, n)) {
+		ret = print_merged((const char *const *)argv + 1, (unsigned)n, &where, limit, json, only_count);
+		goto out;
+	}
 	if (gander_ctf_open_all(&r, live.pid ? from : (const char *const *)argv + 1, live.pid ? 1 : (unsigned)n, &ro, (struct gander_err *)&err) < 0) {
 		cli_fail(&err);
 		goto out;

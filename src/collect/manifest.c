@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define CLOCK_STEP_NS 10000000ll
+
 void program_totals(const struct program *p, struct totals *t)
 {
 	unsigned s, k;
@@ -58,6 +60,12 @@ static void put_u64(struct json *j, const char *key, uint64_t v)
 {
 	json_key(j, key);
 	json_u64(j, v);
+}
+
+static void put_i64(struct json *j, const char *key, int64_t v)
+{
+	json_key(j, key);
+	json_i64(j, v);
 }
 
 static void put_str(struct json *j, const char *key, const char *v)
@@ -349,6 +357,14 @@ static int replace_file(const char *dir, const struct buf *text, struct err *err
 	return res;
 }
 
+/* How far CLOCK_REALTIME was set since the recording began; what its rate is trimmed by is left out. */
+static int64_t stepped(const struct record *rec)
+{
+	int64_t now = (int64_t)(clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC)), by = now - (int64_t)rec->mono.real_minus_mono;
+
+	return by > CLOCK_STEP_NS || by < -CLOCK_STEP_NS ? by : 0;
+}
+
 int manifest_write(struct record *rec, bool final, struct err *err)
 {
 	struct totals all = rec->gone_chunk, t;
@@ -384,6 +400,8 @@ int manifest_write(struct record *rec, bool final, struct err *err)
 	put_u64(&j, "at_counter", rec->clock.at_counter);
 	put_u64(&j, "at_ns", rec->clock.at_epoch_ns);
 	put_u64(&j, "mono_offset_ns", rec->mono.real_minus_mono);
+	if (stepped(rec))
+		put_i64(&j, "stepped_ns", stepped(rec));
 	json_key(&j, "error_ns");
 	json_f64(&j, rec->clock.error_ns);
 	json_obj_end(&j);

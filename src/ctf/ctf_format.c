@@ -178,12 +178,17 @@ static void put_number_key(struct ctf_out *o, const char *key, int64_t v)
 
 int ctf_json_line(struct gander_ctf *r, const struct gander_ctf_event *ev, struct ctf_out *o)
 {
-	const struct gander_ctf_value *v;
-	int n = gander_ctf_values(r, ev, &v), end, i;
-	bool first = true;
+	const struct gander_ctf_value *v = NULL;
+	int n = gander_ctf_values(r, ev, &v);
 
-	if (n == -ENOMEM)
-		return n;
+	return n == -ENOMEM ? n : ctf_json_values(ev, v, n, -1, o);
+}
+
+int ctf_json_values(const struct gander_ctf_event *ev, const struct gander_ctf_value *v, int n, int64_t goroutine, struct ctf_out *o)
+{
+	bool first = true;
+	int end, i;
+
 	put_number_key(o, "{\"time_ns\":", ev->time_ns);
 	if (ev->kind != GANDER_CTF_EVENT) {
 		put_number_key(o, ev->kind == GANDER_CTF_LOST ? ",\"lost\":" : ",\"lost_packets\":", (int64_t)ev->lost);
@@ -199,6 +204,8 @@ int ctf_json_line(struct gander_ctf *r, const struct gander_ctf_event *ev, struc
 	}
 	if (ev->trace->pid >= 0)
 		put_number_key(o, ",\"pid\":", ev->trace->pid);
+	if (goroutine >= 0)
+		put_number_key(o, ",\"goroutine\":", goroutine);
 	if (ev->class_->level >= 0)
 		put_number_key(o, ",\"level\":", ev->class_->level);
 	if (ev->cut)

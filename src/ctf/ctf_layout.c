@@ -526,6 +526,9 @@ int ctf_layout_trace(struct ctf_trace_class *t, struct ctf_trace_layout *ret, st
 		if (l->fast_header)
 			phase = 0;
 		l->tid_at = phase ? -1 : fixed_place(s->common_context, "vtid", 32);
+		if (l->tid_at < 0 && !phase)
+			l->tid_at = fixed_place(s->common_context, "tid", 32);
+		l->pid_at = phase ? -1 : fixed_place(s->common_context, "pid", 32);
 		l->goid_at = phase ? -1 : fixed_place(s->common_context, "goid", 64);
 		for (e = s->event; e; e = e->next) {
 			if (e->id < DENSE)

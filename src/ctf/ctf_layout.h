@@ -80,10 +80,10 @@ struct ctf_event_layout {
 
 struct ctf_stream_layout {
 	struct ctf_prog packet_context, packet_full, event_header;
-	bool packet_shown;       /* the packet's context has fields for people */
-	bool fast_header;        /* u15 id, 1 bit, u48 time, little-endian: gander's own */
-	int32_t tid_at, goid_at; /* byte behind the header where the u32, u64 is; -1: none, or to be looked for */
-	uint32_t dense;          /* ids below this are in by_id */
+	bool packet_shown;               /* the packet's context has fields for people */
+	bool fast_header;                /* u15 id, 1 bit, u48 time, little-endian: gander's own */
+	int32_t tid_at, goid_at, pid_at; /* byte behind the header where the u32, u64 is; -1: none, or to be looked for */
+	uint32_t dense;                  /* ids below this are in by_id */
 	struct ctf_event_class **by_id;
 };
 

@@ -1409,6 +1409,19 @@ static bool as_u64(const struct gander_ctf_value *v, uint64_t *ret)
 	return true;
 }
 
+/* Of the contexts alone: a kernel's event may be about another thread than the one that it happened in. */
+static const struct gander_ctf_value *find_context(struct gander_ctf *r, const struct gander_ctf_event *ev, const char *name)
+{
+	const struct gander_ctf_value *v;
+	int n = gander_ctf_values(r, ev, &v), s, i;
+
+	for (s = 0; s < n; s = (int)v[s].next)
+		for (i = s + 1; v[s].count != GANDER_CTF_FIELDS && i < (int)v[s].next; i = (int)v[i].next)
+			if (!strcmp(v[i].name, name))
+				return &v[i];
+	return NULL;
+}
+
 bool ctf_event_thread(struct gander_ctf *r, const struct gander_ctf_event *ev, uint64_t *id, bool *is_goroutine)
 {
 	struct stream *s = r->current;
@@ -1434,11 +1447,27 @@ bool ctf_event_thread(struct gander_ctf *r, const struct gander_ctf_event *ev, u
 	}
 	if (!s->sc->common_context)
 		return false;
-	if (as_u64(gander_ctf_find(r, ev, "goid"), id) && *id) {
+	if (as_u64(find_context(r, ev, "goid"), id) && *id) {
 		*is_goroutine = true;
 		return true;
 	}
-	return as_u64(gander_ctf_find(r, ev, "vtid"), id) || as_u64(gander_ctf_find(r, ev, "tid"), id);
+	return as_u64(find_context(r, ev, "vtid"), id) || as_u64(find_context(r, ev, "tid"), id);
+}
+
+bool ctf_event_pid(struct gander_ctf *r, const struct gander_ctf_event *ev, uint64_t *pid)
+{
+	struct stream *s = r->current;
+	const struct ctf_stream_layout *l;
+	int32_t v;
+
+	if (!s || s->state != HAVE_EVENT)
+		return false;
+	l = s->sc->layout;
+	if (l->pid_at < 0)
+		return as_u64(find_context(r, ev, "pid"), pid);
+	memcpy(&v, s->win + (s->packet_off + s->body_pos / 8 - s->win_off) + l->pid_at, 4);
+	*pid = (uint64_t)(int64_t)v;
+	return true;
 }
 
 bool ctf_event_duration(struct gander_ctf *r, const struct gander_ctf_event *ev, uint64_t *ns)

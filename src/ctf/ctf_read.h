@@ -15,6 +15,9 @@ int ctf_text_line(struct gander_ctf *r, const struct gander_ctf_event *ev, struc
 /* The same as a JSON object, with its newline. Enumerations by their label, blobs as hexadecimal text; what JSON has no number for as null. */
 int ctf_json_line(struct gander_ctf *r, const struct gander_ctf_event *ev, struct ctf_out *out);
 
+/* The same of an event whose values are at hand (n < 0: they are broken), with "goroutine" if that is not negative. */
+int ctf_json_values(const struct gander_ctf_event *ev, const struct gander_ctf_value *v, int n, int64_t goroutine, struct ctf_out *out);
+
 /* One value (and what it holds) as JSON: returns the index behind it. */
 uint32_t ctf_json_value(struct ctf_out *out, const struct gander_ctf_value *v, uint32_t i);
 
@@ -23,6 +26,9 @@ void ctf_plain_value(struct ctf_out *out, const struct gander_ctf_value *v, uint
 
 /* The goroutine or, where there is none, the thread of the event that came last; false: the recording does not say. */
 bool ctf_event_thread(struct gander_ctf *r, const struct gander_ctf_event *ev, uint64_t *id, bool *is_goroutine);
+
+/* The process of a kernel's event that came last, as its context has it; false: it does not say. */
+bool ctf_event_pid(struct gander_ctf *r, const struct gander_ctf_event *ev, uint64_t *pid);
 
 /* The duration that the end of a span carries; false: none. */
 bool ctf_event_duration(struct gander_ctf *r, const struct gander_ctf_event *ev, uint64_t *ns);

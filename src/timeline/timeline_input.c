@@ -1,0 +1,158 @@
+#include "timeline/timeline_input.h"
+
+#include <dirent.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define GO_MAX       100000u
+
+bool tl_input_uuid(uint8_t to[16], const char *text)
+{
+	unsigned n = 0, digit;
+
+	for (; *text && n < 32; text++) {
+		if (*text >= '0' && *text <= '9')
+			digit = (unsigned)(*text - '0');
+		else if (*text >= 'a' && *text <= 'f')
+			digit = (unsigned)(*text - 'a') + 10;
+		else if (*text == '-')
+			continue;
+		else
+			return false;
+		to[n / 2] = (uint8_t)(n % 2 ? to[n / 2] | digit : digit << 4);
+		n++;
+	}
+	return n == 32 && !*text;
+}
+
+static const char *str(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static int64_t num(const json_t *o, const char *key, int64_t otherwise)
+{
+	const json_t *v = json_object_get(o, key);
+
+	return json_is_integer(v) ? json_integer_value(v) : otherwise;
+}
+
+/* A file inside the recording, wherever its manifest would have it. */
+static bool is_inside(const char *file)
+{
+	return *file && *file != '/' && strcmp(file, "..") && strncmp(file, "../", 3) && !strstr(file, "/../") &&
+	       (strlen(file) < 3 || strcmp(file + strlen(file) - 3, "/.."));
+}
+
+static int add_go(struct tl_input *in, const char *dir, const json_t *o)
+{
+	struct tl_input_go *more, g = { .pid = num(o, "pid", -1), .begin_mono_ns = num(o, "begin_mono_ns", INT64_MIN), .end_mono_ns = num(o, "end_mono_ns", INT64_MAX) };
+	char path[PATH_MAX];
+
+	if (!is_inside(str(o, "file")) || in->ngo == GO_MAX || snprintf(path, sizeof(path), "%s/%s", dir, str(o, "file")) >= (int)sizeof(path))
+		return 0;
+	g.has_boot_id = tl_input_uuid(g.boot_id, str(o, "boot_id"));
+	more = realloc(in->go, (in->ngo + 1) * sizeof(*more));
+	if (more)
+		in->go = more;
+	g.path = strdup(path);
+	g.program = strdup(str(o, "program"));
+	if (!more || !g.path || !g.program) {
+		free(g.path);
+		free(g.program);
+		return -ENOMEM;
+	}
+	in->go[in->ngo++] = g;
+	return 0;
+}
+
+static int add_program(struct tl_input *in, const json_t *o)
+{
+	struct tl_input_program *more;
+	char *trace;
+
+	if (!*str(o, "trace"))
+		return 0;
+	more = realloc(in->program, (in->nprograms + 1) * sizeof(*more));
+	if (more)
+		in->program = more;
+	trace = strdup(str(o, "trace"));
+	if (!more || !trace) {
+		free(trace);
+		return -ENOMEM;
+	}
+	in->program[in->nprograms++] = (struct tl_input_program) { trace, num(o, "pid", -1) };
+	return 0;
+}
+
+/* One gander.json; top: not a chunk's. */
+static int read_manifest(struct tl_input *in, const char *dir, bool top, struct err *err)
+{
+	const json_t *list, *clock;
+	char path[PATH_MAX];
+	json_error_t why;
+	json_t *m;
+	int r = 0;
+	size_t i;
+
+	snprintf(path, sizeof(path), "%.4000s/gander.json", dir);
+	if (access(path, F_OK) < 0)
+		return 0;
+	m = json_load_file(path, 0, &why);
+	if (!json_is_object(m) || num(m, "gander_recording", 0) != 1) {
+		json_decref(m);
+		return top ? err_set(err, -EPROTO, "'%s' is not a recording's gander.json%s%s", path, m ? "" : ": ", m ? "" : why.text) : 0;
+	}
+	in->is_recording = true;
+	clock = json_object_get(m, "clock");
+	if (json_is_integer(json_object_get(clock, "mono_offset_ns")) && !in->has_offset) {
+		in->has_offset = true;
+		in->mono_offset_ns = num(clock, "mono_offset_ns", 0);
+	}
+	if (json_number_value(json_object_get(clock, "error_ns")) > in->error_ns)
+		in->error_ns = json_number_value(json_object_get(clock, "error_ns"));
+	if (num(clock, "stepped_ns", 0))
+		in->stepped_ns = num(clock, "stepped_ns", 0);
+	snprintf(in->host, sizeof(in->host), "%s", str(m, "host"));
+	list = json_object_get(m, "go");
+	for (i = 0; i < json_array_size(list) && r == 0; i++)
+		r = add_go(in, dir, json_array_get(list, i));
+	list = json_object_get(m, "programs");
+	for (i = 0; i < json_array_size(list) && r == 0; i++)
+		r = add_program(in, json_array_get(list, i));
+	list = top ? json_object_get(m, "chunks") : NULL;
+	for (i = 0; i < json_array_size(list) && r == 0; i++)
+		if (json_string_value(json_array_get(list, i)) && is_inside(json_string_value(json_array_get(list, i))) &&
+		    snprintf(path, sizeof(path), "%s/%s", dir, json_string_value(json_array_get(list, i))) < (int)sizeof(path))
+			r = read_manifest(in, path, false, err);
+	json_decref(m);
+	return r == -ENOMEM ? err_set(err, r, "out of memory") : r;
+}
+
+int tl_input_read(struct tl_input *in, const char *path, struct err *err)
+{
+	memset(in, 0, sizeof(*in));
+	in->path = path;
+	return read_manifest(in, path, true, err);
+}
+
+void tl_input_done(struct tl_input *in)
+{
+	unsigned i;
+
+	for (i = 0; i < in->ngo; i++) {
+		free(in->go[i].path);
+		free(in->go[i].program);
+	}
+	for (i = 0; i < in->nprograms; i++)
+		free(in->program[i].trace);
+	free(in->go);
+	free(in->program);
+	memset(in, 0, sizeof(*in));
+}
