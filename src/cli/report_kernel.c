@@ -101,7 +101,8 @@ int report_kernel_new(struct report_kernel **ret, const char *dir, const json_t 
 		kview_split(k->kv, t->tid, k->info.begin_ns, k->info.end_ns, &k->row[k->nrows].split);
 		add_instead(k, &k->row[k->nrows++].split);
 	}
-	qsort(k->row, k->nrows, sizeof(*k->row), by_use);
+	if (k->nrows)
+		qsort(k->row, k->nrows, sizeof(*k->row), by_use);
 	*ret = k;
 	k = NULL;
 out:

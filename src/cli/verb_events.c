@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -185,9 +186,10 @@ out:
 static bool needs_timeline(const char *const *paths, int n)
 {
 	char path[4200];
+	struct stat st;
 
 	snprintf(path, sizeof(path), "%.4000s/gander.json", paths[0]);
-	return n > 1 || access(path, R_OK) == 0;
+	return n > 1 || access(path, R_OK) == 0 || (stat(paths[0], &st) == 0 && !S_ISDIR(st.st_mode));
 }
 
 static int count(struct gander_ctf *r, struct err *err)
@@ -324,7 +326,7 @@ out:
 const struct verb verb_events = {
 	.name = "events",
 	.args = "DIR...|-p PID|NAME|--all",
-	.summary = "print the events of a recording in time order",
+	.summary = "print what a recording holds, all sources in time order",
 	.examples = { "gander events recording -e 'shop.*' | less",
 		      "gander events recording --where 'status >= 500 && path ~ \"/api/*\"'",
 		      "gander events -p shop --follow", "gander events --follow recording --json" },

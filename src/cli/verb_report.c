@@ -6,6 +6,7 @@
 #include "base/table.h"
 #include "cli/cli.h"
 #include "cli/ctf_where.h"
+#include "cli/report_go.h"
 #include "cli/report_kernel.h"
 #include "ctf/ctf_read.h"
 
@@ -40,6 +41,7 @@ struct thread {
 struct report {
 	struct gander_ctf *r;
 	struct report_kernel *kernel;
+	struct report_go *go;
 	const char *dir;
 	json_t *manifest; /* NULL: not gander's own */
 	struct kind *kind;
@@ -509,6 +511,7 @@ static unsigned walk_problems(const struct report *p, void (*say)(void *arg, con
 	}
 	for (i = 0; i < gander_ctf_notes(p->r); i++, n++)
 		say(arg, "", gander_ctf_note(p->r, (uint32_t)i));
+	n += report_go_notes(p->go, say, arg);
 	if (*str(p->manifest, "why")) {
 		say(arg, "recording", str(p->manifest, "why"));
 		n++;
@@ -542,7 +545,9 @@ static void print_text(struct report *p)
 	print_events(p);
 	print_spans(p);
 	print_threads(p);
+	report_go_text(p->go);
 	report_kernel_text(p->kernel);
+	report_go_clocks_text(p->go);
 	print_losses(p);
 	if (walk_problems(p, count_problem, NULL)) {
 		printf("\nNOT SET UP, OR MISSING\n");
@@ -659,6 +664,7 @@ static int print_json(struct report *p)
 	}
 	json_arr_end(&j);
 	report_kernel_json(p->kernel, &j);
+	report_go_json(p->go, &j);
 	json_key(&j, "problems");
 	json_arr(&j);
 	walk_problems(p, json_problem, &j);
@@ -719,6 +725,12 @@ static int run(int argc, char **argv)
 		cli_fail(&err);
 		goto out;
 	}
+	if (json_object_get(p.manifest, "go") || json_object_get(p.manifest, "chunks")) {
+		if (report_go_new(&p.go, p.dir, report_kernel_view(p.kernel), &err) < 0) {
+			cli_fail(&err);
+			goto out;
+		}
+	}
 	if (p.nkinds)
 		qsort(p.kind, p.nkinds, sizeof(*p.kind), by_count);
 	if (p.nthreads)
@@ -732,6 +744,7 @@ static int run(int argc, char **argv)
 out:
 	for (i = 0; i < p.nkinds; i++)
 		hist_lean_done(&p.kind[i].time);
+	report_go_free(p.go);
 	report_kernel_free(p.kernel);
 	gander_ctf_free(p.r);
 	ctf_where_done(&where);

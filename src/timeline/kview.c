@@ -594,7 +594,8 @@ static unsigned find_traces(char **list, const char *recording)
 		}
 	if (d)
 		closedir(d);
-	qsort(list, n, sizeof(*list), by_name);
+	if (n)
+		qsort(list, n, sizeof(*list), by_name);
 	return n;
 }
 

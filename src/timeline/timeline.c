@@ -52,7 +52,7 @@ struct seen_boot {
 struct timeline {
 	struct timeline_opts o;
 	struct tl_input *in;
-	unsigned nin;
+	unsigned ninputs;
 	struct source **source;
 	uint32_t nsources, source_cap;
 	uint32_t *heap, nheap;
@@ -264,7 +264,7 @@ static int add_ctf(struct timeline *tl, const struct tl_input *in, struct err *e
 	if (n == 1)
 		s->pub.pid = s->clock[0].pid;
 	return source_named(s, in->path, all_kernel ? "kernel" : in->is_recording ? "events"
-										   : "CTF",
+										  : "CTF",
 			    err);
 }
 
@@ -458,7 +458,7 @@ static int open_all(struct timeline *tl, const char *const *paths, unsigned n, s
 	unsigned i, k;
 	int r = 0;
 
-	for (i = 0; i < n && r == 0; i++, tl->nin++) {
+	for (i = 0; i < n && r == 0; i++, tl->ninputs++) {
 		if (!is_directory(paths[i])) {
 			tl->in[i].path = paths[i];
 			continue;
@@ -541,7 +541,7 @@ void timeline_free(struct timeline *tl)
 		return;
 	for (i = 0; i < tl->nsources; i++)
 		source_free(tl->source[i]);
-	for (i = 0; i < tl->nin; i++)
+	for (i = 0; i < tl->ninputs; i++)
 		tl_input_done(&tl->in[i]);
 	for (i = 0; i < tl->nnotes; i++)
 		free(tl->note[i]);

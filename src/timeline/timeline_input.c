@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define GO_MAX       100000u
+#define GO_MAX 100000u
 
 bool tl_input_uuid(uint8_t to[16], const char *text)
 {
