@@ -124,6 +124,7 @@ struct gander_gotrace_event {
 			int64_t id;       /* of the goroutine or proc */
 			uint8_t resource; /* RES_GOROUTINE or RES_PROC */
 			uint8_t from, to; /* enum gander_gotrace_go_state or _proc_state */
+			uint8_t status;   /* of a ProcStatus event as it was written (1 running, 2 idle, 3 in a system call, 4 left behind in one), else 0 */
 			uint32_t reason;  /* string id; "" but for a stop (Running to Runnable) and a block (Running to Waiting) */
 			uint32_t stack;   /* of the resource: a new goroutine's entry, where the goroutine stopped or blocked; 0: not known.
 					    * Who woke or made it: event.goroutine and event.stack. */

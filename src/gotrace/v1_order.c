@@ -401,6 +401,7 @@ static void set_go(struct gander_gotrace_event *e, uint8_t wire, uint64_t id, ui
 	e->transition.resource = GANDER_GOTRACE_RES_GOROUTINE;
 	e->transition.from = from;
 	e->transition.to = to;
+	e->transition.status = 0;
 	e->transition.reason = reason;
 	e->transition.stack = stack;
 }
@@ -412,6 +413,7 @@ static void set_proc(struct gander_gotrace_event *e, uint8_t wire, int32_t id, u
 	e->transition.resource = GANDER_GOTRACE_RES_PROC;
 	e->transition.from = from;
 	e->transition.to = to;
+	e->transition.status = 0;
 	e->transition.reason = e->transition.stack = 0;
 }
 

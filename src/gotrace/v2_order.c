@@ -363,6 +363,7 @@ static always_inline void emit_go(struct v2 *v, struct gander_gotrace_event *out
 		e->transition.resource = GANDER_GOTRACE_RES_GOROUTINE;
 		e->transition.from = from;
 		e->transition.to = to;
+		e->transition.status = 0;
 		e->transition.reason = reason;
 		e->transition.stack = res_stack;
 	}
@@ -378,6 +379,7 @@ static always_inline void emit_proc(struct v2 *v, struct gander_gotrace_event *o
 		e->transition.resource = GANDER_GOTRACE_RES_PROC;
 		e->transition.from = from;
 		e->transition.to = to;
+		e->transition.status = 0;
 		e->transition.reason = 0;
 		e->transition.stack = 0;
 	}
@@ -449,6 +451,8 @@ static int proc_status(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct
 	p->gen = v->gen;
 	p->seq = 0;
 	emit_proc(v, out, c, c->type, holder, (int64_t)c->args[0], from, proc_state[status], full);
+	if (full)
+		out->transition.status = (uint8_t)c->args[1];
 	if ((c->args[1] == PROC_RUNNING || c->args[1] == PROC_SYSCALL) && m != &v->none) {
 		m->p = (int64_t)c->args[0];
 		m->ps = p;
