@@ -163,6 +163,7 @@ struct gander_gotrace_event {
 		struct {                /* SYNC: first of each generation, and the last event of all */
 			uint32_t n;     /* 1, 2, ... */
 			bool has_clock; /* format 1.25 and later: one moment on three clocks follows */
+			bool gap;       /* GANDER_GOTRACE_SALVAGE: events before this are lost, states begin anew */
 			uint32_t wall_nsec;
 			int64_t wall_sec;     /* Unix time */
 			uint64_t mono_ns;     /* CLOCK_MONOTONIC */
@@ -194,6 +195,9 @@ struct gander_gotrace_exp_batch {
 enum {
 	/* Do not resolve stacks: event.stack and transition.stack are 0. Everything is checked all the same. Saves the interning. */
 	GANDER_GOTRACE_NO_STACKS = 1,
+	/* v2: go on behind damage. What of a damaged generation can still be put in order is delivered; where its tables are lost, stacks are 0 and texts "".
+	 * The error comes at the end all the same. */
+	GANDER_GOTRACE_SALVAGE = 2,
 };
 
 /* Fill with GANDER_GOTRACE_OPTS_INIT; a member that is 0 means its default. */

@@ -42,9 +42,8 @@ static int run(int argc, char **argv)
 	r = go_input_open_raw(&in, argv[1], &err);
 	if (r < 0)
 		return cli_fail(&err);
-	out = !strcmp(to, "-") ? stdout : fopen(to, "wbe");
-	if (!out) {
-		err_set(&err, -errno, "cannot write '%s': %m", to);
+	r = go_output_open(&out, to, 1, argv, &err);
+	if (r < 0) {
 		go_input_close(in);
 		return cli_fail(&err);
 	}
@@ -52,7 +51,6 @@ static int run(int argc, char **argv)
 	if (r < 0)
 		err_prefix(&err, "%s", argv[1]);
 	go_input_close(in);
-	if (out != stdout && fclose(out) && r >= 0)
-		r = err_set(&err, -errno, "cannot write '%s': %m", to);
+	r = go_output_close(out, to, r, false, &err);
 	return r < 0 ? cli_fail(&err) : CLI_OK;
 }

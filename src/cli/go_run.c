@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 int go_read_all(struct gorun *run, int n, char **argv, struct err *err)
 {
@@ -84,4 +86,29 @@ int go_analyse_parsed(const struct verb *verb, const struct goan_type *const *ty
 	result_done(&result);
 	gorun_done(&run);
 	return status;
+}
+
+int go_output_open(FILE **ret, const char *to, int n, char **from, struct err *err)
+{
+	struct stat a, b;
+	int i;
+
+	for (i = 1; i <= n; i++)
+		if (strcmp(to, "-") && !stat(to, &a) && !stat(from[i], &b) && S_ISREG(a.st_mode) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+			return err_set(err, -EINVAL, "'%s' is the trace itself: it would be overwritten before it is read", to);
+	*ret = !strcmp(to, "-") ? stdout : fopen(to, "wbe");
+	return *ret ? 0 : err_set(err, -errno, "cannot write '%s': %m", to);
+}
+
+int go_output_close(FILE *out, const char *to, int r, bool worthless, struct err *err)
+{
+	struct stat st;
+
+	if (!out)
+		return r;
+	if ((out == stdout ? fflush(out) : fclose(out)) && r >= 0)
+		r = err_set(err, -errno, "cannot write '%s': %m", to);
+	if (worthless && out != stdout && !stat(to, &st) && S_ISREG(st.st_mode))
+		unlink(to);
+	return r;
 }

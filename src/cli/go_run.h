@@ -5,6 +5,8 @@
 #include "analyze/goanalysis.h"
 #include "cli/cli.h"
 
+#include <stdio.h>
+
 struct go_args {
 	struct goan_opts o;
 	bool json, stacks;
@@ -51,5 +53,10 @@ int go_analyse(const struct verb *verb, const struct goan_type *const *types, co
 int go_analyse_parsed(const struct verb *verb, const struct goan_type *const *types, struct go_args *a, int n, char **argv);
 /* The pass alone: argv[1..n] are the traces. CLI_OK, CLI_LOST (a trace was damaged; what came before is in), or CLI_FAILED. */
 int go_read_all(struct gorun *run, int n, char **argv, struct err *err);
+
+/* Where a verb writes a trace to: a file or '-'. A file that is one of the n traces `from` is refused. */
+int go_output_open(FILE **ret, const char *to, int n, char **from, struct err *err);
+/* Closes it; `r` is how writing went, and comes back unless closing is what failed. A file that is worth nothing is removed. */
+int go_output_close(FILE *out, const char *to, int r, bool worthless, struct err *err);
 
 #endif

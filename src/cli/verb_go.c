@@ -5,7 +5,7 @@
 #include <string.h>
 
 extern const struct verb go_summary, go_events, go_goroutines, go_blocked, go_network, go_sched, go_syscalls, go_gc, go_tasks,
-	go_regions, go_threads, go_parallelism, go_churn, go_footprint, go_anonymize, go_diff, go_check, go_export;
+	go_regions, go_threads, go_parallelism, go_churn, go_footprint, go_anonymize, go_cut, go_repair, go_diff, go_check, go_export;
 
 static const struct verb *const subs[] = {
 	&go_summary,
@@ -23,6 +23,8 @@ static const struct verb *const subs[] = {
 	&go_churn,
 	&go_footprint,
 	&go_anonymize,
+	&go_cut,
+	&go_repair,
 	&go_diff,
 	&go_check,
 	&go_export,

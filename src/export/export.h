@@ -50,6 +50,31 @@ struct goanon_opts {
  * monotonic clock, ids of goroutines, Ps and threads, line numbers. */
 int goanon_run(int64_t (*read)(void *arg, void *to, size_t size), void *arg, FILE *out, const struct goanon_opts *o, struct err *err);
 
+/* --- cut and repair: v2 traces that the Go tools open --------------------------------------------------------------------------- */
+struct gander_gotrace_info;
+struct gocut_opts {
+	uint64_t from_ns, to_ns;                    /* since the trace's first event; to_ns 0: to the end */
+	uint64_t first_generation, last_generation; /* counted from 1; last 0: to the end */
+	const uint64_t *goroutine;                  /* only these; none: all */
+	size_t ngoroutine;
+	void (*progress)(void *arg, const struct gander_gotrace_info *info); /* after each event; NULL */
+	void *progress_arg;
+};
+struct gocut_stats {
+	uint64_t events;
+	uint64_t from_ns, to_ns; /* what was written, since the trace's first event */
+};
+/* Reads `t` to the end of the part. A damaged trace is an error, but what came before the damage has been written as a sound trace. */
+int gocut_run(struct gander_gotrace *t, FILE *out, const struct gocut_opts *o, struct gocut_stats *ret, struct err *err);
+
+struct gorepair_stats {
+	uint64_t events;
+	bool left_out;     /* the trace goes on behind the damage, but not as one with what is before it */
+	struct err damage; /* the first one; code 0: the trace was sound */
+};
+/* Whatever `read` gives: either an error, and `out` is worth nothing, or a trace that reads to its end. */
+int gorepair_run(int64_t (*read)(void *arg, void *to, size_t size), void *arg, FILE *out, struct gorepair_stats *ret, struct err *err);
+
 /* --- footprint ---------------------------------------------------------------------------------------------------------------- */
 struct result;
 /* Fills the table also when the trace is damaged at some point (then -Exxx): up to there. */

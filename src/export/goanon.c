@@ -10,6 +10,8 @@
 #include "base/map.h"
 #include "export/export.h"
 #include "export/goraw.h"
+#include "gotrace/gotrace.h"
+#include "gotrace/gotrace_write.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,50 +48,6 @@ struct anon {
 	struct buf name, batch, entry;
 	uint64_t first_mono;
 	bool has_mono;
-};
-
-static const char *const runtime_words[] = {
-	"",
-	"unspecified",
-	"forever",
-	"network",
-	"select",
-	"sync.(*Cond).Wait",
-	"sync",
-	"chan send",
-	"chan receive",
-	"GC mark assist wait for work",
-	"GC background sweeper wait",
-	"system goroutine wait",
-	"preempted",
-	"wait for debug call",
-	"wait until GC ends",
-	"sleep",
-	"runtime.Gosched",
-	"GC weak to strong wait",
-	"synctest",
-	"GC (dedicated)",
-	"GC (fractional)",
-	"GC (idle)",
-	"GC mark termination",
-	"GC sweep termination",
-	"write heap dump",
-	"goroutine profile",
-	"goroutine profile cleanup",
-	"all goroutines stack trace",
-	"all goroutine stack trace",
-	"read mem stats",
-	"AllThreadsSyscall",
-	"GOMAXPROCS",
-	"start trace",
-	"stop trace",
-	"CountPagesInUse (test)",
-	"ReadMetricsSlow (test)",
-	"ReadMemStatsSlow (test)",
-	"PageCachePagesLeaked (test)",
-	"ResetDebugLog (test)",
-	"bad",
-	"background",
 };
 
 static const char *const std_roots[] = {
@@ -268,7 +226,7 @@ static void rename_string(struct anon *a, uint64_t id, const char *s, size_t n)
 		new_func(a, s, n);
 	else if (role & ROLE_FILE)
 		new_file(a, id, s, n);
-	else if (in_list(s, n, runtime_words, sizeof(runtime_words) / sizeof(*runtime_words)))
+	else if (gander_gotrace_runtime_word(s, n))
 		buf_put(&a->name, s, n);
 	else
 		buf_printf(&a->name, "s%llu", (unsigned long long)number(a, &a->texts, s, n));
@@ -276,13 +234,6 @@ static void rename_string(struct anon *a, uint64_t id, const char *s, size_t n)
 		memmove(a->name.data, a->name.data + a->name.len - MAX_NAME, MAX_NAME);
 		a->name.len = MAX_NAME;
 	}
-}
-
-static void put_varint(struct buf *b, uint64_t v)
-{
-	for (; v >= 0x80; v >>= 7)
-		buf_putc(b, (char)(v | 0x80));
-	buf_putc(b, (char)v);
 }
 
 static void put_out(struct anon *a, const void *data, size_t n)
@@ -377,10 +328,10 @@ static void put_batch(struct anon *a, const struct held *h, const void *data, si
 
 	buf_clear(b);
 	buf_putc(b, GORAW_BATCH);
-	put_varint(b, h->gen);
-	put_varint(b, h->thread);
-	put_varint(b, h->time);
-	put_varint(b, size);
+	gotrace_put_varint(b, h->gen);
+	gotrace_put_varint(b, h->thread);
+	gotrace_put_varint(b, h->time);
+	gotrace_put_varint(b, size);
 	put_out(a, b->data, b->len);
 	put_out(a, data, size);
 }
@@ -429,8 +380,8 @@ static void write_strings(struct anon *a, const struct held *h, const uint8_t *p
 			buf_putc(&a->batch, GORAW_STRINGS);
 		}
 		buf_putc(&a->batch, GORAW_STRING);
-		put_varint(&a->batch, id);
-		put_varint(&a->batch, a->name.len);
+		gotrace_put_varint(&a->batch, id);
+		gotrace_put_varint(&a->batch, a->name.len);
 		buf_put(&a->batch, a->name.data, a->name.len);
 	}
 	put_batch(a, h, a->batch.data, a->batch.len);
@@ -449,11 +400,11 @@ static void write_stacks(struct anon *a, const struct held *h, const uint8_t *p,
 			buf_putc(&a->batch, GORAW_STACKS);
 		}
 		buf_putc(&a->batch, GORAW_STACK);
-		put_varint(&a->batch, id);
-		put_varint(&a->batch, n);
+		gotrace_put_varint(&a->batch, id);
+		gotrace_put_varint(&a->batch, n);
 		for (i = 0; i < 4 * n; i++) {
 			goraw_varint(&p, end, &v);
-			put_varint(&a->batch, i % 4 ? v : new_pc(a, v));
+			gotrace_put_varint(&a->batch, i % 4 ? v : new_pc(a, v));
 		}
 	}
 	put_batch(a, h, a->batch.data, a->batch.len);
@@ -474,7 +425,7 @@ static bool write_sync(struct anon *a, const struct held *h, const uint8_t *p, c
 		if (type == GORAW_FREQUENCY) {
 			if (!goraw_varint(&p, end, v))
 				return false;
-			put_varint(&a->batch, v[0]);
+			gotrace_put_varint(&a->batch, v[0]);
 		} else if (type == GORAW_SNAPSHOT) {
 			for (i = 0; i < 4; i++)
 				if (!goraw_varint(&p, end, &v[i]))
@@ -482,10 +433,10 @@ static bool write_sync(struct anon *a, const struct held *h, const uint8_t *p, c
 			if (!a->has_mono)
 				a->first_mono = v[1];
 			a->has_mono = true;
-			put_varint(&a->batch, v[0]);
-			put_varint(&a->batch, v[1]);
-			put_varint(&a->batch, (v[1] - a->first_mono) / 1000000000);
-			put_varint(&a->batch, (v[1] - a->first_mono) % 1000000000);
+			gotrace_put_varint(&a->batch, v[0]);
+			gotrace_put_varint(&a->batch, v[1]);
+			gotrace_put_varint(&a->batch, (v[1] - a->first_mono) / 1000000000);
+			gotrace_put_varint(&a->batch, (v[1] - a->first_mono) % 1000000000);
 		} else {
 			return false;
 		}
@@ -610,30 +561,30 @@ static int write_record(void *ctx, const struct goraw_record *r, struct err *err
 	buf_putc(b, (char)(r->type | r->n << 6));
 	if (r->type == GORAW_V1_STRING) {
 		rename_string(a, r->id, r->text, r->text_size);
-		put_varint(b, r->id);
-		put_varint(b, a->name.len);
+		gotrace_put_varint(b, r->id);
+		gotrace_put_varint(b, a->name.len);
 		buf_put(b, a->name.data, a->name.len);
 	} else if (r->type == GORAW_V1_STACK) {
 		buf_clear(&a->entry);
 		goraw_varint(&p, end, &v);
-		put_varint(&a->entry, v);
+		gotrace_put_varint(&a->entry, v);
 		goraw_varint(&p, end, &n);
-		put_varint(&a->entry, n);
+		gotrace_put_varint(&a->entry, n);
 		for (i = 0; i < 4 * n; i++) {
 			goraw_varint(&p, end, &v);
-			put_varint(&a->entry, i % 4 ? v : new_pc(a, v));
+			gotrace_put_varint(&a->entry, i % 4 ? v : new_pc(a, v));
 		}
-		put_varint(b, a->entry.len);
+		gotrace_put_varint(b, a->entry.len);
 		buf_put(b, a->entry.data, a->entry.len);
 	} else {
 		if (r->n == 3)
-			put_varint(b, r->args_size);
+			gotrace_put_varint(b, r->args_size);
 		buf_put(b, r->args, r->args_size);
 		if (r->type == GORAW_V1_LOG) {
 			buf_clear(&a->name);
 			if (r->text_size)
 				buf_printf(&a->name, "s%llu", (unsigned long long)number(a, &a->texts, r->text, r->text_size));
-			put_varint(b, a->name.len);
+			gotrace_put_varint(b, a->name.len);
 			buf_put(b, a->name.data, a->name.len);
 		}
 	}

@@ -12,4 +12,8 @@ static inline struct gander_err *err_public(struct err *err)
 	return (struct gander_err *)err;
 }
 
+/* Whether the runtime itself writes this text (reasons of waits, causes of pauses, names of GC workers): it says nothing of the program. */
+bool gander_gotrace_runtime_word(const char *s, size_t n);
+bool gander_gotrace_reason_word(const char *s, size_t n); /* of these those that every generation's table begins with */
+
 #endif

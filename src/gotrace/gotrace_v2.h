@@ -15,6 +15,7 @@
 #define V2_DENSE_MIN  4096        /* string and stack ids below this, and up to 4 times their number, are in an array, others in a map */
 #define V2_LIVE_MAX   (32u << 20) /* goroutines, tasks, open regions: more is a bomb */
 #define V2_PROC_MAX   (1u << 20)
+#define V2_KNOWN_MAX  64 /* ids of the runtime's words are below this */
 #define V2_NO_ID      (~(uint64_t)0)
 
 /* What a generation's string or stack id means. */
@@ -157,6 +158,12 @@ struct v2 {
 	bool ended_sync;  /* the sync before that error or end has been delivered */
 	uint64_t *counts; /* in count mode */
 
+	/* going on behind damage */
+	bool salvage;
+	bool gap;                     /* events of the last generation are lost: what is known of states is void */
+	struct err damage;            /* the first one */
+	uint32_t known[V2_KNOWN_MAX]; /* the runtime's own words have the same ids in every generation */
+
 	/* scheduler state */
 	uint64_t first_gen;
 	uint64_t gc_seq;
@@ -168,6 +175,9 @@ struct v2 {
 	uint64_t nregions;
 	char message[V2_STRING_MAX + 1]; /* of the last log event */
 };
+
+/* In salvage mode damage is remembered and 0 comes back, else the error. `lost`: with events in it. */
+int v2_damage(struct v2 *v, int r, bool lost, const struct err *err);
 
 /* Reads the next generation: 1 it is there, 0 the input has ended cleanly, < 0. May set v->ended for what comes behind it. */
 int v2_read(struct v2 *v, struct err *err);

@@ -1,6 +1,8 @@
 /* What things are called, as the Go tools call them. */
 #include "gotrace/gotrace_internal.h"
 
+#include <string.h>
+
 const uint8_t wire_nargs[256] = {
 	[EV_PROCS_CHANGE] = 3,
 	[EV_PROC_START] = 3,
@@ -189,4 +191,73 @@ const char *gander_gotrace_proc_state_name(unsigned state)
 	static const char *const names[GANDER_GOTRACE_PROC_STATES] = { "Undetermined", "NotExist", "Running", "Idle" };
 
 	return state < GANDER_GOTRACE_PROC_STATES ? names[state] : "Bad";
+}
+
+/* Reasons of waits and stops and names of GC workers: they are in every generation's table from its begin on. */
+static const char *const reasons[] = {
+	"",
+	"unspecified",
+	"forever",
+	"network",
+	"select",
+	"sync.(*Cond).Wait",
+	"sync",
+	"chan send",
+	"chan receive",
+	"GC mark assist wait for work",
+	"GC background sweeper wait",
+	"system goroutine wait",
+	"preempted",
+	"wait for debug call",
+	"wait until GC ends",
+	"sleep",
+	"runtime.Gosched",
+	"GC weak to strong wait",
+	"synctest",
+	"GC (dedicated)",
+	"GC (fractional)",
+	"GC (idle)",
+};
+
+/* Causes of pauses, and what else the runtime writes when it happens. */
+static const char *const causes[] = {
+	"GC mark termination",
+	"GC sweep termination",
+	"write heap dump",
+	"goroutine profile",
+	"goroutine profile cleanup",
+	"all goroutines stack trace",
+	"all goroutine stack trace",
+	"read mem stats",
+	"AllThreadsSyscall",
+	"GOMAXPROCS",
+	"start trace",
+	"stop trace",
+	"CountPagesInUse (test)",
+	"ReadMetricsSlow (test)",
+	"ReadMemStatsSlow (test)",
+	"PageCachePagesLeaked (test)",
+	"ResetDebugLog (test)",
+	"bad",
+	"background",
+};
+
+bool gander_gotrace_reason_word(const char *s, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(reasons) / sizeof(*reasons); i++)
+		if (strlen(reasons[i]) == n && !memcmp(reasons[i], s, n))
+			return true;
+	return false;
+}
+
+bool gander_gotrace_runtime_word(const char *s, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(causes) / sizeof(*causes); i++)
+		if (strlen(causes[i]) == n && !memcmp(causes[i], s, n))
+			return true;
+	return gander_gotrace_reason_word(s, n);
 }

@@ -23,7 +23,8 @@ enum { GC_UNDETERMINED,
        GC_RUNNING };
 
 enum { TAKEN = 1,
-       WAIT = 0 }; /* what becomes of an event that is tried; < 0: the trace is broken */
+       WAIT = 0,
+       AGAIN = 2 }; /* what becomes of an event that is tried; < 0: the trace is broken. AGAIN: damage was passed over */
 
 static const uint8_t go_state[] = { [GO_RUNNABLE] = GANDER_GOTRACE_GO_RUNNABLE,
 				    [GO_RUNNING] = GANDER_GOTRACE_GO_RUNNING,
@@ -307,7 +308,7 @@ static always_inline bool stack_ok(struct v2 *v, uint64_t id, uint32_t *ret, con
 		return true;
 	ref = v2_ref(&v->stks, id);
 	if (unlikely(!ref))
-		return false;
+		return v->salvage;
 	if (full && !(v->t->flags & GANDER_GOTRACE_NO_STACKS)) {
 		if (unlikely(!ref->id))
 			return v2_stk(v, id, ret) > 0;
@@ -324,8 +325,10 @@ static always_inline bool string_ok(struct v2 *v, uint64_t id, uint32_t *ret, co
 	if (!id)
 		return true;
 	ref = v2_ref(&v->strs, id);
-	if (unlikely(!ref))
-		return false;
+	if (unlikely(!ref)) {
+		*ret = v->salvage && id < V2_KNOWN_MAX ? v->known[id] : 0;
+		return v->salvage;
+	}
 	if (full) {
 		if (unlikely(!ref->id))
 			return v2_str(v, id, ret) > 0;
@@ -420,6 +423,8 @@ static int proc_status(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct
 		return bad(v, c, err, "invalid status for proc %lld: %llu", (long long)c->args[0], (unsigned long long)c->args[1]);
 	status = (uint8_t)c->args[1];
 	from = proc_state[status];
+	if (v->salvage && (status == PROC_RUNNING || status == PROC_SYSCALL) && (m == &v->none || (p ? m->p != (int64_t)p->id : m->p != GANDER_GOTRACE_NONE)))
+		return bad(v, c, err, "proc %lld runs here, where another one does", (long long)c->args[0]);
 	if (p) {
 		if (status == PROC_ABANDONED && p->status == PROC_SYSCALL) {
 			/* Nothing was lost: it is still where it was, on the thread that holds it, in whose context the event belongs. */
@@ -464,7 +469,7 @@ static int go_status(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct g
 {
 	struct v2_g *g = idmap_get(&v->gs, c->args[0]);
 	int64_t gid = (int64_t)c->args[0], mid = (int64_t)c->args[1];
-	struct v2_m ctx = *m, *other;
+	struct v2_m ctx = *m, *other = NULL;
 	uint32_t stack = 0;
 	uint8_t status, from;
 
@@ -474,6 +479,17 @@ static int go_status(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct g
 		return bad_stack(v, c, c->args[3], err);
 	status = (uint8_t)c->args[2];
 	from = go_state[status];
+	if (v->salvage && (status == GO_RUNNING || (status == GO_SYSCALL && mid == m->id)) &&
+	    (m == &v->none || (g ? m->g != gid : m->g != GANDER_GOTRACE_NONE) || (status == GO_RUNNING && m->p == GANDER_GOTRACE_NONE)))
+		return bad(v, c, err, "goroutine %lld runs here, where another one or no proc does", (long long)gid);
+	if (status == GO_SYSCALL && mid == GANDER_GOTRACE_NONE)
+		return bad(v, c, err, "found goroutine %lld in syscall without a thread", (long long)gid);
+	if (status == GO_SYSCALL && mid != m->id) {
+		other = idmap_get(&v->ms, c->args[1]);
+		if (other && other->g != gid)
+			return bad(v, c, err, "inconsistent thread for syscalling goroutine %lld: thread has goroutine %lld", (long long)gid,
+				   (long long)other->g);
+	}
 	if (g) {
 		if (g->status != status)
 			return bad(v, c, err, "inconsistent status for goroutine %lld: it is %s, not %s", (long long)gid,
@@ -494,8 +510,6 @@ static int go_status(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct g
 		m->g = gid;
 		m->gs = g;
 	} else if (status == GO_SYSCALL) {
-		if (mid == GANDER_GOTRACE_NONE)
-			return bad(v, c, err, "found goroutine %lld in syscall without a thread", (long long)gid);
 		if (mid == m->id) {
 			if (v->gen != v->first_gen && m->g != gid)
 				return bad(v, c, err, "inconsistent thread for syscalling goroutine %lld: thread has goroutine %lld",
@@ -504,11 +518,7 @@ static int go_status(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct g
 			m->gs = g;
 		} else {
 			/* A system call that lasts, on another thread: the event belongs there. */
-			other = idmap_get(&v->ms, c->args[1]);
 			if (other) {
-				if (other->g != gid)
-					return bad(v, c, err, "inconsistent thread for syscalling goroutine %lld: thread has goroutine %lld",
-						   (long long)gid, (long long)other->g);
 				ctx.g = gid;
 			} else {
 				other = m_new(v, mid);
@@ -552,6 +562,15 @@ static int go_switch(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct v
 	return TAKEN;
 }
 
+/* The reference lets some states be that no program has (a thread with two Ps, a goroutine that runs without one). A trace that is written anew from a damaged
+ * one keeps clear of them. */
+static bool runs(struct v2 *v, struct v2_m *m)
+{
+	struct v2_g *g = m->g != GANDER_GOTRACE_NONE ? cur_g(v, m) : NULL;
+
+	return g && g->status == GO_RUNNING;
+}
+
 static int proc_steal(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct gander_gotrace_event *out, struct err *err, const bool full)
 {
 	struct v2_p *p = idmap_get(&v->ps, c->args[0]);
@@ -564,17 +583,19 @@ static int proc_steal(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct 
 	if (m == &v->none)
 		return bad_context(v, c, m, NEED_M, err);
 	abandoned = p->status == PROC_ABANDONED;
-	p->status = PROC_IDLE;
-	p->seq = c->args[1];
 	victim = m;
 	if (!abandoned && (int64_t)c->args[2] != m->id) {
 		victim = idmap_get(&v->ms, c->args[2]);
 		if (!victim)
 			return bad(v, c, err, "stole proc %lld from thread %lld, which does not exist", (long long)pid, (long long)c->args[2]);
 	}
+	if (v->salvage && !abandoned && runs(v, victim))
+		return bad(v, c, err, "stole proc %lld from thread %lld, which uses it", (long long)pid, (long long)victim->id);
 	if (!abandoned && victim->p != pid)
 		return bad(v, c, err, "tried to steal proc %lld from thread %lld, but got proc %lld instead", (long long)pid,
 			   (long long)victim->id, (long long)victim->p);
+	p->status = PROC_IDLE;
+	p->seq = c->args[1];
 	emit_proc(v, out, c, c->type, m, pid, abandoned ? GANDER_GOTRACE_PROC_IDLE : GANDER_GOTRACE_PROC_RUNNING, GANDER_GOTRACE_PROC_IDLE, full);
 	if (!abandoned)
 		victim->p = GANDER_GOTRACE_NONE;
@@ -618,6 +639,8 @@ static int user_task(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct g
 	uint32_t stack, name = 0;
 	bool begin = c->type == EV_USER_TASK_BEGIN;
 
+	if (m->p == GANDER_GOTRACE_NONE || m->g == GANDER_GOTRACE_NONE)
+		return bad_context(v, c, m, NEED_M | NEED_P | NEED_G, err);
 	if (begin) {
 		if (task)
 			return bad(v, c, err, "task ID conflict: %llu", (unsigned long long)c->args[0]);
@@ -638,8 +661,6 @@ static int user_task(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct g
 		name = task->name;
 		free(idmap_del(&v->tasks, c->args[0]));
 	}
-	if (m->p == GANDER_GOTRACE_NONE || m->g == GANDER_GOTRACE_NONE)
-		return bad_context(v, c, m, NEED_M | NEED_P | NEED_G, err);
 	if (!stack_ok(v, begin ? c->args[3] : c->args[1], &stack, full))
 		return bad_stack(v, c, begin ? c->args[3] : c->args[1], err);
 	e = emit(v, out, begin ? GANDER_GOTRACE_TASK_BEGIN : GANDER_GOTRACE_TASK_END, c->type, c->time, m, stack, full);
@@ -673,6 +694,8 @@ static int user_region(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct
 		v->nregions++;
 	} else if (g->ext && g->ext->nregion) {
 		r = &g->ext->region[g->ext->nregion - 1];
+		if (v->salvage && !name)
+			name = r->name; /* lost with its table: it can be no other */
 		if (r->task != c->args[0] || r->name != name)
 			return bad(v, c, err, "misuse of region in goroutine %lld: the end of region '%.40s' of task %llu, while '%.40s' of task %llu is innermost",
 				   (long long)m->g, v->tab->str[name].p, (unsigned long long)c->args[0], v->tab->str[r->name].p,
@@ -701,6 +724,8 @@ static int user_log(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct ga
 	if (!string_ok(v, c->args[1], &category, full))
 		return bad_string(v, c, c->args[1], err);
 	text = v2_str_raw(v, c->args[2], &len);
+	if (!text && v->salvage)
+		text = (const uint8_t *)"";
 	if (!text)
 		return bad_string(v, c, c->args[2], err);
 	e = emit(v, out, GANDER_GOTRACE_LOG, c->type, c->time, m, stack, full);
@@ -824,7 +849,7 @@ static int stop_the_world(struct v2 *v, struct v2_cursor *c, struct v2_m *m, str
 		return no_memory(v, err);
 	if (begin) {
 		for (i = 0; i < x->nstw; i++)
-			if (x->stw[i] == kind)
+			if (x->stw[i] == kind || v->salvage) /* there, two kinds may have lost their names */
 				return bad(v, c, err, "the world is already being stopped by goroutine %lld", (long long)m->g);
 		if (x->nstw >= V2_PROC_MAX)
 			return bomb(v, c, err, "stop-the-world ranges");
@@ -1011,6 +1036,8 @@ static always_inline int advance(struct v2 *v, struct v2_cursor *c, struct gande
 		p = m->p != GANDER_GOTRACE_NONE ? cur_p(v, m) : NULL;
 		if (unlikely(!p || (p->status != PROC_RUNNING && p->status != PROC_SYSCALL)))
 			return bad(v, c, err, "proc %lld %s", (long long)m->p, p ? "is not running" : "doesn't exist");
+		if (unlikely(v->salvage && runs(v, m)))
+			return bad(v, c, err, "proc %lld stops, but not its goroutine", (long long)m->p);
 		p->status = PROC_IDLE;
 		emit_proc(v, out, c, c->type, m, m->p, GANDER_GOTRACE_PROC_RUNNING, GANDER_GOTRACE_PROC_IDLE, full);
 		m->p = GANDER_GOTRACE_NONE;
@@ -1147,9 +1174,9 @@ static int after(struct v2 *v, uint32_t i, struct err *err)
 	struct v2_cursor *c = v->heap[i].ptr;
 	int r = cursor_next(v, c, err);
 
-	if (r < 0)
+	if (r < 0 && v2_damage(v, r, true, err) < 0)
 		return last_before(v, r, err);
-	if (!r) {
+	if (r <= 0) {
 		heap_remove(v, i);
 		return TAKEN;
 	}
@@ -1157,6 +1184,16 @@ static int after(struct v2 *v, uint32_t i, struct err *err)
 	if (heap_up(v->heap, i) == i)
 		heap_down(v->heap, v->nheap, i);
 	return TAKEN;
+}
+
+/* An event of heap[i] is broken: in salvage mode its thread says nothing more in this generation. */
+__attribute__((noinline, cold)) static int drop(struct v2 *v, uint32_t i, int r, struct err *err)
+{
+	if (v2_damage(v, r, true, err) < 0)
+		return r;
+	v->nqueue = 0;
+	heap_remove(v, i);
+	return AGAIN;
 }
 
 /* The earliest event must wait: tries the others in order of time. */
@@ -1169,11 +1206,15 @@ static always_inline int others(struct v2 *v, struct gander_gotrace_event *out, 
 	for (i = 1; i < v->nheap; i++) {
 		r = advance(v, v->heap[i].ptr, out, err, full);
 		if (r < 0)
-			return r;
+			return drop(v, i, r, err);
 		if (r == TAKEN)
 			return after(v, i, err);
 	}
-	return stuck(v, err);
+	r = stuck(v, err);
+	if (v2_damage(v, r, true, err) < 0)
+		return r;
+	v->nheap = 0;
+	return AGAIN;
 }
 
 __attribute__((noinline)) static int others_full(struct v2 *v, struct gander_gotrace_event *out, struct err *err)
@@ -1224,22 +1265,60 @@ static void emit_sync(struct v2 *v, struct gander_gotrace_event *out, int64_t ti
 	}
 }
 
+/* Behind a gap nothing is known of goroutines, Ps and threads. Tasks stay: their names are still right. */
+static void forget(struct v2 *v)
+{
+	struct v2_gslab *slab;
+	struct v2_p *p;
+	struct v2_m *m;
+	size_t i;
+
+	for (slab = v->gslab; slab; slab = slab->next)
+		for (i = 0; i < sizeof(slab->g) / sizeof(slab->g[0]); i++)
+			if (slab->g[i].live)
+				g_del(v, &slab->g[i]);
+	for (i = 0; i <= v->ms.mask; i++) {
+		m = v->ms.slot[i].value;
+		if (m) {
+			m->g = m->p = GANDER_GOTRACE_NONE;
+			m->gs = NULL;
+			m->ps = NULL;
+		}
+	}
+	for (i = 0; i <= v->ps.mask; i++) {
+		p = v->ps.slot[i].value;
+		free(p);
+	}
+	idmap_clear(&v->ps);
+	v->gc = GC_UNDETERMINED;
+	v->gc_seq = 0;
+}
+
 /* The next generation, or the end: 1 (a sync), 0, < 0. */
 __attribute__((noinline)) static int generation(struct v2 *v, struct gander_gotrace_event *out, struct err *err, const bool full)
 {
 	struct v2_cursor *c;
+	bool gap = false;
 	uint32_t i;
 	int r;
 
 	if (v->ended && v->ended_sync) {
+		if (v->ended > 0 && v->damage.code) {
+			v->ended = v->damage.code;
+			v->ended_err = v->damage;
+		}
 		if (v->ended < 0 && err)
 			*err = v->ended_err;
 		return v->ended < 0 ? v->ended : 0;
 	}
 	if (!v->ended) {
+		gap = v->gap;
+		v->gap = false;
 		r = v2_read(v, err);
 		if (r > 0) {
-			if (!v->first_gen)
+			if (gap)
+				forget(v);
+			if (!v->first_gen || gap)
 				v->first_gen = v->gen;
 			v->t->generation = v->gen;
 			v->t->generations++;
@@ -1251,13 +1330,17 @@ __attribute__((noinline)) static int generation(struct v2 *v, struct gander_gotr
 				if (!cursor_batch(v, c, true))
 					continue;
 				r = cursor_next(v, c, err);
-				if (r < 0)
+				if (r < 0 && v2_damage(v, r, true, err) < 0)
 					return r;
+				if (r <= 0)
+					continue;
 				v->heap[v->nheap].time = c->time;
 				v->heap[v->nheap].ptr = c;
 				heap_up(v->heap, v->nheap++);
 			}
 			emit_sync(v, out, v2_ns(v, v->min_time), true, full);
+			if (full)
+				out->sync.gap = gap;
 			return 1;
 		}
 		v->ended = r < 0 ? r : 1;
@@ -1290,12 +1373,12 @@ static always_inline int order_step(struct v2 *v, struct gander_gotrace_event *o
 	r = advance(v, c, out, err, full);
 	if (unlikely(r != TAKEN)) {
 		if (r < 0)
-			return r;
+			return drop(v, 0, r, err);
 		return full ? others_full(v, out, err) : others_count(v, err);
 	}
 	r = cursor_next(v, c, err);
 	if (unlikely(r <= 0)) {
-		if (r < 0)
+		if (r < 0 && v2_damage(v, r, true, err) < 0)
 			return last_before(v, r, err);
 		heap_remove(v, 0);
 		return 1;
@@ -1306,7 +1389,12 @@ static always_inline int order_step(struct v2 *v, struct gander_gotrace_event *o
 
 int v2_next(struct gander_gotrace *t, struct gander_gotrace_event *ev, struct err *err)
 {
-	return order_step(t->v2, ev, err, true);
+	int r;
+
+	do
+		r = order_step(t->v2, ev, err, true);
+	while (unlikely(r == AGAIN));
+	return r;
 }
 
 int v2_count(struct gander_gotrace *t, uint64_t *counts, struct err *err)
@@ -1319,7 +1407,7 @@ int v2_count(struct gander_gotrace *t, uint64_t *counts, struct err *err)
 	v->counts = counts;
 	do
 		r = order_step(v, NULL, err, false);
-	while (r > 0);
+	while (r > 0); /* AGAIN, too */
 	v->counts = NULL;
 	return r;
 }
@@ -1346,6 +1434,9 @@ int v2_open(struct gander_gotrace *t, struct err *err)
 	v->tab = &t->tab;
 	v->none.id = v->none.g = v->none.p = GANDER_GOTRACE_NONE;
 	v->base_off = 16; /* behind the header */
+	v->salvage = t->flags & GANDER_GOTRACE_SALVAGE;
+	v->ns_per_unit = 64; /* the runtime's on Linux, should a damaged trace not say */
+	v->unit_ns = 64;
 	v->pc_mask = 4095;
 	v->pc = calloc(v->pc_mask + 1, sizeof(*v->pc));
 	v->buf = calloc(1, V2_PAD);

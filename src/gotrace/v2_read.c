@@ -34,6 +34,16 @@ static int no_memory(struct v2 *v, struct err *err)
 	err_set(err, -EPROTO, "byte %llu, generation %llu: " fmt, (unsigned long long)v2_off(v, p), \
 		(unsigned long long)(v)->gen, ##__VA_ARGS__)
 
+int v2_damage(struct v2 *v, int r, bool lost, const struct err *err)
+{
+	if (!v->salvage || r != -EPROTO)
+		return r;
+	if (!v->damage.code && err)
+		v->damage = *err;
+	v->gap = v->gap || lost;
+	return 0;
+}
+
 /* Makes buf hold `need` bytes unless the input ends first. */
 static int fill(struct v2 *v, size_t need, struct err *err)
 {
@@ -473,8 +483,23 @@ static int read_batch(struct v2 *v, const struct header *h, struct err *err)
 	return add_events(v, (int64_t)h->m, h->time, off, (uint32_t)h->size, err);
 }
 
+/* Words that the runtime put into its table before anything else: a later generation that has lost its table had them, too. */
+static void keep_known(struct v2 *v)
+{
+	uint32_t id, len, text;
+	const uint8_t *p;
+
+	for (id = 1; id < V2_KNOWN_MAX; id++) {
+		p = v2_ref(&v->strs, id) ? v2_str_raw(v, id, &len) : NULL;
+		if (p && len && gander_gotrace_reason_word((const char *)p, len) && v2_str(v, id, &text) > 0)
+			v->known[id] = text;
+	}
+}
+
 static void start_generation(struct v2 *v)
 {
+	if (v->salvage)
+		keep_known(v);
 	v->len -= v->next;
 	memmove(v->buf, v->buf + v->next, v->len + V2_PAD);
 	v->base_off += v->next;
@@ -495,18 +520,55 @@ static int finish_generation(struct v2 *v, size_t end, struct err *err)
 	uint32_t i;
 	int r;
 
-	if (!v->has_freq)
-		return corrupt(v, v->buf + end, err, "no frequency event found in the generation that ends here");
-	if (v->t->version >= 25 && !v->has_clock)
-		return corrupt(v, v->buf + end, err, "no clock snapshot event found in the generation that ends here");
+	r = 0;
+	if (!v->has_freq) /* in salvage: that of the generation before, or the runtime's on Linux */
+		r = corrupt(v, v->buf + end, err, "no frequency event found in the generation that ends here");
+	else if (v->t->version >= 25 && !v->has_clock)
+		r = corrupt(v, v->buf + end, err, "no clock snapshot event found in the generation that ends here");
+	if (r < 0 && v2_damage(v, r, false, err) < 0)
+		return r;
 	for (i = 0; i < v->nstack_spans; i += 2) {
 		r = read_stacks(v, v->buf + v->stack_spans[i], v->buf + v->stack_spans[i] + v->stack_spans[i + 1], err);
-		if (r < 0)
+		if (r < 0 && v2_damage(v, r, false, err) < 0)
 			return r;
 	}
 	for (i = 0; i < v->nsample; i++)
 		v->sample_order[i].time = v2_ns(v, (uint64_t)v->sample_order[i].time);
 	sort_keyed(v->sample_order, v->nsample);
+	return 1;
+}
+
+/* The input ends, or goes on as something that is no batch: 1 when the generation so far is to be tried, else what v2_read() is to return. */
+static int read_end(struct v2 *v, size_t pos, struct header *h, int r, struct err *err)
+{
+	bool whole = v->t->version < 26;
+
+	v->next = pos;
+	if (!r && !v->ncursor && !whole)
+		return 0;
+	if (!r && whole) {
+		if (!v->ended)
+			v->ended = 1;
+		return 1;
+	}
+	if (!r)
+		r = corrupt(v, v->buf + pos, err, "truncated: the input ends inside a generation, before its end mark");
+	/* Before 1.26 this may be the next generation's first batch: what has been read so far is tried. */
+	if (r == -EFBIG || r == -ENOMEM || (!v->gen && !(v->salvage && h->gen)) || (!whole && v2_damage(v, r, true, err) < 0))
+		return r;
+	v->ended = r;
+	v->ended_err = *err;
+	if (v->salvage) {
+		/* the events of the batch that is cut, but for the last one, are sound */
+		if (v->eof && h->data && h->data <= v->len && (!v->gen || v->gen == h->gen)) {
+			v->gen = h->gen;
+			h->size = v->len - h->data;
+			r = read_batch(v, h, err);
+			if (r < 0 && v2_damage(v, r, true, err) < 0)
+				return r;
+		}
+		v2_damage(v, v->ended, true, &v->ended_err);
+	}
 	return 1;
 }
 
@@ -518,25 +580,12 @@ int v2_read(struct v2 *v, struct err *err)
 
 	start_generation(v);
 	for (;; pos = h.data + h.size) {
+		h = (struct header) { 0 };
 		r = read_header(v, pos, &h, err);
-		if (r == 0) {
-			v->next = pos;
-			if (v->t->version < 26) {
-				if (!v->ended)
-					v->ended = 1;
-				break;
-			}
-			if (v->ncursor)
-				return corrupt(v, v->buf + pos, err, "truncated: the input ends inside a generation, before its end mark");
-			return 0;
-		}
-		if (r < 0) {
-			/* Before 1.26 this may be the next generation's first batch: what has been read so far is tried. */
-			if (v->t->version >= 26 || !v->gen || r == -EFBIG || r == -ENOMEM)
+		if (r <= 0) {
+			r = read_end(v, pos, &h, r, err);
+			if (r <= 0)
 				return r;
-			v->ended = r;
-			v->ended_err = *err;
-			v->next = pos;
 			break;
 		}
 		if (h.type == EV_END_OF_GENERATION && v->t->version >= 26) {
@@ -548,14 +597,16 @@ int v2_read(struct v2 *v, struct err *err)
 		if (!v->gen)
 			v->gen = h.gen;
 		if (h.gen != v->gen) {
-			if (v->t->version >= 26)
-				return corrupt(v, v->buf + pos, err,
-					       "a batch of generation %llu: missing end-of-generation event, or generations are interleaved",
-					       (unsigned long long)h.gen);
-			if (h.gen != v->gen + 1)
-				return corrupt(v, v->buf + pos, err, "a batch of generation %llu: generations out of order",
-					       (unsigned long long)h.gen);
 			v->next = pos;
+			r = 0;
+			if (v->t->version >= 26)
+				r = corrupt(v, v->buf + pos, err,
+					    "a batch of generation %llu: missing end-of-generation event, or generations are interleaved",
+					    (unsigned long long)h.gen);
+			else if (h.gen != v->gen + 1)
+				r = corrupt(v, v->buf + pos, err, "a batch of generation %llu: generations out of order", (unsigned long long)h.gen);
+			if (r < 0 && v2_damage(v, r, true, err) < 0)
+				return r;
 			break;
 		}
 		if (!v->have_min || h.time < v->min_time) {
@@ -563,7 +614,7 @@ int v2_read(struct v2 *v, struct err *err)
 			v->have_min = h.time != 0; /* as the reference: a 0 does not count */
 		}
 		r = read_batch(v, &h, err);
-		if (r < 0)
+		if (r < 0 && v2_damage(v, r, false, err) < 0)
 			return r;
 	}
 	return finish_generation(v, v->next, err);

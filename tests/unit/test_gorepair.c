@@ -1,0 +1,287 @@
+/* Traces written again, on the small ones of the fuzz corpus: whole, in part, torn at every byte. What is written must read to its end. */
+#include "export/export.h"
+#include "gotrace/gotrace.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct file {
+	char name[256];
+	uint8_t *data;
+	size_t size;
+};
+
+static struct file files[32];
+static int nfiles;
+
+struct memory {
+	const uint8_t *p;
+	size_t left;
+};
+
+static int64_t read_memory(void *arg, void *to, size_t size)
+{
+	struct memory *m = arg;
+	size_t n = m->left < size ? m->left : size;
+
+	if (n)
+		memcpy(to, m->p, n);
+	m->p += n;
+	m->left -= n;
+	return (int64_t)n;
+}
+
+static int setup(void **state)
+{
+	DIR *dir = opendir(CORPUS);
+	struct dirent *d;
+	char path[512];
+	FILE *f;
+
+	if (!dir)
+		return -1;
+	while ((d = readdir(dir)) && nfiles < 32) {
+		if (strncmp(d->d_name, "go-1.2", 6))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", CORPUS, d->d_name);
+		f = fopen(path, "rb");
+		if (!f)
+			return -1;
+		snprintf(files[nfiles].name, sizeof(files[nfiles].name), "%s", d->d_name);
+		files[nfiles].data = malloc(1 << 16);
+		files[nfiles].size = fread(files[nfiles].data, 1, 1 << 16, f);
+		fclose(f);
+		nfiles++;
+	}
+	closedir(dir);
+	return nfiles ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	while (nfiles > 0)
+		free(files[--nfiles].data);
+	return 0;
+}
+
+static bool same_event(struct gander_gotrace *s, const struct gander_gotrace_event *a, struct gander_gotrace *t, const struct gander_gotrace_event *b)
+{
+	const uint32_t *x, *y;
+	unsigned n = gander_gotrace_stack(s, a->stack, &x), i;
+
+	if (a->time_ns != b->time_ns || a->thread != b->thread || a->proc != b->proc || a->goroutine != b->goroutine || a->kind != b->kind ||
+	    gander_gotrace_stack(t, b->stack, &y) != n)
+		return false;
+	for (i = 0; i < n; i++)
+		if (gander_gotrace_frame(s, x[i])->pc != gander_gotrace_frame(t, y[i])->pc)
+			return false;
+	if (a->kind == GANDER_GOTRACE_STATE_TRANSITION)
+		return a->transition.id == b->transition.id && a->transition.from == b->transition.from && a->transition.to == b->transition.to &&
+		       !strcmp(gander_gotrace_string(s, a->transition.reason), gander_gotrace_string(t, b->transition.reason));
+	if (a->kind == GANDER_GOTRACE_LOG)
+		return !strcmp(a->log.message, b->log.message);
+	if (a->kind == GANDER_GOTRACE_SYNC)
+		return a->sync.n == b->sync.n && a->sync.trace_ns == b->sync.trace_ns && a->sync.wall_sec == b->sync.wall_sec &&
+		       a->sync.wall_nsec == b->sync.wall_nsec && a->sync.mono_ns == b->sync.mono_ns;
+	return true;
+}
+
+/* A sound trace comes out as it went in, event for event. */
+static void whole(void **state)
+{
+	struct gander_gotrace_event a, b;
+	struct gander_gotrace *s, *t;
+	struct gorepair_stats stats;
+	struct err err;
+	char *out;
+	size_t len;
+	FILE *f;
+	int k, r;
+
+	for (k = 0; k < nfiles; k++) {
+		struct memory m = { files[k].data, files[k].size };
+
+		f = open_memstream(&out, &len);
+		assert_int_equal(gorepair_run(read_memory, &m, f, &stats, &err), 0);
+		fclose(f);
+		assert_int_equal(stats.damage.code, 0);
+		assert_false(stats.left_out);
+		assert_int_equal(gander_gotrace_open_mem(&s, files[k].data, files[k].size, NULL, NULL), 0);
+		assert_int_equal(gander_gotrace_open_mem(&t, out, len, NULL, NULL), 0);
+		do {
+			r = gander_gotrace_next(s, &a, NULL);
+			assert_int_equal(gander_gotrace_next(t, &b, NULL), r);
+			if (r > 0)
+				assert_true(same_event(s, &a, t, &b));
+		} while (r > 0);
+		assert_int_equal(r, 0);
+		gander_gotrace_free(s);
+		gander_gotrace_free(t);
+		free(out);
+	}
+}
+
+/* The number of events of a trace that must be sound. */
+static uint64_t sound(const void *data, size_t size, const char *of, size_t at)
+{
+	uint64_t counts[GANDER_GOTRACE_KINDS], n = 0;
+	struct gander_err err = GANDER_ERR_INIT;
+	struct gander_gotrace *t;
+	unsigned i;
+
+	if (gander_gotrace_open_mem(&t, data, size, NULL, &err) < 0)
+		fail_msg("%s, %zu: %s", of, at, err.text);
+	if (gander_gotrace_count(t, counts, &err) < 0)
+		fail_msg("%s, %zu: %s", of, at, err.text);
+	gander_gotrace_free(t);
+	for (i = 0; i < GANDER_GOTRACE_KINDS; i++)
+		n += counts[i];
+	return n;
+}
+
+/* Torn at every byte: an error, or a trace, which has the more events the later it was torn. */
+static void torn(void **state)
+{
+	struct gorepair_stats stats;
+	uint64_t n, before;
+	struct err err;
+	size_t at, len;
+	char *out;
+	FILE *f;
+	int k, r;
+
+	for (k = 0; k < nfiles; k++)
+		for (at = 0, before = 0; at <= files[k].size; at++) {
+			struct memory m = { files[k].data, at };
+
+			f = open_memstream(&out, &len);
+			err = (struct err)ERR_INIT;
+			r = gorepair_run(read_memory, &m, f, &stats, &err);
+			fclose(f);
+			if (r < 0) {
+				assert_true(*err.text);
+				assert_int_equal(before, 0);
+			} else {
+				n = sound(out, len, files[k].name, at);
+				assert_true(n + 1 >= before); /* the frequency may come late; till then times are the default's */
+				before = n;
+				assert_int_equal(stats.damage.code, at == files[k].size || !stats.damage.code ? 0 : -EPROTO);
+			}
+			free(out);
+		}
+}
+
+/* Bytes changed at random. */
+static void damaged(void **state)
+{
+	struct gorepair_stats stats;
+	uint8_t copy[1 << 16];
+	struct err err;
+	unsigned i, j;
+	size_t len;
+	char *out;
+	FILE *f;
+	int k, r;
+
+	srand(1);
+	for (k = 0; k < nfiles; k++)
+		for (i = 0; i < 1000; i++) {
+			struct memory m = { copy, files[k].size };
+
+			memcpy(copy, files[k].data, files[k].size);
+			for (j = 0; j <= i % 3; j++)
+				copy[16 + (size_t)rand() % (files[k].size - 16)] = (uint8_t)rand();
+			f = open_memstream(&out, &len);
+			err = (struct err)ERR_INIT;
+			r = gorepair_run(read_memory, &m, f, &stats, &err);
+			fclose(f);
+			if (r < 0)
+				assert_true(*err.text);
+			else
+				sound(out, len, files[k].name, i);
+			free(out);
+		}
+}
+
+/* Each tenth of each trace, with all goroutines and with some. */
+static void parts(void **state)
+{
+	const uint64_t some[] = { 1, 6, 18 };
+	struct gocut_stats stats;
+	struct gander_gotrace_event ev;
+	struct gander_gotrace *t;
+	int64_t first, last;
+	struct err err;
+	size_t len;
+	char *out;
+	FILE *f;
+	int k, i, r;
+
+	for (k = 0; k < nfiles; k++) {
+		assert_int_equal(gander_gotrace_open_mem(&t, files[k].data, files[k].size, NULL, NULL), 0);
+		assert_int_equal(gander_gotrace_next(t, &ev, NULL), 1);
+		first = last = ev.time_ns;
+		while (gander_gotrace_next(t, &ev, NULL) > 0)
+			last = ev.time_ns;
+		gander_gotrace_free(t);
+		for (i = 0; i < 20; i++) {
+			struct gocut_opts o = { .from_ns = (uint64_t)(last - first) / 10 * (uint64_t)(i / 2) };
+
+			o.to_ns = o.from_ns + (uint64_t)(last - first) / 5;
+			if (i % 2) {
+				o.goroutine = some;
+				o.ngoroutine = 3;
+			}
+			assert_int_equal(gander_gotrace_open_mem(&t, files[k].data, files[k].size, NULL, NULL), 0);
+			f = open_memstream(&out, &len);
+			r = gocut_run(t, f, &o, &stats, &err);
+			fclose(f);
+			gander_gotrace_free(t);
+			if (r < 0)
+				assert_int_equal(r, -ENOENT); /* nothing happened then */
+			else
+				sound(out, len, files[k].name, (size_t)i);
+			free(out);
+		}
+	}
+}
+
+static void refuses(void **state)
+{
+	static const char *const bad[] = { "", "no trace", "go 1.99 trace\0\0", "go 1.26 trace\0\0" };
+	struct gorepair_stats stats;
+	struct err err;
+	size_t i, len;
+	char *out;
+	FILE *f;
+
+	for (i = 0; i < 4; i++) {
+		struct memory m = { (const uint8_t *)bad[i], i < 2 ? strlen(bad[i]) : 16 };
+
+		f = open_memstream(&out, &len);
+		err = (struct err)ERR_INIT;
+		assert_true(gorepair_run(read_memory, &m, f, &stats, &err) < 0);
+		assert_true(*err.text);
+		fclose(f);
+		free(out);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(whole),
+		cmocka_unit_test(torn),
+		cmocka_unit_test(damaged),
+		cmocka_unit_test(parts),
+		cmocka_unit_test(refuses),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
