@@ -26,7 +26,7 @@ $(BUILD)/build.ninja:
 help:
 	@sed -n 's/^# *make/make/p' Makefile
 	@echo 'make deps            install the Debian packages of tools/packages.txt that are missing'
-	@echo 'make check-versions  the Go agent under every Go from 1.21 on, traces of every Go from 1.11 on'
+	@echo 'make check-versions  the Go agent under every Go from 1.21 on, traces of every Go from 1.11 on, planted causes'
 	@echo 'make check-asan      all tests with address and undefined-behaviour sanitizers'
 	@echo 'make check-tsan      the unit tests with the thread sanitizer'
 	@echo 'make check-real      real programs under load for ten minutes each'
@@ -50,6 +50,8 @@ check: deps
 check-versions: all
 	@tools/check-versions
 	@GANDER_TEST_VERSIONS=1 python3 tests/gotrace/reference.py $(BUILD)/src/cli/gander
+	@GANDER_TEST_VERSIONS=1 python3 tests/why/causes.py $(BUILD)/src/cli/gander $(BUILD)/tests/why/causes $(BUILD)/tests/gotrace/why-sums
+	@GANDER_TEST_VERSIONS=1 python3 tests/why/recording.py $(BUILD)/src/cli/gander $(BUILD)/tests/why/recording
 
 check-asan: deps
 	@tools/build-san address $(BUILD)-asan

@@ -5,10 +5,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "../lib/mkkernel.h"
 #include "analyze/whytext.h"
 
+#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { NONE = GANDER_GOTRACE_GO_NOT_EXIST,
        UNDET = GANDER_GOTRACE_GO_UNDETERMINED,
@@ -478,6 +481,187 @@ static void in_words(void **state)
 	gosyms_done(&s);
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+/* The thread of the goroutines below is 5, of which the kernel tells: on a CPU, taken off it, blocked, in a call for the disk. */
+static struct kview *made_kernel(void)
+{
+	struct err err = ERR_INIT;
+	struct kview *kv = NULL;
+	struct mkkernel k;
+	char dir[64];
+
+	snprintf(dir, sizeof(dir), "/tmp/gander-why-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	mk_open(&k, dir, 0);
+	mk_call_class(&k, 0, "fsync");
+	mk_switch(&k, 0, 1000, 0, 0, 5);
+	mk_switch(&k, 0, 1100, 5, 256, 77); /* 77 has its CPU from 1100 to 1160 */
+	mk_switch(&k, 0, 1160, 77, 1, 5);
+	mk_switch(&k, 0, 1200, 5, 2, 0); /* a page fault: blocked until 1230 */
+	mk_wake(&k, MK_WAKING, 0, 1230, 0, 5, 0);
+	mk_switch(&k, 0, 1235, 0, 0, 5);
+	mk_enter(&k, 0, 1310, 5, 0);
+	mk_switch(&k, 0, 1320, 5, 2, 0); /* the disk, until 1380; no CPU until 1400 */
+	mk_wake(&k, MK_WAKING, 0, 1380, 0, 5, 0);
+	mk_switch(&k, 0, 1400, 0, 0, 5);
+	mk_leave(&k, 0, 1410, 5, 0, 0);
+	mk_switch(&k, 0, 1600, 5, 1, 0);
+	mk_wake(&k, MK_WAKING, 0, 1650, 0, 5, 0); /* woken to run goroutine 1, and has a CPU at 1690 */
+	mk_switch(&k, 0, 1690, 0, 0, 5);
+	mk_switch(&k, 0, 3000, 5, 1, 0);
+	mk_close(&k);
+	if (kview_open(&kv, dir, &err) < 0)
+		fail_msg("%s", err.text);
+	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	return kv;
+}
+
+static void with_the_kernels_view(void **state)
+{
+	struct kview *kv = made_kernel();
+	struct buf text = BUF_INIT;
+	struct trace x;
+	uint32_t call;
+
+	open_trace(&x);
+	sync_at(&x, 1000);
+	proc(&x, 1001, 0, UNDET, GANDER_GOTRACE_PROC_RUNNING);
+	proc(&x, 1002, 1, UNDET, GANDER_GOTRACE_PROC_IDLE);
+	go(&x, 1003, 1, UNDET, RUN, -1);
+	go(&x, 1300, 1, RUN, CALL, 1);
+	go(&x, 1420, 1, CALL, RUN, 1);
+	go(&x, 1500, 1, RUN, WAIT, 1);
+	go(&x, 1640, 1, WAIT, READY, -1);
+	go(&x, 1700, 1, READY, RUN, -1);
+	sync_at(&x, 2000);
+	gopath_done(&x.p);
+	assert_int_equal(gopath_init(&x.p), 0);
+	x.p.kernel = kv;
+	assert_int_equal(gopath_walk(&x.p, &x.t, 1, gostays_now(&x.t, gostate_goro(&x.s, 1)), 1000, 2000), 0);
+	check_sums(&x.p, 1000, 2000);
+	assert_int_equal(ns_of(&x.p, 0, WHY_FAULT), 30);
+	assert_int_equal(ns_of(&x.p, 0, WHY_RUNNING), 300 - 60 - 30 - 5 + 80 + 300);
+	assert_int_equal(ns_of(&x.p, 0, WHY_WAIT), 140);
+	assert_int_equal(ns_of(&x.p, 0, WHY_WAKING), 60 - 40);
+	call = child(&x.p, 0, WHY_SYSCALL);
+	assert_int_equal(x.p.node[call].ns, 120 - 20);
+	assert_int_equal(x.p.node[call].flags & WHY_DISK, WHY_DISK);
+	why_phrase(&x.syms, &x.p.node[call], 0, &text);
+	assert_string_equal(text.data, "in syscall fsync (in state D: the disk)");
+	buf_clear(&text);
+	why_sentence(&x.p, &x.syms, &text);
+	{
+		uint64_t without = 0;
+		bool named = false;
+
+		for (call = x.p.node[0].first; call; call = x.p.node[call].next)
+			if (x.p.node[call].kind == WHY_NO_CPU) {
+				without += x.p.node[call].ns;
+				named |= !strcmp(gosyms_text(&x.syms, x.p.node[call].reason), "t77") && x.p.node[call].ns == 60 + 5; /* named is who had it most */
+			}
+		assert_int_equal(without, 60 + 5 + 20 + 40);
+		assert_true(named);
+	}
+	buf_done(&text);
+	close_trace(&x);
+	kview_free(kv);
+}
+
+static void across_processes(void **state)
+{
+	struct trace here, there;
+	struct why_remote r = { .g = 1, .from_ns = 100, .to_ns = 500, .begin_ns = 150, .end_ns = 450, .pid = 4711 };
+	struct buf text = BUF_INIT;
+	uint32_t w, way;
+	unsigned round;
+
+	open_trace(&there);
+	sync_at(&there, 0);
+	go(&there, 1, 9, UNDET, RUN, -1);
+	go(&there, 200, 9, RUN, CALL, 9);
+	go(&there, 400, 9, CALL, RUN, 9);
+	sync_at(&there, 600);
+	walk(&there, 9, 150, 450);
+
+	open_trace(&here);
+	sync_at(&here, 0);
+	go(&here, 1, 1, UNDET, RUN, -1);
+	go(&here, 100, 1, RUN, WAIT, 1);
+	/* without a reader there is no reason: it is given to the stay */
+	here.t.stay[here.t.n - 1].reason = gosyms_string(&here.syms, "network");
+	go(&here, 500, 1, WAIT, READY, -1);
+	go(&here, 510, 1, READY, RUN, -1);
+	sync_at(&here, 600);
+	r.path = &there.p;
+	r.name = gosyms_string(&here.syms, "back.request");
+	for (round = 0; round < 3; round++) {
+		gopath_clear(&here.p);
+		here.p.remote = &r;
+		here.p.nremote = 1;
+		/* only this very wait, and only what lies in it */
+		r.begin_ns = round == 1 ? 90 : 150;
+		r.to_ns = round == 2 ? 501 : 500;
+		assert_int_equal(gopath_walk(&here.p, &here.t, 1, gostays_now(&here.t, gostate_goro(&here.s, 1)), 50, 600), 0);
+		check_sums(&here.p, 50, 600);
+		w = child(&here.p, 0, WHY_NETWORK);
+		assert_int_equal(here.p.node[w].ns, 400);
+		if (round) {
+			assert_int_equal(here.p.node[w].first, 0);
+			continue;
+		}
+		way = child(&here.p, w, WHY_NETWORK);
+		assert_int_equal(here.p.node[way].ns, 50 + 50);
+		assert_int_equal(here.p.node[way].flags, WHY_WAY);
+		assert_int_equal(ns_of(&here.p, w, WHY_SYSCALL), 200);
+		assert_int_equal(ns_of(&here.p, w, WHY_RUNNING), 100);
+		assert_int_equal(here.p.node[child(&here.p, w, WHY_SYSCALL)].pid, 4711);
+		why_phrase(&here.syms, &here.p.node[w], 0, &text);
+		assert_string_equal(text.data, "waiting for back.request in process 4711");
+	}
+	/* trees join */
+	gopath_clear(&there.p);
+	here.p.remote = NULL;
+	here.p.nremote = 0;
+	assert_int_equal(gopath_add(&there.p, &here.p), 0);
+	assert_int_equal(gopath_add(&there.p, &here.p), 0);
+	assert_int_equal(gopath_check(&there.p), 0);
+	assert_int_equal(there.p.node[0].ns, 2 * 550);
+	assert_int_equal(there.p.n, here.p.n);
+	buf_done(&text);
+	close_trace(&here);
+	close_trace(&there);
+}
+
+/* A tree that is full says so, and its sums are exact. */
+static void more_hops_than_the_tree_takes(void **state)
+{
+	struct trace x;
+	int64_t t = 10;
+	uint32_t i, full = 0;
+
+	open_trace(&x);
+	sync_at(&x, 0);
+	go(&x, 1, 1, UNDET, RUN, -1);
+	go(&x, 2, 2, UNDET, RUN, -1);
+	for (i = 0; i < WHY_NODES_MAX + 5000; i++) {
+		go(&x, t += 10, 1, RUN, WAIT, 1);
+		x.t.stay[gostays_now(&x.t, gostate_goro(&x.s, 1))].stack = i + 1; /* each another place */
+		go(&x, t += 10, 1, WAIT, READY, 2);
+		go(&x, t += 10, 1, READY, RUN, -1);
+	}
+	walk(&x, 1, 0, t + 10);
+	assert_true(x.p.n <= WHY_NODES_MAX * 2 + 2);
+	assert_true(x.p.hops_left_out > 0);
+	for (i = 1; i < x.p.n; i++)
+		full += x.p.node[i].kind == WHY_OTHER;
+	assert_true(full > 0);
+	close_trace(&x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -489,6 +673,9 @@ int main(void)
 		cmocka_unit_test(forgetting_changes_nothing),
 		cmocka_unit_test(names_of_locks_and_calls),
 		cmocka_unit_test(in_words),
+		cmocka_unit_test(with_the_kernels_view),
+		cmocka_unit_test(across_processes),
+		cmocka_unit_test(more_hops_than_the_tree_takes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

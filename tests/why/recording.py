@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""recording.py GANDER WORKDIR: `gander why` on recordings of live programs: a wait for another process, and a program from which others take the CPU.
+
+The right answers are written here by hand. With GANDER_TEST_VERSIONS=1 the latter under Go 1.22 to 1.27 too. What the machine does not allow (the kernel's view) is skipped by name. Nothing depends on how long something takes.
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'gotrace'))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import gotrace_util as util  # noqa: E402
+from causes import VERSIONS  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+LONG = 120
+gander = os.path.abspath(sys.argv[1])
+
+
+class Program:
+    def __init__(self, *args, cpu=None):
+        self.p = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                  preexec_fn=(lambda: os.sched_setaffinity(0, {cpu})) if cpu is not None else None)
+        self.address = self.p.stdout.readline().split()[1:]
+        self.pid = self.p.pid
+
+    def do(self):
+        self.p.stdin.write('go\n')
+        self.p.stdin.flush()
+        return self.p.stdout.readline() == 'done\n'
+
+    def end(self):
+        if self.p.poll() is None:
+            self.p.kill()
+        self.p.wait()
+
+
+def traces(rec):
+    """What gander.json says of the Go traces, by pid."""
+    try:
+        with open(os.path.join(rec, 'gander.json'), encoding='utf-8') as f:
+            return {g['pid']: g for g in json.load(f).get('go', []) if g.get('generations')}
+    except (OSError, ValueError):
+        return {}
+
+
+def wait_for(what):
+    end = time.monotonic() + LONG
+    while time.monotonic() < end:
+        if what():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def record(rec, pids, act, *options):
+    """Records the programs while act() runs, all of it: what went wrong, or None."""
+    shutil.rmtree(rec, ignore_errors=True)
+    args = [gander, 'record', '--go', '-q', '-o', rec, *options]
+    for pid in pids:
+        args += ['-p', str(pid)]
+    with subprocess.Popen(args, stderr=subprocess.PIPE, text=True) as p:
+        try:
+            if not wait_for(lambda: p.poll() is not None or all(pid in traces(rec) for pid in pids)) or p.poll() is not None:
+                return 'the programs do not fly'
+            if not act():
+                return 'a program has ended'
+            now = time.monotonic_ns()
+            if not wait_for(lambda: all(traces(rec)[pid]['end_mono_ns'] > now for pid in pids)):
+                return 'no generation was closed'
+        finally:
+            if p.poll() is None:
+                p.send_signal(signal.SIGINT)
+            said = p.communicate()[1]
+    return None if p.returncode in (0, 3) else said
+
+
+def why(rec, span):
+    p = util.run([gander, 'why', rec, '--span', span, '--slowest', '1', '--json'])
+    if p.returncode:
+        return None, p.stderr
+    span = json.loads(p.stdout)['spans'][0]
+    return span, re.sub(r'\s+', ' ', span['text'])
+
+
+def exact(span):
+    parts = {}
+    for x in span['tree'][1:]:
+        parts[x['parent']] = parts.get(x['parent'], 0) + x['ns']
+    hops = span['hops']
+    ends = all(a['start_ns'] + a['ns'] == b['start_ns'] for a, b in zip(hops, hops[1:]))
+    return ends and all(parts[i] == span['tree'][i]['ns'] for i in parts) and span['duration_ns'] == sum(h['ns'] for h in hops)
+
+
+def across(t, prog, work):
+    back = Program(prog, 'back')
+    front = Program(prog, 'front', back.address[0])
+    rec = os.path.join(work, 'across')
+    try:
+        wrong = record(rec, [back.pid, front.pid], lambda: all([front.do() for _ in range(3)]))
+    finally:
+        front.end()
+        back.end()
+    if not t.check(wrong is None, 'another process: recorded', wrong):
+        return
+    span, text = why(rec, 'front.request')
+    if not t.check(span is not None, 'another process: answered', text):
+        return
+    t.check(re.search(r'waiting for \S+ in process %d, which was .* waiting for mutex held by goroutine \d+ of process %d in main\.\(\*stock\)\.count \(inferred\), which was .* sleeping at main\.\(\*stock\)\.count'
+                      % (back.pid, back.pid), text) is not None, 'another process: the lock there is found and named', text)
+    t.check(exact(span), 'another process: every sum is exact')
+    there = [x for x in span['tree'][1:] if x['process'] == back.pid]
+    t.check(bool(there) and any(x['kind'] == 'mutex' for x in there), 'another process: its hops say whose they are')
+
+
+def no_cpu(t, prog, work, label='no CPU'):
+    cpu = min(os.sched_getaffinity(0))
+    hogs = [subprocess.Popen([sys.executable, '-c', 'while True: pass'], preexec_fn=lambda: os.sched_setaffinity(0, {cpu})) for _ in range(4)]
+    spin = Program(prog, 'spin', cpu=cpu)
+    rec = os.path.join(work, 'no_cpu')
+    try:
+        wrong = record(rec, [spin.pid], spin.do, '--kernel', 'sched')
+    finally:
+        spin.end()
+        for h in hogs:
+            h.kill()
+            h.wait()
+    if not t.check(wrong is None, label + ': recorded', wrong):
+        return
+    with open(os.path.join(rec, 'gander.json'), encoding='utf-8') as f:
+        kernel = json.load(f).get('kernel')
+    if not kernel or not kernel.get('events'):
+        t.skip(label, 'the kernel\'s view is not allowed here')
+        return
+    span, text = why(rec, 'spin.work')
+    if not t.check(span is not None, label + ': answered', text):
+        return
+    by = {}
+    for x in span['tree'][1:]:
+        if not any(y['parent'] == x['id'] for y in span['tree'][1:]):
+            by[x['kind']] = by.get(x['kind'], 0) + x['ns']
+    most = max(by, key=by.get)
+    t.check(most == 'no_cpu', f'{label}: found, {by[most] / span["duration_ns"]:.0%} of {span["duration_ns"] / 1e6:.0f} ms', by)
+    t.check(re.search(r'ready, but without a CPU: the kernel ran \S+', text) is not None, label + ': named', text)
+    t.check(exact(span), label + ': every sum is exact')
+
+
+def main():
+    work = os.path.abspath(sys.argv[2])
+    os.makedirs(work, exist_ok=True)
+    t = util.Tally()
+    prog = os.path.join(work, 'pair')
+    env = dict(os.environ, GOFLAGS='-mod=mod', GOWORK='off', GOPROXY='off')
+    if not util.goroot() or util.run(['go', 'build', '-o', prog, '.'], cwd=HERE + '/pair', env=env).returncode:
+        t.skip('recordings of live programs', 'no Go that builds them')
+        return t.done()
+    across(t, prog, work)
+    no_cpu(t, prog, work)
+    for version in os.environ.get('GANDER_TEST_GO', ' '.join(VERSIONS)).split() if os.environ.get('GANDER_TEST_VERSIONS') else []:
+        env.update(GOTOOLCHAIN='go' + version)
+        if not util.goroot(version) or util.run(['go', 'build', '-o', prog, '.'], cwd=HERE + '/pair', env=env).returncode:
+            t.skip('no CPU, Go ' + version, 'cannot be fetched, or does not build')
+            continue
+        no_cpu(t, prog, work, 'no CPU, Go ' + version)
+    return t.done()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
