@@ -1,6 +1,8 @@
 /* Emits int+long from several threads at a given rate, or flat out, for a while: what does it take to lose none, and how many are lost else?
  *
- *     rate_peer THREADS RATE SECONDS     RATE: events a second of all threads together; 0: as fast as it goes
+ *     rate_peer THREADS RATE SECONDS [windows]     RATE: events a second of all threads together; 0: as fast as it goes
+ *
+ * windows: every 20 ms a line, the time (CLOCK_MONOTONIC), the events so far and the threads' CPU time so far, in seconds.
  *
  * Prints the events that it emitted, the seconds that took, and the nanoseconds of its own CPU time an event. A thread sleeps a millisecond, emits what
  * is due by then, and so on: between its bursts the CPU is free for whoever reads. What it slept too long is not made up for in one burst of more than four
@@ -30,6 +32,7 @@ static int nthreads;
 struct worker {
 	pthread_t th;
 	uint64_t emitted;
+	uint64_t seen; /* by the main thread */
 };
 
 static double now(clockid_t clock)
@@ -60,29 +63,50 @@ static void *work(void *arg)
 		behind -= (double)(uint64_t)behind;
 		for (; w->emitted < due; w->emitted++)
 			on_intlong((int)w->emitted, (long)w->emitted);
+		__atomic_store_n(&w->seen, w->emitted, __ATOMIC_RELAXED);
 	}
 	return NULL;
 }
 
+static void windows(struct worker *w)
+{
+	double start = now(CLOCK_MONOTONIC);
+	uint64_t seen;
+	int i;
+
+	while (now(CLOCK_MONOTONIC) - start < seconds - 0.03) {
+		usleep(20000);
+		for (seen = 0, i = 0; i < nthreads; i++)
+			seen += __atomic_load_n(&w[i].seen, __ATOMIC_RELAXED);
+		printf("%.4f %llu %.6f\n", now(CLOCK_MONOTONIC), (unsigned long long)seen, now(CLOCK_PROCESS_CPUTIME_ID));
+	}
+}
+
 int main(int argc, char **argv)
 {
-	struct worker w[THREADS_MAX] = { { 0 } };
+	static struct worker w[THREADS_MAX];
 	double start, cpu, took;
 	uint64_t emitted = 0;
 	int i;
 
-	if (argc != 4 || (nthreads = atoi(argv[1])) < 1 || nthreads > THREADS_MAX) {
-		fprintf(stderr, "usage: rate_peer THREADS RATE SECONDS\n");
+	if (argc < 4 || (nthreads = atoi(argv[1])) < 1 || nthreads > THREADS_MAX) {
+		fprintf(stderr, "usage: rate_peer THREADS RATE SECONDS [windows]\n");
 		return 2;
 	}
 	rate = atof(argv[2]);
 	seconds = atof(argv[3]);
 	usleep(300000); /* whoever records it is there */
+#ifndef WITH_LTTNG
+	for (i = 0; i < 20000 && !on_intlong_enabled(); i++)
+		usleep(1000);
+#endif
 	start = now(CLOCK_MONOTONIC);
 	cpu = now(CLOCK_PROCESS_CPUTIME_ID);
 	for (i = 0; i < nthreads; i++)
 		if (pthread_create(&w[i].th, NULL, work, &w[i]))
 			return 1;
+	if (argc == 5)
+		windows(w);
 	for (i = 0; i < nthreads; i++) {
 		pthread_join(w[i].th, NULL);
 		emitted += w[i].emitted;

@@ -153,16 +153,16 @@ int main(int argc, char **argv)
 	for (k = 2; k < argc; k++)
 		if (!strcmp(argv[k], "wait"))
 			usleep(1500000);
-	for (k = 2; k < argc; k++) {
+	for (k = 2; k < argc; k++)
 		if (!strcmp(argv[k], "fifo") && sched_setscheduler(0, SCHED_FIFO, &first) < 0) {
 			perror("sched_setscheduler");
 			return 77;
 		}
+	for (k = 2; k < argc; k++)
 		if (!strcmp(argv[k], "sealed") && seal() < 0) {
 			perror("seccomp");
 			return 77;
 		}
-	}
 	for (i = 0; i < n; i++) {
 		from = counter();
 		on_intlong((int)i, (long)i);

@@ -61,6 +61,7 @@ static void read_all(struct region *r, unsigned c)
 	static uint8_t copy[GD_PACKET];
 	static struct channel ch;
 	uint32_t list[GD_PACKETS_MAX], n, i, at, off;
+	uint64_t newest = 0;
 	unsigned s, round;
 
 	if (channel_open_dead(&ch, r, c, NULL) == 0) {
@@ -72,11 +73,11 @@ static void read_all(struct region *r, unsigned c)
 			channel_commit(&ch, 0, n);
 		}
 		for (s = 0; s < r->nslots; s++) {
-			n = channel_chain(&ch, s, list);
+			n = channel_chain(&ch, s, list, &newest);
 			for (i = 0; i < n; i++) {
 				if (list[i] >= r->npackets)
 					abort();
-				if (channel_copy_packet(&ch, s, list[i], copy) < 0)
+				if (channel_copy_packet(&ch, s, list[i], newest - (n - 1 - i), copy) < 0)
 					continue;
 				at = GD_HEAD_OFF(((struct gd_packet *)copy)->head);
 				for (off = GD_PACKET_HEADER; off < at;) {

@@ -286,8 +286,15 @@ func (c *class) count(ch uint32, by *filterKey) {
 // takeFree wins a packet that nobody holds. Slots begin at different words, so that they rarely meet.
 func takeFree(chn *region.Channel, slot int) (uint32, bool) {
 	words, tries := int(live.npackets+63)/64, 0
+	// no division inside: when all is full, each event comes here to be lost, and is not to cost more than one that is written
+	w := slot * 7 % words
 	for i := 0; i < words; i++ {
-		w := (slot*7 + i) % words
+		if i > 0 {
+			w++
+			if w == words {
+				w = 0
+			}
+		}
 		for ; tries < region.Tries; tries++ {
 			v := atomic.LoadUint64(&chn.Free[w])
 			bit := bits.TrailingZeros64(v)

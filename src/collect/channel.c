@@ -9,7 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BORN_GRACE_NS 10000000000ull /* so long the collector of `record -- CMD` may take to find a new region */
+#define NEW_SLOT_PACKETS 8u             /* overwrite mode */
+#define BORN_GRACE_NS    10000000000ull /* so long the collector of `record -- CMD` may take to find a new region */
 
 uint32_t channel_free_packets(const struct channel *ch)
 {
@@ -392,14 +393,15 @@ void channel_balance(struct channel *ch)
 
 	if (ch->mode != GD_MODE_OVERWRITE || !ch->held)
 		return;
-	for (s = 0; s < ch->r->nslots; s++)
-		active += load_relaxed(&g->slot[s].cur) != 0;
+	for (s = 0; s < ch->r->nslots; s++) {
+		i = load_relaxed(&g->slot[s].cur);
+		active += i && i <= ch->r->npackets && load_relaxed(&region_packet(ch->r, i - 1)->epoch) == ch->epoch;
+	}
 	if (cpus > ch->r->nslots)
 		cpus = ch->r->nslots;
-	if (active < cpus)
-		active = cpus;
-	/* two packets a slot stay out, for those in hand and for slots that come */
-	quota = (ch->max_packets - ch->reserve) / (active ? active : 1);
+	/* Some packets stay out for each CPU that has had no event yet, with which a new slot lives until it gets its share; and two a slot, for those in hand. */
+	quota = cpus > active ? (cpus - active) * NEW_SLOT_PACKETS : 0;
+	quota = (ch->max_packets - ch->reserve - (quota > ch->max_packets / 2 ? ch->max_packets / 2 : quota)) / (active ? active : 1);
 	quota = quota > 4 ? quota - 2 : 2;
 	store_relaxed(&g->quota, quota);
 	for (spare = 0; spare < 64 && channel_free_packets(ch) < (ch->reserve ? ch->reserve : 2); spare++) {

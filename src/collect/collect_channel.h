@@ -119,10 +119,19 @@ void channel_stop(struct channel *ch);
 void channel_close(struct channel *ch);
 /* Marks a dead program's channel as read. True: no other recording wants the region. */
 bool channel_done_with(struct channel *ch);
-/* Overwrite mode: the packets of a slot's chain that hold this recording's events, oldest first. Returns their number. */
-unsigned channel_chain(const struct channel *ch, unsigned slot, uint32_t list[GD_PACKETS_MAX]);
-/* Copies a packet (header and events) if it stays what it is meanwhile; -EAGAIN when it was overwritten. */
-int channel_copy_packet(const struct channel *ch, unsigned slot, uint32_t packet, uint8_t to[GD_PACKET]);
+/* Overwrite mode: the packets of a slot's chain that hold this recording's events, oldest first. Returns their number n; the i-th is number *newest - (n - 1 - i) of the
+ * slot. */
+unsigned channel_chain(const struct channel *ch, unsigned slot, uint32_t list[GD_PACKETS_MAX], uint64_t *newest);
+/* A packet's head, as it is while its lap is this one. channel_hold(): it is packet number seq of the slot; channel_holds(): it still is, so that
+ * whatever was read of it in between belongs to it. */
+struct packet_hold {
+	uint32_t packet, off, count;
+	uint64_t lap, head, first, last_time, time_high;
+};
+bool channel_hold(const struct channel *ch, unsigned slot, uint32_t packet, uint64_t seq, struct packet_hold *h);
+bool channel_holds(const struct channel *ch, const struct packet_hold *h);
+/* Copies packet number seq of the slot (header and events) if it stays that meanwhile; -EAGAIN when it was overwritten. */
+int channel_copy_packet(const struct channel *ch, unsigned slot, uint32_t packet, uint64_t seq, uint8_t to[GD_PACKET]);
 /* Switches off and empties channels whose collectors are dead. Needs the control lock not held. */
 void channel_clean_stale(struct region *r);
 

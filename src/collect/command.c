@@ -102,6 +102,8 @@ static int session_blob(const struct record *rec, struct buf *to, struct err *er
 
 	if (rec->o->mode == GD_MODE_OVERWRITE)
 		s.packets = rec->o->buffer ? (uint32_t)(rec->o->buffer / GD_PACKET) : DEFAULT_PACKETS / 4;
+	else if (rec->o->buffer && rec->o->buffer / GD_PACKET < BORN_PACKETS)
+		s.packets = rec->o->buffer < 4 * GD_PACKET ? 4 : (uint32_t)(rec->o->buffer / GD_PACKET);
 	s.quota = rec->o->when ? s.packets / 4 : s.packets / 2;
 	memcpy(s.session, rec->session, 16);
 	buf_put(&b, &s, sizeof(s));

@@ -111,6 +111,7 @@ static void sum(struct counter *k, struct counted *p, struct count_table *t)
 	struct gd_channel *g = region_channel(p->r, p->ch.c);
 	uint32_t list[GD_PACKETS_MAX], i, c, n, keys, first;
 	struct gd_count_key key;
+	uint64_t newest;
 	unsigned s, q;
 	char text[64];
 
@@ -119,7 +120,7 @@ static void sum(struct counter *k, struct counted *p, struct count_table *t)
 	memset(total, 0, sizeof(total));
 	memset(keyed, 0, sizeof(keyed));
 	for (s = 0; s < p->r->nslots; s++) {
-		q = channel_chain(&p->ch, s, list);
+		q = channel_chain(&p->ch, s, list, &newest);
 		for (i = 0; i < q; i++) {
 			if (pread(p->r->fd, page, n * 8, (off_t)packet_offset(list[i]) + GD_PACKET_HEADER) != (ssize_t)(n * 8))
 				continue;

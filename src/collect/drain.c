@@ -163,7 +163,7 @@ void channel_commit(struct channel *ch, unsigned from, unsigned n)
 	}
 }
 
-unsigned channel_chain(const struct channel *ch, unsigned s, uint32_t list[GD_PACKETS_MAX])
+unsigned channel_chain(const struct channel *ch, unsigned s, uint32_t list[GD_PACKETS_MAX], uint64_t *newest)
 {
 	const struct region *r = ch->r;
 	const struct slot_pos *pos = &ch->slot[s];
@@ -179,6 +179,8 @@ unsigned channel_chain(const struct channel *ch, unsigned s, uint32_t list[GD_PA
 		seq = v.seq;
 		if (v.epoch != ch->epoch && !(pos->packet == at && pos->seq == seq))
 			break;
+		if (!n)
+			*newest = seq;
 		list[n++] = at - 1;
 		if (pos->packet == at && pos->seq == seq)
 			break; /* it holds the recording's start */
@@ -191,13 +193,35 @@ unsigned channel_chain(const struct channel *ch, unsigned s, uint32_t list[GD_PA
 	return n;
 }
 
-int channel_copy_packet(const struct channel *ch, unsigned s, uint32_t packet, uint8_t to[GD_PACKET])
+bool channel_hold(const struct channel *ch, unsigned s, uint32_t packet, uint64_t seq, struct packet_hold *h)
+{
+	struct gd_packet *p = region_packet(ch->r, packet);
+
+	h->packet = packet;
+	h->lap = load_acquire(&p->lap);   /* [LAP] */
+	h->head = load_acquire(&p->head); /* [HEAD] */
+	h->off = GD_HEAD_OFF(h->head);
+	h->count = GD_HEAD_COUNT(h->head);
+	h->first = load_relaxed(&p->first);
+	h->last_time = load_relaxed(&p->last_time);
+	h->time_high = load_relaxed(&p->time_high);
+	return !(h->lap & 1) && h->off >= GD_PACKET_HEADER && h->off <= GD_PACKET && load_relaxed(&p->slot) == s && load_relaxed(&p->channel) == ch->c &&
+	       load_relaxed(&p->seq) == seq && channel_holds(ch, h);
+}
+
+bool channel_holds(const struct channel *ch, const struct packet_hold *h)
+{
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return load_relaxed(&region_packet(ch->r, h->packet)->lap) == h->lap; /* [LAP] */
+}
+
+int channel_copy_packet(const struct channel *ch, unsigned s, uint32_t packet, uint64_t seq, uint8_t to[GD_PACKET])
 {
 	struct gd_packet *p = region_packet(ch->r, packet), *copy = (struct gd_packet *)to;
 	uint64_t lap = load_acquire(&p->lap), head = load_acquire(&p->head); /* [LAP] [HEAD] */
 	uint32_t off = GD_HEAD_OFF(head);
 
-	if (lap & 1 || off < GD_PACKET_HEADER || off > GD_PACKET)
+	if (lap & 1 || off < GD_PACKET_HEADER || off > GD_PACKET || load_relaxed(&p->seq) != seq)
 		return -EAGAIN;
 	if (pread(ch->r->fd, to, off, (off_t)packet_offset(packet)) != (ssize_t)off)
 		return -EIO;
@@ -205,7 +229,7 @@ int channel_copy_packet(const struct channel *ch, unsigned s, uint32_t packet, u
 	if (load_relaxed(&p->lap) != lap) /* [LAP] */
 		return -EAGAIN;
 	copy->head = head;
-	return copy->slot == s && copy->channel == ch->c && copy->seq ? 0 : -EAGAIN;
+	return copy->slot == s && copy->channel == ch->c && copy->seq == seq ? 0 : -EAGAIN;
 }
 
 uint64_t channel_last_time(const struct channel *ch)

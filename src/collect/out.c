@@ -1,4 +1,5 @@
 #include "collect/collect_out.h"
+#include "collect/collect_words.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -225,53 +226,99 @@ static void cut_front(const struct channel *ch, struct piece *p, const uint8_t *
 	}
 }
 
-static int chain_out(struct out *o, struct channel *ch, unsigned s, uint8_t *copy, uint64_t since, bool count_front, struct err *err)
+#define OVERTAKEN_PART 16u
+
+/* One packet of a chain, number seq of its slot, written from the mapping: a copy in between would let a writer at its full speed overtake us. Whether it was
+ * overwritten meanwhile is looked at afterwards: then what was written of it is taken back. 1: it is written, or holds nothing that is wanted; 0: it was
+ * overwritten: its events are a gap in the numbers. front: nothing is written yet, and what was overwritten before the first is not to be counted. */
+static int packet_out(struct out *o, struct channel *ch, unsigned s, uint32_t packet, uint64_t seq, uint64_t since, uint64_t *next, bool *front, uint8_t *copy,
+		      struct err *err)
 {
-	const struct gd_packet *head = (const struct gd_packet *)copy;
 	struct slot_pos *pos = &ch->slot[s];
-	uint64_t next = pos->next_event, before = pos->overwritten;
-	uint32_t list[GD_PACKETS_MAX], start;
-	unsigned n = channel_chain(ch, s, list), i;
-	bool any = false;
+	uint64_t overwritten = pos->overwritten;
+	struct piece p = { .slot = s, .packet = packet };
+	struct packet_hold h;
+	struct ctf_mark mark;
+	uint64_t word = 0;
+	uint32_t start;
 	int res;
 
-	for (i = 0; i < n; i++) {
-		struct piece p = { .slot = s, .packet = list[i] };
-
-		res = channel_copy_packet(ch, s, list[i], copy);
-		if (res == -EAGAIN)
-			continue; /* overwritten meanwhile: its events are a gap in the numbers */
+	if (!channel_hold(ch, s, packet, seq, &h))
+		return 0;
+	start = pos->packet == packet + 1 && pos->seq == seq ? pos->off : GD_PACKET_HEADER;
+	if (h.off < start || h.first + h.count < *next)
+		return 1;
+	p.off = start;
+	p.len = h.off - start;
+	p.events = (uint32_t)(h.first + h.count - (start == GD_PACKET_HEADER ? h.first : *next));
+	if (start == GD_PACKET_HEADER && h.first > *next)
+		pos->overwritten += h.first - *next;
+	if (*front)
+		o->base_lost[s] += pos->overwritten - overwritten;
+	*front = false;
+	*next = h.first + h.count;
+	p.end = h.last_time;
+	if (p.end < since || p.len < 8)
+		return channel_holds(ch, &h);
+	memcpy(&word, (const uint8_t *)region_packet(ch->r, packet) + start, sizeof(word));
+	p.begin = word >> 16 | h.time_high << 48;
+	if (p.begin < since) {
+		res = channel_copy_packet(ch, s, packet, seq, copy);
 		if (res < 0)
-			return err_set(err, res, "cannot read '%s'", ch->r->path);
-		start = pos->packet == list[i] + 1 && pos->seq == head->seq ? pos->off : GD_PACKET_HEADER;
-		if (GD_HEAD_OFF(head->head) < start || head->first + GD_HEAD_COUNT(head->head) < next)
-			continue;
-		p.off = start;
-		p.len = GD_HEAD_OFF(head->head) - start;
-		p.events = (uint32_t)(head->first + GD_HEAD_COUNT(head->head) - (start == GD_PACKET_HEADER ? head->first : next));
-		if (start == GD_PACKET_HEADER && head->first > next)
-			pos->overwritten += head->first - next;
-		if (!any && !count_front)
-			o->base_lost[s] += pos->overwritten - before;
-		any = true;
-		next = head->first + GD_HEAD_COUNT(head->head);
-		p.end = head->last_time;
-		if (p.len >= 8)
-			p.begin = gd_load64(copy + p.off) >> 16 | head->time_high << 48;
-		if (p.end < since || p.len < 8)
-			continue;
+			return res == -EAGAIN ? 0 : err_set(err, res, "cannot read '%s'", ch->r->path);
 		cut_front(ch, &p, copy, since);
-		if (p.end < p.begin || p.begin < pos->last_time) {
-			pos->damaged += p.events;
-			continue;
-		}
-		pos->last_time = p.end;
-		p.lost = slot_lost(pos);
-		res = out_piece(o, ch, &p, copy + p.off, err);
+	} else {
+		copy = NULL;
+	}
+	if (p.end < p.begin || p.begin < pos->last_time) {
+		pos->damaged += p.events;
+		return channel_holds(ch, &h);
+	}
+	pos->last_time = p.end;
+	p.lost = slot_lost(pos);
+	res = stream_of(o, ch, s, err);
+	if (res < 0)
+		return res;
+	ctf_stream_mark(o->w, res, &mark);
+	res = out_piece(o, ch, &p, copy ? copy + p.off : NULL, err);
+	if (res < 0)
+		return res;
+	if (!copy && !channel_holds(ch, &h)) {
+		res = ctf_stream_rewind(o->w, &mark, err);
+		return res < 0 ? res : 0;
+	}
+	pos->events += p.events;
+	pos->bytes += p.len;
+	return 1;
+}
+
+static int chain_out(struct out *o, struct channel *ch, unsigned s, uint8_t *copy, uint64_t since, bool count_front, struct err *err)
+{
+	struct slot_pos *pos = &ch->slot[s], was;
+	uint64_t next = pos->next_event, next_was, base_was, lost_was, newest = 0;
+	unsigned n, i;
+	uint32_t list[GD_PACKETS_MAX];
+	bool front = !count_front, front_was;
+	int res;
+
+	n = channel_chain(ch, s, list, &newest);
+	for (i = 0; i < n; i++) {
+		was = *pos;
+		next_was = next;
+		front_was = front;
+		base_was = o->base_lost[s];
+		lost_was = o->last_lost[s];
+		res = packet_out(o, ch, s, list[i], newest - (n - 1 - i), since, &next, &front, copy, err);
 		if (res < 0)
 			return res;
-		pos->events += p.events;
-		pos->bytes += p.len;
+		if (!res) {
+			*pos = was;
+			next = next_was;
+			front = front_was;
+			o->base_lost[s] = base_was;
+			o->last_lost[s] = lost_was;
+			i += (n - i) / OVERTAKEN_PART; /* the writer is just here: get ahead of it */
+		}
 	}
 	pos->next_event = next;
 	return 0;

@@ -18,6 +18,7 @@
 #define INTERVAL_MIN_NS    1000000ull
 #define INTERVAL_IDLE_NS   4000000ull /* at most, as long as a buffer is so small that a sudden program fills it in twice that */
 #define INTERVAL_MAX_NS    20000000ull
+#define ROUND_PART         50u /* an idle round is at most such a part of the time */
 #define SLICE_NS           100000u
 #define ALIVE_NS           50000000ull /* between looks at whether a program lives */
 #define ENDED_NS           150000000ull
@@ -151,10 +152,11 @@ static void show_progress(struct record *rec, uint64_t now)
 	rec->o->progress(rec->o->arg, &p);
 }
 
-/* A program that begins to emit at its full speed fills half of the smallest buffer (a byte a nanosecond, some 40 million events a second) in so long. */
-static uint64_t longest_sleep(const struct record *rec)
+/* A program that begins to emit at its full speed fills half of the smallest buffer (a byte a nanosecond, some 40 million events a second) in so long. With so
+ * many programs that looking at all takes a while, that is no reason to do nothing else. */
+static uint64_t longest_sleep(const struct record *rec, uint64_t round_ns)
 {
-	uint64_t least = INTERVAL_MAX_NS, ns;
+	uint64_t least = INTERVAL_MAX_NS, floor = INTERVAL_IDLE_NS, ns;
 	unsigned i;
 
 	for (i = 0; i < rec->nprog; i++) {
@@ -162,7 +164,9 @@ static uint64_t longest_sleep(const struct record *rec)
 		if (rec->prog[i]->ch.mode != GD_MODE_OVERWRITE && ns < least)
 			least = ns;
 	}
-	return least < INTERVAL_IDLE_NS ? INTERVAL_IDLE_NS : least;
+	if (floor < ROUND_PART * round_ns)
+		floor = ROUND_PART * round_ns < INTERVAL_MAX_NS ? ROUND_PART * round_ns : INTERVAL_MAX_NS;
+	return least < floor ? floor : least;
 }
 
 /* Asks for short slices of CPU time, which makes the kernel (6.12 and later) let us run soon after we wake up beside programs that use
@@ -183,7 +187,7 @@ static void ask_for_short_slices(void)
 	syscall(SYS_sched_setattr, 0, &attr, 0);
 }
 
-static void wait_for_more(struct record *rec, unsigned busy)
+static void wait_for_more(struct record *rec, unsigned busy, uint64_t round_ns)
 {
 	struct pollfd fds[3] = {
 		{ .fd = rec->inotify_fd, .events = POLLIN },
@@ -199,8 +203,8 @@ static void wait_for_more(struct record *rec, unsigned busy)
 		rec->interval_ns = INTERVAL_MIN_NS;
 	else
 		rec->interval_ns = rec->interval_ns < INTERVAL_MIN_NS ? INTERVAL_MIN_NS : rec->interval_ns + rec->interval_ns / 4;
-	if (rec->interval_ns > INTERVAL_IDLE_NS && rec->interval_ns > longest_sleep(rec))
-		rec->interval_ns = longest_sleep(rec);
+	if (rec->interval_ns > INTERVAL_IDLE_NS && rec->interval_ns > longest_sleep(rec, round_ns))
+		rec->interval_ns = longest_sleep(rec, round_ns);
 	if (rec->interval_ns > RESCAN_NS && (rec->o->all || rec->o->cmd) && rec->rescan_until_ns > clock_ns(CLOCK_MONOTONIC))
 		rec->interval_ns = RESCAN_NS; /* a program is starting */
 	if (rec->scanning && rec->interval_ns > RESCAN_NS)
@@ -263,7 +267,7 @@ static void loop(struct record *rec)
 {
 	struct err err = ERR_INIT;
 	unsigned i, whole, busy;
-	uint64_t now;
+	uint64_t now, round_ns;
 
 	for (;;) {
 		now = clock_ns(CLOCK_MONOTONIC);
@@ -288,6 +292,7 @@ static void loop(struct record *rec)
 		}
 		i = kernelview_drain(rec, now, false);
 		busy += i >= 2 ? 16 : i;
+		round_ns = clock_ns(CLOCK_MONOTONIC) - now;
 		record_http(rec);
 		look_for_new(rec, now);
 		if (rec->o->when)
@@ -308,7 +313,7 @@ static void loop(struct record *rec)
 			record_fail(rec, err.text);
 		if (rec->o->progress && now - rec->last_progress_ns >= PROGRESS_NS)
 			show_progress(rec, now);
-		wait_for_more(rec, busy);
+		wait_for_more(rec, busy, round_ns);
 	}
 }
 

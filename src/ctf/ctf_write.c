@@ -764,6 +764,28 @@ int ctf_stream_append_run(struct ctf_writer *w, int stream, const struct ctf_pie
 	return (int)first;
 }
 
+void ctf_stream_mark(const struct ctf_writer *w, int stream, struct ctf_mark *m)
+{
+	const struct stream *s = &w->stream[stream];
+
+	*m = (struct ctf_mark) { stream, s->started, s->size, s->last, s->seq, s->discarded, w->bytes };
+}
+
+int ctf_stream_rewind(struct ctf_writer *w, const struct ctf_mark *m, struct err *err)
+{
+	struct stream *s = &w->stream[m->stream];
+
+	s->started = m->started;
+	s->size = m->size;
+	s->last = m->last;
+	s->seq = m->seq;
+	s->discarded = m->discarded;
+	w->bytes = m->bytes;
+	if (ftruncate(s->fd, (off_t)s->size) < 0)
+		return err_set(err, -errno, "cannot write to a stream of '%s': %m", w->dir);
+	return 0;
+}
+
 int ctf_stream_close(struct ctf_writer *w, int stream, uint64_t end, uint64_t discarded, struct err *err)
 {
 	struct ctf_piece last = { .begin = end, .end = end, .discarded = discarded };

@@ -75,6 +75,15 @@ int ctf_stream_append(struct ctf_writer *w, int stream, const struct ctf_piece *
  * ctf_stream_append()'s. The last one's packet is padded to a block. */
 int ctf_stream_append_run(struct ctf_writer *w, int stream, const struct ctf_piece *piece, unsigned n);
 
+/* A place in a stream, and back to it: for packets of which it turns out afterwards that they were not worth it. */
+struct ctf_mark {
+	int stream;
+	bool started;
+	uint64_t size, last, seq, discarded, bytes;
+};
+void ctf_stream_mark(const struct ctf_writer *w, int stream, struct ctf_mark *m);
+int ctf_stream_rewind(struct ctf_writer *w, const struct ctf_mark *m, struct err *err);
+
 /* The closing packet and the end of the stream; its number is not used again. */
 int ctf_stream_close(struct ctf_writer *w, int stream, uint64_t end, uint64_t discarded, struct err *err);
 

@@ -498,19 +498,38 @@ static __attribute__((noinline)) void emit_words_filtered(const struct gander_ev
 	emit_words_slow(ev, size, w0, w1, w2, w3);
 }
 
+#if TRACER_HAS_SEQUENCES
+static inline __attribute__((always_inline)) bool words_quick(const struct gander_event *ev, uint32_t c, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
+{
+	__m128i x0 = _mm_set_epi64x((long long)w1, (long long)w0), x1 = _mm_set_epi64x((long long)w3, (long long)w2);
+	char *tp = __builtin_thread_pointer();
+
+	return LIKELY(seq_words(tp + gander__t.rseq_off, tp + gander__t.slot_off, tracer_channel(c)->slot, ev->id, tracer_tid(), GD_HEAD(1, 12 + size), x0, x1,
+				size > 16));
+}
+
+/* The same when the slot needs a packet. Not by the way of all other events: where there is none, each event comes here to be lost. */
+static __attribute__((noinline)) void emit_words_refill(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
+{
+	uint32_t c = size >> 8, i;
+
+	size &= 0xff;
+	for (i = 0; i < RETRIES; i++)
+		if (tracer_refill(c, tracer_slot_now(), 12 + size, false, false) < 0 || words_quick(ev, c, size, w0, w1, w2, w3))
+			return;
+	tracer_lose(c, tracer_slot_now(), GD_LOST_OTHER);
+}
+#endif
+
 /* One recording that wants the event whole, with the default context. */
 static __attribute__((noinline)) void emit_words_plain(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
 {
 #if TRACER_HAS_SEQUENCES
-	const struct gd_slot *slots = tracer_channel(size >> 8)->slot;
-	__m128i x0 = _mm_set_epi64x((long long)w1, (long long)w0), x1 = _mm_set_epi64x((long long)w3, (long long)w2);
-	char *tp = __builtin_thread_pointer();
-
-	size &= 0xff;
-	if (LIKELY(seq_words(tp + gander__t.rseq_off, tp + gander__t.slot_off, slots, ev->id, tracer_tid(), GD_HEAD(1, 12 + size), x0, x1, size > 16)))
-		return;
-#endif
+	if (UNLIKELY(!words_quick(ev, size >> 8, size & 0xff, w0, w1, w2, w3)))
+		emit_words_refill(ev, size, w0, w1, w2, w3);
+#else
 	emit_words_slow(ev, size & 0xff, w0, w1, w2, w3);
+#endif
 }
 
 void gander__emit_words(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)

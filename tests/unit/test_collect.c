@@ -346,6 +346,7 @@ static void overwrite_mode_keeps_the_newest(void **state)
 	static uint8_t copy[GD_PACKET];
 	const struct gd_packet *head = (const struct gd_packet *)copy;
 	uint32_t list[GD_PACKETS_MAX], id, i, k, chain;
+	uint64_t newest = 0;
 	uint64_t n, v, expect = 0;
 	struct mkregion m;
 	struct region *r;
@@ -358,11 +359,11 @@ static void overwrite_mode_keeps_the_newest(void **state)
 	assert_int_equal(open_made(&r, &m, NULL), 0);
 	assert_int_equal(channel_of_session(r, session), 2);
 	assert_int_equal(channel_open_dead(&ch, r, 2, NULL), 0);
-	assert_int_equal(channel_chain(&ch, 0, list), 0);
-	chain = channel_chain(&ch, 1, list);
+	assert_int_equal(channel_chain(&ch, 0, list, &newest), 0);
+	chain = channel_chain(&ch, 1, list, &newest);
 	assert_int_equal(chain, 4);
 	for (i = 0; i < chain; i++) {
-		assert_int_equal(channel_copy_packet(&ch, 1, list[i], copy), 0);
+		assert_int_equal(channel_copy_packet(&ch, 1, list[i], newest - (chain - 1 - i), copy), 0);
 		if (!i)
 			expect = head->first;
 		assert_int_equal(head->first, expect);
@@ -372,12 +373,13 @@ static void overwrite_mode_keeps_the_newest(void **state)
 		}
 	}
 	assert_int_equal(expect, 100000);
-	/* one that is being opened, and one that is another slot's by now */
+	/* one that has come round again, one that is being opened, and one that is another slot's by now */
+	assert_int_equal(channel_copy_packet(&ch, 1, list[1], newest - 2 - 4, copy), -EAGAIN);
 	mkregion_packet(&m, list[1])->lap |= 1;
-	assert_int_equal(channel_copy_packet(&ch, 1, list[1], copy), -EAGAIN);
-	assert_int_equal(channel_chain(&ch, 1, list), 2);
+	assert_int_equal(channel_copy_packet(&ch, 1, list[1], newest - 2, copy), -EAGAIN);
+	assert_int_equal(channel_chain(&ch, 1, list, &newest), 2);
 	mkregion_packet(&m, list[1])->slot = 0;
-	assert_int_equal(channel_copy_packet(&ch, 1, list[1], copy), -EAGAIN);
+	assert_int_equal(channel_copy_packet(&ch, 1, list[1], newest, copy), -EAGAIN);
 	channel_close(&ch);
 	region_close(r);
 	mkregion_done(&m);
@@ -386,6 +388,7 @@ static void overwrite_mode_keeps_the_newest(void **state)
 /* A hostile or damaged region: whatever is in it, reading ends, and stays inside. */
 static void damage_is_survived(void **state)
 {
+	uint64_t newest = 0;
 	uint32_t id, i, k, list[GD_PACKETS_MAX];
 	struct mkregion m;
 	struct region *r;
@@ -447,7 +450,7 @@ static void damage_is_survived(void **state)
 		for (i = 0; i < 3; i++)
 			channel_commit(&ch, 0, (unsigned)channel_plan(&ch, true, 1));
 		for (i = 0; i < 2; i++)
-			channel_chain(&ch, i, list);
+			channel_chain(&ch, i, list, &newest);
 		channel_close(&ch);
 		region_close(r);
 		mkregion_done(&m);
