@@ -99,8 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		} else if (i < 12) {
 			uint64_t length = (uint64_t)pass.end_ns - (uint64_t)pass.start_ns;
 
-			a->span = (struct why_span) { .from_ns = pass.start_ns + (int64_t)(length / 5 * (i - 8)), .to_ns = pass.start_ns + (int64_t)(length / 3), .g = (int64_t)i - 10,
-						      .what = i & 1 ? WHY_OF_SPAN : WHY_OF_RANGE };
+			a->span = (struct why_span) { .from_ns = pass.start_ns + (int64_t)(length / 5 * (i - 8)), .to_ns = pass.start_ns + (int64_t)(length / 3), .g = (int64_t)i - 10, .what = i & 1 ? WHY_OF_SPAN : WHY_OF_RANGE };
 			if (a->span.to_ns < a->span.from_ns)
 				continue;
 		} else {

@@ -445,11 +445,24 @@ static void heap_add(struct timeline *tl, uint32_t source)
 	tl->heap[i] = source;
 }
 
-static bool is_directory(const char *path)
+/* 1: a directory; 0: a file, which must be a Go trace. */
+static int what_is(const char *path, struct err *err)
 {
+	struct gander_gotrace *t;
 	struct stat st;
+	int r;
 
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+	if (stat(path, &st) < 0)
+		return err_set(err, -errno, "cannot open '%s': %m", path);
+	if (S_ISDIR(st.st_mode))
+		return 1;
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, -EINVAL, "'%s' is neither a recording nor a Go trace", path);
+	r = gander_gotrace_open(&t, path, NULL, err_public(err));
+	if (r < 0)
+		return r;
+	gander_gotrace_free(t);
+	return 0;
 }
 
 static int open_all(struct timeline *tl, const char *const *paths, unsigned n, struct err *err)
@@ -459,11 +472,13 @@ static int open_all(struct timeline *tl, const char *const *paths, unsigned n, s
 	int r = 0;
 
 	for (i = 0; i < n && r == 0; i++, tl->ninputs++) {
-		if (!is_directory(paths[i])) {
+		r = what_is(paths[i], err);
+		if (r <= 0) {
 			tl->in[i].path = paths[i];
 			continue;
 		}
 		r = tl_input_read(&tl->in[i], paths[i], err);
+		tl->in[i].is_directory = true;
 		if (r == 0 && tl->in[i].has_offset && !tl->has_epoch) {
 			tl->has_epoch = true;
 			tl->epoch_ns = tl->in[i].mono_offset_ns;
@@ -473,7 +488,7 @@ static int open_all(struct timeline *tl, const char *const *paths, unsigned n, s
 			     (double)tl->in[i].stepped_ns / 1e9);
 	}
 	for (i = 0; i < n && r == 0; i++) {
-		if (!is_directory(paths[i])) {
+		if (!tl->in[i].is_directory) {
 			file.path = (char *)paths[i];
 			file.program = (char *)"";
 			r = tl->o.no_go ? 0 : add_go(tl, &tl->in[i], &file, err);
@@ -484,6 +499,27 @@ static int open_all(struct timeline *tl, const char *const *paths, unsigned n, s
 			r = add_go(tl, &tl->in[i], &tl->in[i].go[k], err);
 	}
 	return r;
+}
+
+/* When a Go trace begins. It is closed again, so that of many files no more are open than are going on at one time. */
+static int go_peek(struct timeline *tl, struct source *s, struct err *err)
+{
+	struct gander_gotrace_opts o = GANDER_GOTRACE_OPTS_INIT;
+	struct gander_gotrace_info info;
+	struct gander_gotrace_event ev;
+	struct gander_gotrace *t;
+	int r;
+
+	o.flags = GANDER_GOTRACE_NO_STACKS;
+	s->mono_ns = s->begin_ns == INT64_MIN ? 0 : s->begin_ns;
+	r = gander_gotrace_open(&t, s->path, &o, err_public(err));
+	if (r < 0)
+		return r == -ENOMEM ? r : 0; /* it is said when its time comes */
+	gander_gotrace_info(t, &info);
+	if (info.version >= 22 && gander_gotrace_next(t, &ev, err_public(err)) > 0)
+		s->mono_ns = ev.time_ns;
+	gander_gotrace_free(t);
+	return 0;
 }
 
 static int start(struct timeline *tl, struct err *err)
@@ -497,15 +533,10 @@ static int start(struct timeline *tl, struct err *err)
 		return no_memory(err);
 	for (i = 0; i < tl->nsources; i++) {
 		s = tl->source[i];
-		if (s->is_go && s->begin_ns != INT64_MIN) {
-			s->mono_ns = s->begin_ns; /* opened when that comes */
-			heap_add(tl, i);
-			continue;
-		}
-		r = s->is_go ? go_advance(tl, s, err) : ctf_advance(s, err);
+		r = s->is_go ? go_peek(tl, s, err) : ctf_advance(s, err);
 		if (r < 0)
 			return r;
-		if (s->has)
+		if (s->is_go || s->has)
 			heap_add(tl, i);
 	}
 	return 0;
