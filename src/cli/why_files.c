@@ -130,7 +130,8 @@ static int open_recording(struct why_files *f, const char *dir, struct err *err)
 	snprintf(path, sizeof(path), "%s/go", dir);
 	n = scandir(path, &list, is_trace, alphasort);
 	if (n <= 0)
-		r = err_set(err, -ENOENT, "%s holds no Go trace (gander record --go records them)", dir);
+		r = err_set(err, -ENOENT, "%s holds no Go trace%s", dir,
+			    json_object_get(manifest, "chunks") ? ": it was rotated, name one of its chunks" : " (gander record --go records them)");
 	for (i = 0; i < n && r == 0; i++) {
 		struct why_file *x;
 
