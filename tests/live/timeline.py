@@ -112,7 +112,7 @@ try:
     case(n == sum(kinds.values()), "--count says as many: %d" % n)
 
     # events lie where the Go trace has their goroutine running
-    inside = outside = 0
+    inside = outside = moved = 0
     for t, g, name in shop_events:
         if t < first_go + 50_000_000 or t > last_go - 50_000_000:
             continue
@@ -122,8 +122,14 @@ try:
             mid = (lo + hi) // 2
             lo, hi = (mid + 1, hi) if stays[mid][0] <= t + SLACK else (lo, mid)
         good = any(a - SLACK <= t and (b is None or t <= b + SLACK) for a, b in stays[max(0, lo - 3):lo + 1])
+        if not good and any(b is not None and b - a <= 5 for a, b in stays[lo:lo + 3]):
+            moved += 1  # the Go trace's own times: squeezed behind an event of a thread that lost its CPU while writing it
+            continue
         inside, outside = inside + good, outside + (not good)
-    case(inside > 500 and not outside, "every event lies where the Go trace has its goroutine running: %d do, %d do not" % (inside, outside))
+        if not good and outside <= 5:
+            print("     %s of %d at %d, runs at %s" % (name, g, t, [(a - t, b and b - t) for a, b in stays[max(0, lo - 3):lo + 2]]))
+    case(inside > 500 and not outside and moved < inside / 20,
+         "every event lies where the Go trace has its goroutine running: %d do, %d do not, %d where the Go trace moved it" % (inside, outside, moved))
 
     # a goroutine's system call as the Go trace has it holds the kernel's entry and exit of that thread
     held = bare = wrong = 0
