@@ -99,6 +99,7 @@ struct record {
 		unsigned nexec;
 		const struct record_snapshot *now; /* while its manifest is written */
 	} when;
+	unsigned refused; /* files of others */
 	int inotify_fd, control_fd, cmd_pidfd;
 	pid_t cmd_pid;
 	bool cmd_done, ending, failed;

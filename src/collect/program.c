@@ -22,6 +22,7 @@
 #define ENDED_MAX     (64u << 20)
 #define KNOWN_MAX     (1u << 18)
 #define TRIES_MAX     20u
+#define REFUSED_TOLD  20u
 #define RETRY_NS      100000000ull
 #define PART_SHARE    4u /* looking for new programs takes a fifth of the time at most, however much there is to look through */
 
@@ -509,7 +510,8 @@ static void consider(struct record *rec, struct found *f, bool asked, unsigned *
 	if (f->kind == FOUND_REFUSED) {
 		if (f->ino)
 			pass_over(rec, f->dev, f->ino);
-		if (asked || rec->o->all)
+		/* anybody can make files of such names, as many as he likes */
+		if (asked || (rec->o->all && (f->uid == geteuid() || rec->refused++ < REFUSED_TOLD)))
 			record_problem(rec, f->pid, comm, "", f->why);
 		return;
 	}
