@@ -12,7 +12,7 @@ NINJA  = ninja -j $(JOBS)
 export PATH := $(CURDIR)/build/go/bin:$(PATH)
 export GOTOOLCHAIN ?= local
 
-.PHONY: torture mutants all help deps demo check check-versions check-asan check-tsan check-real bench fuzz fmt lint install clean
+.PHONY: torture torture-long mutants all help deps demo check check-versions check-asan check-tsan check-real bench fuzz fmt lint install clean
 
 all: $(BUILD)/build.ninja
 	@$(NINJA) -C $(BUILD)
@@ -64,8 +64,9 @@ check-tsan: deps
 check-real: deps all
 	@REAL_SECONDS=$${REAL_SECONDS:-600} tools/run-tests --build $(BUILD) --suite real
 
-torture: deps all
+torture torture-long: deps all
 	@tests/torture/run $(BUILD) --long
+	@tests/torture/scarcity $(BUILD) --long
 	@tests/torture/deaths $(BUILD) --long
 	@tests/model/run --long
 	@GANDER_HOSTILE_LONG=1 tools/run-tests --build $(BUILD) --suite hostile

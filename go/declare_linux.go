@@ -50,7 +50,7 @@ func publish(desc []byte) *class {
 	}
 	slotSize := uint32(unsafe.Sizeof(region.Class{}))
 	if id >= classReady {
-		if !haveMemory(region.OffClasses+id*slotSize, slotSize) {
+		if !haveMemory(region.ClassOffset(id), slotSize) {
 			return nil
 		}
 		classReady = (id + region.PageSize/slotSize) &^ (region.PageSize/slotSize - 1)

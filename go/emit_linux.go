@@ -75,7 +75,7 @@ func (c *class) quickFilter(on uint32) unsafe.Pointer {
 //go:noinline
 func (c *class) counted(on uint32) bool {
 	chans := on & channelBits
-	if on != chans<<16|chans || chans&(chans-1) != 0 {
+	if on != chans<<16|chans || chans&(chans-1) != 0 || c.id >= region.Counters {
 		return false
 	}
 	chn := channel(uint32(bits.TrailingZeros32(chans)))
@@ -260,6 +260,10 @@ func (c *class) count(ch uint32, by *filterKey) {
 		c.countKey(ch, by)
 		return
 	}
+	if c.id >= region.Counters {
+		lose(ch, 0, region.LostOther)
+		return
+	}
 	chn := channel(ch)
 	for try := 0; try < retries; try++ {
 		slot := procPin()
@@ -404,7 +408,7 @@ func openPacket(ch uint32, slot int, need int, count bool) bool {
 	}
 	atomic.StoreUint32(&touched, uint32(touch)) // or the reads would be left out
 	if chn.Mode == region.ModeCount {
-		counters := unsafe.Slice((*uint64)(unsafe.Add(unsafe.Pointer(p), region.PacketHeader)), region.Classes)
+		counters := unsafe.Slice((*uint64)(unsafe.Add(unsafe.Pointer(p), region.PacketHeader)), region.Counters)
 		for i := range counters {
 			counters[i] = 0
 		}

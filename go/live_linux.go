@@ -102,7 +102,7 @@ func at(off uint32) unsafe.Pointer { return unsafe.Add(live.base, off) }
 func header() *region.Header   { return (*region.Header)(live.base) }
 func control() *region.Control { return (*region.Control)(at(region.OffControl)) }
 func classSlot(i uint32) *region.Class {
-	return (*region.Class)(at(region.OffClasses + i*uint32(unsafe.Sizeof(region.Class{}))))
+	return (*region.Class)(at(region.ClassOffset(i)))
 }
 func channel(c uint32) *region.Channel {
 	return (*region.Channel)(at(region.OffChannels + c*uint32(unsafe.Sizeof(region.Channel{}))))

@@ -77,7 +77,7 @@ static inline struct gd_channel *region_channel(const struct region *r, unsigned
 
 static inline struct gd_class *region_class(const struct region *r, unsigned i)
 {
-	return (struct gd_class *)(r->map + GD_OFF_CLASSES) + i;
+	return (struct gd_class *)(r->map + gd_class_offset(i));
 }
 
 static inline uint64_t packet_offset(uint32_t i)

@@ -107,9 +107,9 @@ static const char *class_name(const struct region *r, uint32_t i)
 /* One program's counters added to the table. */
 static void sum(struct counter *k, struct counted *p, struct count_table *t)
 {
-	static uint64_t total[GD_CLASSES], keyed[GD_CLASSES], page[GD_CLASSES];
+	static uint64_t total[GD_CLASSES], keyed[GD_CLASSES], page[GD_COUNTERS];
 	struct gd_channel *g = region_channel(p->r, p->ch.c);
-	uint32_t list[GD_PACKETS_MAX], i, c, n, keys, first;
+	uint32_t list[GD_PACKETS_MAX], i, c, n, counters, keys, first;
 	struct gd_count_key key;
 	uint64_t newest;
 	unsigned s, q;
@@ -117,14 +117,15 @@ static void sum(struct counter *k, struct counted *p, struct count_table *t)
 
 	region_classes(p->r);
 	n = p->r->nclasses;
+	counters = n < GD_COUNTERS ? n : GD_COUNTERS;
 	memset(total, 0, sizeof(total));
 	memset(keyed, 0, sizeof(keyed));
 	for (s = 0; s < p->r->nslots; s++) {
 		q = channel_chain(&p->ch, s, list, &newest);
 		for (i = 0; i < q; i++) {
-			if (pread(p->r->fd, page, n * 8, (off_t)packet_offset(list[i]) + GD_PACKET_HEADER) != (ssize_t)(n * 8))
+			if (pread(p->r->fd, page, counters * 8, (off_t)packet_offset(list[i]) + GD_PACKET_HEADER) != (ssize_t)(counters * 8))
 				continue;
-			for (c = 0; c < n; c++)
+			for (c = 0; c < counters; c++)
 				total[c] += page[c];
 		}
 	}

@@ -1,5 +1,6 @@
 /* One program of a recording: found, taken in, drained, its end noticed and written down. */
 #include "collect/collect_record.h"
+#include "collect/collect_words.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -427,6 +428,18 @@ static void keep_region(struct record *rec, struct program *p)
 	p->r = NULL;
 }
 
+/* Classes that the program could not declare. */
+static void tell_refused(struct record *rec, const struct program *p)
+{
+	uint32_t n = load_relaxed(&((const struct gd_header *)p->r->map)->lost_classes);
+	char text[160];
+
+	if (!n)
+		return;
+	snprintf(text, sizeof(text), "%s (%d): %u event classes found no room in its region: their events are not there", p->r->head.comm, (int)p->pid, n);
+	record_problem(rec, p->pid, p->r->head.comm, "", text);
+}
+
 /* Writes the last, tells the totals, forgets the program. */
 void program_end(struct record *rec, unsigned index, bool dead)
 {
@@ -452,6 +465,7 @@ void program_end(struct record *rec, unsigned index, bool dead)
 				res = out_chains(&p->out, &p->ch, 0, true, &err);
 		}
 	}
+	tell_refused(rec, p);
 	region_records(p->r, on_record, &(struct note_arg) { rec, p });
 	channel_losses(&p->ch);
 	program_land(rec, p);

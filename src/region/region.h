@@ -53,7 +53,9 @@
 /* Bounds of major version 1. A region may hold fewer packets (header.npackets), nothing else varies. */
 #define GD_CHANNELS      8u   /* recordings of one program at once */
 #define GD_SLOTS         256u /* writer slots a channel: concurrency ids, CPUs or Ps */
-#define GD_CLASSES       4096u
+#define GD_CLASSES       16384u
+#define GD_CLASSES_FIRST 4096u /* of them in the first table, the others in the second */
+#define GD_COUNTERS      8176u /* hit counters that a packet holds: classes from there on cannot be counted */
 #define GD_RULES         256u
 #define GD_PACKET_SHIFT  16u
 #define GD_PACKET        (1u << GD_PACKET_SHIFT)
@@ -67,15 +69,16 @@
 
 /* Where things are. What the program writes and what collectors write share no page, but for slots and free[]. */
 #define GD_OFF_HEADER            0x000000u /* struct gd_header, 1 page */
-#define GD_OFF_CLASSES           0x001000u /* struct gd_class[GD_CLASSES], 256 KiB */
+#define GD_OFF_CLASSES           0x001000u /* struct gd_class[GD_CLASSES_FIRST], 256 KiB */
 #define GD_OFF_CONTROL           0x041000u /* struct gd_control, 36 KiB */
 #define GD_OFF_CHANNELS          0x04a000u /* struct gd_channel[GD_CHANNELS], 20 KiB each */
 #define GD_OFF_FLIGHT            0x072000u /* struct gd_flight, 2 pages: the Go runtime's trace */
 #define GD_OFF_FILTERS           0x080000u /* filters that collectors wrote, append-only */
 #define GD_OFF_HEAP              0x180000u /* struct gd_record, written by the program, append-only */
+#define GD_OFF_CLASSES_MORE      0x340000u /* struct gd_class[GD_CLASSES - GD_CLASSES_FIRST], 768 KiB; since minor version 1 */
 #define GD_OFF_DATA              0x400000u /* packet i at GD_OFF_DATA + i * GD_PACKET */
 #define GD_FILTERS_SIZE          (GD_OFF_HEAP - GD_OFF_FILTERS)
-#define GD_HEAP_SIZE             (GD_OFF_DATA - GD_OFF_HEAP)
+#define GD_HEAP_SIZE             (GD_OFF_CLASSES_MORE - GD_OFF_HEAP)
 #define GD_META_SIZE             GD_OFF_DATA
 #define GD_REGION_SIZE(npackets) ((uint64_t)GD_OFF_DATA + (uint64_t)(npackets)*GD_PACKET)
 
@@ -161,6 +164,13 @@ struct gd_class {
 	uint32_t filter[GD_CHANNELS]; /* offset of a linked filter or a condition set, from the file's start, 8-aligned; 0: none */
 	uint32_t pad1[2];
 };
+
+/* Where a class's slot is, i < GD_CLASSES. */
+static inline uint32_t gd_class_offset(uint32_t i)
+{
+	return i < GD_CLASSES_FIRST ? GD_OFF_CLASSES + i * (uint32_t)sizeof(struct gd_class)
+				    : GD_OFF_CLASSES_MORE + (i - GD_CLASSES_FIRST) * (uint32_t)sizeof(struct gd_class);
+}
 
 /* Records in the program's heap, 8-aligned, each behind this head. An unfinished one has kind 0; len 0 ends the walk. */
 #define GD_RECORD_DESC   1u /* class description */
@@ -280,10 +290,10 @@ struct gd_slot {
 /* channel.trigger. 0: a condition that holds freezes the ring; OFF: it does not; else it is frozen, by the event of a class at a time. */
 #define GD_TRIGGER_FROZEN                     1u
 #define GD_TRIGGER_OFF                        2u
-#define GD_TRIGGER(counter, class_id, number) (((uint64_t)(counter) & ~0x1ffffull) | (uint64_t)(class_id) << 5 | (number) << 2 | GD_TRIGGER_FROZEN)
+#define GD_TRIGGER(counter, class_id, number) (((uint64_t)(counter) & ~0x7ffffull) | (uint64_t)(class_id) << 5 | (number) << 2 | GD_TRIGGER_FROZEN)
 #define GD_TRIGGER_NUMBER(trigger)            ((uint32_t)(trigger) >> 2 & 7u)
-#define GD_TRIGGER_CLASS(trigger)             ((uint32_t)(trigger) >> 5 & 0xfffu)
-#define GD_TRIGGER_TIME(trigger)              ((trigger) & ~0x1ffffull)
+#define GD_TRIGGER_CLASS(trigger)             ((uint32_t)(trigger) >> 5 & 0x3fffu)
+#define GD_TRIGGER_TIME(trigger)              ((trigger) & ~0x7ffffull)
 
 struct gd_channel {
 	/* first page: written by the channel's collector, but for free[] and trigger */
@@ -441,7 +451,7 @@ static_assert(sizeof(struct gd_rule) == 128, "gd_rule");
 static_assert(offsetof(struct gd_control, rules) == 4096, "gd_control.rules");
 static_assert(sizeof(struct gd_condition) == 8, "gd_condition");
 static_assert(sizeof(struct gd_condition_set) == 80, "gd_condition_set");
-static_assert(GD_CLASSES == 4096 && GD_CONDITIONS == 8, "gd_channel.trigger has so many bits for them");
+static_assert(GD_CLASSES == 16384 && GD_CONDITIONS == 8, "gd_channel.trigger has so many bits for them");
 static_assert(offsetof(struct gd_slot, lost_frozen) == 56, "gd_slot.lost_frozen");
 static_assert(offsetof(struct gd_channel, trigger) == 56, "gd_channel.trigger");
 static_assert(sizeof(struct gd_slot) == 64, "gd_slot");
@@ -464,7 +474,9 @@ static_assert(sizeof(struct gd_chunk) == 40, "gd_chunk");
 static_assert(GD_OFF_FLIGHT + sizeof(struct gd_flight) <= GD_OFF_FILTERS, "flight fits");
 static_assert(sizeof(struct gd_count_key) == 64, "gd_count_key");
 static_assert(sizeof(struct gd_session) == 56, "gd_session");
-static_assert(GD_OFF_CLASSES + GD_CLASSES * sizeof(struct gd_class) <= GD_OFF_CONTROL, "classes fit");
+static_assert(GD_OFF_CLASSES + GD_CLASSES_FIRST * sizeof(struct gd_class) <= GD_OFF_CONTROL, "classes fit");
+static_assert(GD_OFF_CLASSES_MORE + (GD_CLASSES - GD_CLASSES_FIRST) * sizeof(struct gd_class) <= GD_OFF_DATA, "more classes fit");
+static_assert(GD_CLASSES <= GD_EVENT_ID_MASK + 1 && GD_COUNTERS == (GD_PACKET - GD_PACKET_HEADER) / 8, "ids and counters fit");
 static_assert(GD_OFF_CONTROL + sizeof(struct gd_control) <= GD_OFF_CHANNELS, "control fits");
 static_assert(GD_OFF_CHANNELS + GD_CHANNELS * sizeof(struct gd_channel) <= GD_OFF_FLIGHT, "channels fit");
 

@@ -5,7 +5,7 @@
 
 #include "region/desc.h"
 
-#define ARENA  (256 * 1024) /* of zero pages: costs what is used */
+#define ARENA  (2048 * 1024) /* of zero pages: costs what is used */
 #define BROKEN UINT32_MAX
 
 /* A built event is one piece, whose inner lengths nobody could mend: what it may hold is bounded instead. */

@@ -17,7 +17,7 @@ static struct gd_header *header(void)
 
 static struct gd_class *class_slot(uint32_t id)
 {
-	return (struct gd_class *)(gander__t.map + GD_OFF_CLASSES) + id;
+	return (struct gd_class *)(gander__t.map + gd_class_offset(id));
 }
 
 void tracer_refuse_class(void)
@@ -218,15 +218,14 @@ static uint32_t *use_class(uint32_t i, const void *desc, uint32_t len, uint32_t 
 /* The page of a class slot: the first has memory from the start, the others are asked for once. */
 static bool class_has_memory(uint32_t i)
 {
-	static uint64_t pages = 1;
+	static uint64_t pages[GD_CLASSES * sizeof(struct gd_class) / GD_PAGE / 64] = { 1 };
 	uint32_t page = i / (GD_PAGE / (uint32_t)sizeof(struct gd_class));
 
-	static_assert(GD_CLASSES * sizeof(struct gd_class) / GD_PAGE <= 64, "a bit a page");
-	if (__atomic_load_n(&pages, __ATOMIC_RELAXED) >> page & 1)
+	if (__atomic_load_n(&pages[page / 64], __ATOMIC_RELAXED) >> (page % 64) & 1)
 		return true;
 	if (!have_memory((char *)class_slot(i), sizeof(struct gd_class)))
 		return false;
-	__atomic_fetch_or(&pages, 1ull << page, __ATOMIC_RELAXED);
+	__atomic_fetch_or(&pages[page / 64], 1ull << (page % 64), __ATOMIC_RELAXED);
 	return true;
 }
 

@@ -280,7 +280,7 @@ static inline bool count_quick(unsigned c, uint32_t id)
 	char *tp = __builtin_thread_pointer();
 	struct gd_channel *ch = tracer_channel(c);
 
-	return LIKELY(gander__t.sequences) && LIKELY(seq_count(tp + gander__t.rseq_off, tp + gander__t.slot_off, ch->slot, id, __atomic_load_n(&ch->epoch, __ATOMIC_RELAXED)));
+	return LIKELY(gander__t.sequences && id < GD_COUNTERS) && LIKELY(seq_count(tp + gander__t.rseq_off, tp + gander__t.slot_off, ch->slot, id, __atomic_load_n(&ch->epoch, __ATOMIC_RELAXED)));
 #else
 	return false;
 #endif
@@ -290,6 +290,10 @@ static __attribute__((noinline)) void count_slow(unsigned c, uint32_t id)
 {
 	unsigned i;
 
+	if (id >= GD_COUNTERS) {
+		tracer_lose(c, tracer_slot_now(), GD_LOST_OTHER);
+		return;
+	}
 	if (!gander__t.sequences) {
 		pool_count(c, id, tracer_channel(c)->epoch);
 		return;

@@ -215,6 +215,11 @@ static struct inherited how_much(const char *from)
 	};
 }
 
+static uint32_t first_classes(uint32_t n)
+{
+	return n < GD_CLASSES_FIRST ? n : GD_CLASSES_FIRST;
+}
+
 /* Parent's classes, heap, rules and channels, as they were; offsets and ids stay. Packets and slots start empty. Memory
  * of the same pages has been allocated. */
 static void take_over(char *map, const char *from, uint32_t on, struct inherited much)
@@ -231,7 +236,8 @@ static void take_over(char *map, const char *from, uint32_t on, struct inherited
 	memcpy(h->build_id, old->build_id, sizeof(h->build_id));
 	h->build_id_len = old->build_id_len;
 	memcpy(map + GD_OFF_HEAP, from + GD_OFF_HEAP, much.heap);
-	memcpy(map + GD_OFF_CLASSES, from + GD_OFF_CLASSES, much.classes * sizeof(struct gd_class));
+	memcpy(map + GD_OFF_CLASSES, from + GD_OFF_CLASSES, first_classes(much.classes) * sizeof(struct gd_class));
+	memcpy(map + GD_OFF_CLASSES_MORE, from + GD_OFF_CLASSES_MORE, (much.classes - first_classes(much.classes)) * sizeof(struct gd_class));
 	if (on) {
 		memcpy(map + GD_OFF_CONTROL, control, sizeof(*control));
 		memcpy(map + GD_OFF_FILTERS, from + GD_OFF_FILTERS, much.filters);
@@ -245,7 +251,7 @@ static void take_over(char *map, const char *from, uint32_t on, struct inherited
 				((struct gd_channel *)(map + GD_OFF_CHANNELS))[c].trigger = 0;
 		}
 	for (i = 0; i < much.classes; i++)
-		((struct gd_class *)(map + GD_OFF_CLASSES))[i].enabled &= on * (GD_ENABLED(0) | GD_FILTERED(0) | GD_COUNTING(0) | GD_CONDITIONAL(0));
+		((struct gd_class *)(map + gd_class_offset(i)))->enabled &= on * (GD_ENABLED(0) | GD_FILTERED(0) | GD_COUNTING(0) | GD_CONDITIONAL(0));
 }
 
 /* The channels that a forked child goes on with: on, and their collector lives. A channel is only looked at when it has a rule: its page has
@@ -382,8 +388,11 @@ static void session(long fd, const char *env)
 /* What pages a child's copy will need. */
 static long allocate_for(long fd, uint32_t on, struct inherited much)
 {
-	long r = allocate(fd, 0, GD_OFF_CLASSES + (much.classes ? much.classes : 1) * sizeof(struct gd_class));
+	long r = allocate(fd, 0, GD_OFF_CLASSES + (much.classes ? first_classes(much.classes) : 1) * sizeof(struct gd_class));
 	uint32_t c;
+
+	if (!r && much.classes > GD_CLASSES_FIRST)
+		r = allocate(fd, GD_OFF_CLASSES_MORE, (much.classes - GD_CLASSES_FIRST) * sizeof(struct gd_class));
 
 	if (!r)
 		r = allocate(fd, GD_OFF_HEAP, much.heap + GD_PAGE);

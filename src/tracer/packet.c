@@ -135,7 +135,7 @@ static void open_packet(struct gd_channel *ch, unsigned c, uint32_t slot, struct
 	for (page = (char *)p, i = 0; i < GD_PACKET / GD_PAGE; i++)
 		(void)page[i * GD_PAGE];
 	if (__atomic_load_n(&ch->mode, __ATOMIC_RELAXED) == GD_MODE_COUNT)
-		__builtin_memset((char *)p + GD_PACKET_HEADER, 0, 8 * GD_CLASSES);
+		__builtin_memset((char *)p + GD_PACKET_HEADER, 0, 8 * GD_COUNTERS);
 	__atomic_store_n(&p->lap, lap + 1, __ATOMIC_RELEASE); /* [LAP] */
 }
 

@@ -150,7 +150,7 @@ refill:
 	return false;
 }
 
-static_assert(offsetof(struct gd_packet, epoch) == 96 && GD_PACKET_HEADER + 8 * GD_CLASSES <= GD_PACKET, "the sequences say so");
+static_assert(offsetof(struct gd_packet, epoch) == 96 && GD_PACKET_HEADER + 8 * GD_COUNTERS <= GD_PACKET, "the sequences say so");
 
 /* Installs `packet` (index + 1 in new_cur) in the slot if the thread still has that slot and the slot still has seen_cur. `old` is seen_cur's packet,
  * NULL for the first. tail: GD_TAIL word to set when the slot has none, 0: leave it. */

@@ -41,7 +41,7 @@ static inline struct gd_packet *mini_packet(struct mini *m, uint32_t i)
 
 static inline struct gd_class *mini_class(struct mini *m, uint32_t i)
 {
-	return (struct gd_class *)(m->map + GD_OFF_CLASSES) + i;
+	return (struct gd_class *)(m->map + gd_class_offset(i));
 }
 
 /* The newest region whose header names this pid. */

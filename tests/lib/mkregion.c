@@ -46,7 +46,7 @@ struct gd_packet *mkregion_packet(struct mkregion *m, uint32_t i)
 
 struct gd_class *mkregion_class(struct mkregion *m, uint32_t id)
 {
-	return (struct gd_class *)(m->map + GD_OFF_CLASSES) + id;
+	return (struct gd_class *)(m->map + gd_class_offset(id));
 }
 
 void mkregion_new(struct mkregion *m, const char *dir, uint32_t npackets, uint32_t nslots)

@@ -747,6 +747,18 @@ static void stopped(void)
 	write_state();
 }
 
+/* More threads than CPUs, pre-empted in the middle of events all the time. */
+static void crowd(void)
+{
+	pthread_t th[32];
+
+	start_emitters(th, 32);
+	stage(1);
+	wait_stage(2);
+	join(th, 32);
+	write_state();
+}
+
 static void *malloc_hard(void *arg)
 {
 	int i;
@@ -862,6 +874,7 @@ static const struct {
 	{ "threads", threads_only },
 	{ "memory-limit", memory_limit },
 	{ "stopped", stopped },
+	{ "crowd", crowd },
 	{ "mallocs", mallocs },
 	{ "double-free", double_free },
 	{ "exits", exits },

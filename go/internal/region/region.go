@@ -74,7 +74,7 @@ type ConditionSet struct {
 
 // Trigger is the word Channel.Trigger of a ring that is frozen by an event of a class.
 func Trigger(counter uint64, class uint16, number uint32) uint64 {
-	return counter&^0x1ffff | uint64(class)<<5 | uint64(number)<<2 | TriggerFrozen
+	return counter&^0x7ffff | uint64(class)<<5 | uint64(number)<<2 | TriggerFrozen
 }
 
 // LockChannel is the byte of the file that channel c's collector holds a lock on.
@@ -216,4 +216,13 @@ type Session struct {
 	Mode, Context, Quota, StackDepth, BlockMs uint32
 	Packets                                   uint32
 	Nrules, FiltersSize                       uint32
+}
+
+// ClassOffset is where a class's slot is: in the first table, or in the second.
+func ClassOffset(i uint32) uint32 {
+	const size = 64
+	if i < ClassesFirst {
+		return OffClasses + i*size
+	}
+	return OffClassesMore + (i-ClassesFirst)*size
 }

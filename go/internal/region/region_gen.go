@@ -11,7 +11,9 @@ const (
 	PageSize        = 4096
 	Channels        = 8
 	Slots           = 256
-	Classes         = 4096
+	Classes         = 16384
+	ClassesFirst    = 4096
+	Counters        = 8176
 	Rules           = 256
 	PacketShift     = 16
 	PacketSize      = 65536
@@ -29,9 +31,10 @@ const (
 	OffFlight       = 466944
 	OffFilters      = 524288
 	OffHeap         = 1572864
+	OffClassesMore  = 3407872
 	OffData         = 4194304
 	FiltersSize     = 1048576
-	HeapSize        = 2621440
+	HeapSize        = 1835008
 	MetaSize        = 4194304
 	StateBuilding   = 0
 	StateReady      = 1

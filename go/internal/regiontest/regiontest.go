@@ -104,7 +104,7 @@ func (r *Region) Channel(c int) *region.Channel {
 
 // Class is class i.
 func (r *Region) Class(i int) *region.Class {
-	return (*region.Class)(r.at(region.OffClasses + uint64(i)*uint64(unsafe.Sizeof(region.Class{}))))
+	return (*region.Class)(r.at(uint64(region.ClassOffset(uint32(i)))))
 }
 
 // Packet is packet i.
