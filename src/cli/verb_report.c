@@ -26,8 +26,8 @@ struct kind { /* one event name */
 	const char *name;
 	int level;
 	uint8_t span;
-	uint64_t count, bytes;
-	struct hist_lean time; /* of the ends of spans */
+	uint64_t count, own, bytes; /* own: of programs, not of the kernel */
+	struct hist_lean time;      /* of the ends of spans */
 	uint64_t begun;        /* of a span, under its end's name */
 };
 
@@ -144,6 +144,7 @@ static int collect(struct report *p, struct ctf_where *where, struct err *err)
 	struct thread *t;
 	struct kind *k;
 	uint64_t ns;
+	bool kernel;
 	int n;
 
 	p->trace_events = calloc(gander_ctf_traces(p->r) + 1, sizeof(*p->trace_events));
@@ -170,9 +171,11 @@ static int collect(struct report *p, struct ctf_where *where, struct err *err)
 		k = kind_of(p, ev.class_);
 		if (!k)
 			return err_set(err, -ENOMEM, "out of memory");
+		kernel = ctf_trace_is_kernel(p->r, ev.trace->number);
 		k->count++;
+		k->own += !kernel;
 		k->bytes += ev.size;
-		t = ctf_trace_is_kernel(p->r, ev.trace->number) ? NULL : thread_of(p, &ev);
+		t = kernel ? NULL : thread_of(p, &ev);
 		if (t)
 			t->count++;
 		if (ctf_event_duration(p->r, &ev, &ns)) {
@@ -203,10 +206,13 @@ static void pair_spans(struct report *p)
 	}
 }
 
+/* The programs' own first: the kernel's are many, and answer another question. */
 static int by_count(const void *a, const void *b)
 {
 	const struct kind *x = a, *y = b;
 
+	if (!x->own != !y->own)
+		return x->own ? -1 : 1;
 	return x->count < y->count ? 1 : x->count > y->count ? -1
 							     : strcmp(x->name, y->name);
 }
@@ -384,18 +390,29 @@ static void print_programs(const struct report *p)
 		printf("  ... and %u more\n", shown - 30);
 }
 
-static void print_events(const struct report *p)
+static void print_kinds(const struct report *p, const char *title, const struct kind *k, uint32_t n, uint32_t most)
 {
 	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT];
 	uint32_t i;
 
-	printf("\nEVENTS\n  %-36s %-8s %8s %8s %9s\n", "name", "level", "count", "per s", "bytes");
-	for (i = 0; i < p->nkinds && i < 40; i++)
-		printf("  %-36s %-8s %8s %8s %9s\n", clean(p->kind[i].name, 36), level_name(p->kind[i].level),
-		       count_text(a, (double)p->kind[i].count), count_text(b, (double)p->kind[i].count / seconds(p)),
-		       bytes_text(c, p->kind[i].bytes));
-	if (p->nkinds > 40)
-		printf("  ... and %u more (--json has all)\n", p->nkinds - 40);
+	if (!n)
+		return;
+	printf("\n%s\n  %-36s %-8s %8s %8s %9s\n", title, "name", "level", "count", "per s", "bytes");
+	for (i = 0; i < n && i < most; i++)
+		printf("  %-36s %-8s %8s %8s %9s\n", clean(k[i].name, 36), level_name(k[i].level), count_text(a, (double)k[i].count),
+		       count_text(b, (double)k[i].count / seconds(p)), bytes_text(c, k[i].bytes));
+	if (n > most)
+		printf("  ... and %u more (--json has all)\n", n - most);
+}
+
+static void print_events(const struct report *p)
+{
+	uint32_t own = 0;
+
+	while (own < p->nkinds && p->kind[own].own)
+		own++;
+	print_kinds(p, "EVENTS", p->kind, own, 40);
+	print_kinds(p, "EVENTS OF THE KERNEL", p->kind + own, p->nkinds - own, own ? TOP : 40);
 }
 
 static void print_spans(struct report *p)
