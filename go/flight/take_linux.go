@@ -33,32 +33,49 @@ func writeTo(w io.Writer) (int64, error) {
 	return total, err
 }
 
-// whole is a copy of the newest session's complete generations, without gaps between them.
+// whole is a copy of the newest session's complete generations, without gaps between them. It is as large as that, and no larger.
 func (r *ring) whole() []byte {
-	var out []byte
-	begun, last := false, 0 // whether out goes on at a generation's begin; where its last whole one ends
-	for pos := r.tail; pos < r.end; {
+	begun := false
+	var from, to uint64 // where the copy begins and ends
+	size, sure := 0, 0  // of the batches since from; of those up to to
+	r.walk(r.tail, func(pos uint64, c *region.Chunk) {
+		switch c.Kind {
+		case region.ChunkStart:
+			begun, from, to, size, sure = true, pos, pos, 0, 0
+		case region.ChunkBatch:
+			size += int(c.Len)
+		case region.ChunkEnd:
+			next := pos + chunkSize(int(c.Len))
+			if !begun {
+				begun, from, size = true, next, 0
+			} else {
+				size += int(c.Len)
+			}
+			to, sure = next, size
+		}
+	})
+	out := make([]byte, 0, sure)
+	r.walk(from, func(pos uint64, c *region.Chunk) {
+		if pos < to && int(c.Len) <= cap(out)-len(out) && (c.Kind == region.ChunkBatch || c.Kind == region.ChunkEnd) {
+			at := len(out)
+			out = out[:at+int(c.Len)]
+			r.copyOut(pos+chunkHead, out[at:])
+		}
+	})
+	return out
+}
+
+// walk calls fn with each chunk from pos on.
+func (r *ring) walk(pos uint64, fn func(pos uint64, c *region.Chunk)) {
+	for pos < r.end {
 		var c region.Chunk
 		r.copyOut(pos, unsafe.Slice((*byte)(unsafe.Pointer(&c)), chunkHead))
 		if c.Pos != pos || uint64(c.Len) > region.ChunkMax || pos+chunkSize(int(c.Len)) > r.end {
-			break // damaged from outside
+			return // damaged from outside
 		}
-		switch c.Kind {
-		case region.ChunkStart:
-			out, begun, last = out[:0], true, 0
-		case region.ChunkBatch, region.ChunkEnd:
-			if begun {
-				at := len(out)
-				out = append(out, make([]byte, c.Len)...)
-				r.copyOut(pos+chunkHead, out[at:])
-			}
-			if c.Kind == region.ChunkEnd {
-				begun, last = true, len(out)
-			}
-		}
+		fn(pos, &c)
 		pos += chunkSize(int(c.Len))
 	}
-	return out[:last]
 }
 
 func snapshot(reason string) error {
