@@ -61,7 +61,7 @@ void go_sink_totals(const struct go_sink *s, struct go_totals *t); /* added */
 /* One object a file; with none, one that says that there is nothing. */
 void go_sink_json(const struct go_sink *s, struct json *j, const char *boot_id);
 
-/* The batch at data: its generation and whole length; 0: it is none, or is not all there. */
+/* The batch at data: its generation (0 where that cannot be told) and whole length; 0: it is none, or is not all there. */
 size_t go_batch(const uint8_t *data, size_t len, uint64_t *gen);
 
 /* What is wanted of a program's flight. */

@@ -92,6 +92,8 @@ static int take_batches(struct go_answer *a, struct go_sink *s, struct err *err)
 		if (!n) {
 			if (a->batch.len - done > BATCH_MAX || (*p != 1 && *p != 49))
 				broken(a, "what it sends is no Go trace");
+			else if (gen && s->pending.len && gen != s->gen)
+				res = end_generation(s, err);
 			break;
 		}
 		if (s->pending.len && gen != s->gen)

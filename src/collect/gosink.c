@@ -61,11 +61,16 @@ size_t go_batch(const uint8_t *data, size_t len, uint64_t *gen)
 	const uint8_t *p = data, *end = data + len;
 	uint64_t thread, time, size;
 
+	*gen = 0;
 	if (!len || (*p != 1 && *p != 49))
 		return 0;
 	p += *p == 49 ? 2 : 1;
-	if (p > end || !varint(&p, end, gen) || !*gen || !varint(&p, end, &thread) || !varint(&p, end, &time) || !varint(&p, end, &size) ||
-	    size > GO_BATCH_MAX || size > (uint64_t)(end - p))
+	if (p > end || !varint(&p, end, gen)) {
+		*gen = 0;
+		return 0;
+	}
+	if (!*gen || !varint(&p, end, &thread) || !varint(&p, end, &time) || !varint(&p, end, &size) || size > GO_BATCH_MAX ||
+	    size > (uint64_t)(end - p))
 		return 0;
 	return (size_t)(p - data) + size;
 }

@@ -232,3 +232,83 @@ bool mkregion_emit(struct mkregion *m, unsigned c, unsigned s, uint32_t id, uint
 	p->head = GD_HEAD(GD_HEAD_COUNT(p->head) + 1, off + 8 + len);
 	return true;
 }
+
+struct gd_flight *mkregion_ring(struct mkregion *m)
+{
+	return (struct gd_flight *)(m->map + GD_OFF_FLIGHT);
+}
+
+void mkregion_flight(struct mkregion *m, uint32_t first, uint32_t n)
+{
+	struct gd_flight *f = mkregion_ring(m);
+
+	mkregion_header(m)->flags |= GD_FLAG_FLIGHT;
+	m->ring_first = first;
+	m->ring_packets = n;
+	f->state = GD_FLIGHT_FLYING;
+	f->session = 1;
+	f->npackets = n;
+	f->period_ms = 10;
+	memcpy(f->header, "go 1.26 trace\0\0\0", 16);
+}
+
+static uint8_t *ring_at(struct mkregion *m, uint64_t pos)
+{
+	uint32_t v = (uint32_t)(pos / GD_PACKET % m->ring_packets), i = m->ring_first + v;
+
+	mkregion_ring(m)->packet[pos / GD_PACKET % GD_PACKETS_MAX] = (uint16_t)(i + 1);
+	return (uint8_t *)mkregion_packet(m, i) + pos % GD_PACKET;
+}
+
+static void ring_put(struct mkregion *m, uint64_t pos, const void *data, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		*ring_at(m, pos + i) = ((const uint8_t *)data)[i];
+}
+
+void mkregion_chunk(struct mkregion *m, unsigned kind, uint64_t gen, uint64_t time_ns, const void *data, uint32_t len)
+{
+	struct gd_flight *f = mkregion_ring(m);
+	struct gd_chunk c = { .pos = f->end, .len = len, .kind = (uint16_t)kind, .gen = gen, .time_ns = time_ns ? time_ns : mono(), .session = f->session };
+	uint64_t size = (sizeof(c) + len + 7) & ~7ull;
+
+	/* whole packets are given up, and the last chunk that reaches into one with it */
+	while (((f->end + size - 1) / GD_PACKET) - f->tail / GD_PACKET >= m->ring_packets) {
+		struct gd_chunk old;
+		size_t i;
+
+		for (i = 0; i < sizeof(old); i++)
+			((uint8_t *)&old)[i] = *ring_at(m, f->tail + i);
+		f->tail += (sizeof(old) + old.len + 7) & ~7ull;
+	}
+	ring_put(m, f->end, &c, sizeof(c));
+	ring_put(m, f->end + sizeof(c), data, len);
+	f->end += size;
+	if (kind == GD_CHUNK_END)
+		f->closed_ns = c.time_ns;
+}
+
+static uint32_t put_varint(uint8_t *to, uint64_t v)
+{
+	uint32_t n = 0;
+
+	for (; v >= 0x80; v >>= 7)
+		to[n++] = (uint8_t)(v | 0x80);
+	to[n++] = (uint8_t)v;
+	return n;
+}
+
+uint32_t mkregion_batch(uint8_t *to, uint64_t gen, uint8_t fill, uint32_t size)
+{
+	uint32_t n = 0;
+
+	to[n++] = 1;
+	n += put_varint(to + n, gen);
+	n += put_varint(to + n, 4711);
+	n += put_varint(to + n, 1000000 + gen);
+	n += put_varint(to + n, size);
+	memset(to + n, fill, size);
+	return n + size;
+}

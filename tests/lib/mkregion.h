@@ -14,6 +14,7 @@ struct mkregion {
 	uint8_t *map;
 	size_t size;
 	uint32_t npackets, nslots;
+	uint32_t ring_first, ring_packets;
 };
 
 /* A file in dir, or an anonymous one when dir is NULL. READY, without classes. */
@@ -31,5 +32,13 @@ uint32_t mkregion_declare(struct mkregion *m, const char *name, unsigned level, 
 void mkregion_born(struct mkregion *m, unsigned c, const uint8_t session[16], uint32_t mode, uint32_t context, uint32_t packets, uint32_t quota);
 /* False: lost, and counted. time 0: the next one. */
 bool mkregion_emit(struct mkregion *m, unsigned c, unsigned slot, uint32_t id, uint64_t time, const void *payload, uint32_t len);
+
+/* A flight ring of n packets from packet `first` on, flying. */
+void mkregion_flight(struct mkregion *m, uint32_t first, uint32_t n);
+struct gd_flight *mkregion_ring(struct mkregion *m);
+/* One chunk; what it overwrites is given up first. time_ns 0: now. */
+void mkregion_chunk(struct mkregion *m, unsigned kind, uint64_t gen, uint64_t time_ns, const void *data, uint32_t len);
+/* A batch of generation gen with size bytes; returns its length, at most size + 50. */
+uint32_t mkregion_batch(uint8_t *to, uint64_t gen, uint8_t fill, uint32_t size);
 
 #endif

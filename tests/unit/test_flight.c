@@ -1,0 +1,433 @@
+/* The flight ring read from outside, and Go traces over HTTP, from bytes that are made here. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "collect/collect_gohttp.h"
+#include "lib/mkregion.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BATCH 70000u
+
+static const uint8_t mark = GO_END_MARK;
+
+struct at {
+	struct mkregion m;
+	struct region *r;
+	struct flight f;
+	char dir[64];
+};
+
+static void at_open(struct at *a, uint32_t ring)
+{
+	char via[40];
+	int fd;
+
+	memset(a, 0, sizeof(*a));
+	snprintf(a->dir, sizeof(a->dir), "/tmp/gander-unit-XXXXXX");
+	assert_non_null(mkdtemp(a->dir));
+	mkregion_new(&a->m, NULL, ring + 2, 2);
+	mkregion_flight(&a->m, 1, ring);
+	snprintf(via, sizeof(via), "/proc/self/fd/%d", a->m.fd);
+	fd = open(via, O_PATH | O_CLOEXEC);
+	assert_int_equal(region_open(&a->r, fd, -1, a->m.name, a->m.path, (uid_t)-1, true, NULL), 0);
+	flight_open(&a->f, a->r, a->dir, "made", 7);
+	flight_seek(&a->f, false);
+}
+
+static void at_done(struct at *a)
+{
+	char command[100];
+
+	flight_done(&a->f);
+	region_close(a->r);
+	mkregion_done(&a->m);
+	snprintf(command, sizeof(command), "rm -rf '%s'", a->dir);
+	assert_int_equal(system(command), 0);
+}
+
+/* One generation of two batches; its bytes are also put where they are expected. */
+static void generation(struct at *a, uint64_t gen, uint32_t size, struct buf *expected)
+{
+	static uint8_t data[BATCH];
+	uint32_t len, i;
+
+	for (i = 0; i < 2; i++) {
+		len = mkregion_batch(data, gen, (uint8_t)(gen + i), size);
+		mkregion_chunk(&a->m, GD_CHUNK_BATCH, gen, 0, data, len);
+		if (expected)
+			buf_put(expected, data, len);
+	}
+	mkregion_chunk(&a->m, GD_CHUNK_END, gen, 1000 * gen, &mark, 1);
+	if (expected)
+		buf_put(expected, &mark, 1);
+}
+
+static void expect_file(const char *dir, const char *name, const struct buf *expected)
+{
+	char path[300];
+	struct stat st;
+	char *data;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/go/%s", dir, name);
+	fd = open(path, O_RDONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, 16 + expected->len);
+	data = malloc((size_t)st.st_size);
+	assert_non_null(data);
+	assert_int_equal(read(fd, data, (size_t)st.st_size), st.st_size);
+	assert_memory_equal(data + 16, expected->data, expected->len);
+	free(data);
+	close(fd);
+}
+
+static void whole_generations_only(void **state)
+{
+	struct buf expected = BUF_INIT;
+	uint8_t data[100];
+	struct at a;
+
+	at_open(&a, 4);
+	mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+	generation(&a, 1, 100, &expected);
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	expect_file(a.dir, "made-7.trace", &expected);
+	/* the open one waits */
+	mkregion_chunk(&a.m, GD_CHUNK_BATCH, 2, 0, data, mkregion_batch(data, 2, 9, 50));
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	expect_file(a.dir, "made-7.trace", &expected);
+	buf_put(&expected, data, mkregion_batch(data, 2, 9, 50));
+	mkregion_chunk(&a.m, GD_CHUNK_END, 2, 2000, "", 0); /* as before Go 1.26 */
+	generation(&a, 3, 60000, &expected);
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	mkregion_chunk(&a.m, GD_CHUNK_BATCH, 4, 0, data, mkregion_batch(data, 4, 9, 50));
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	go_sink_drop(&a.f.sink);
+	expect_file(a.dir, "made-7.trace", &expected);
+	assert_int_equal(a.f.sink.nparts, 1);
+	assert_int_equal(a.f.sink.part[0].generations, 3);
+	assert_int_equal(a.f.sink.part[0].end_ns, 3000);
+	assert_int_equal(a.f.sink.torn_bytes, mkregion_batch(data, 4, 9, 50));
+	assert_int_equal(a.f.sink.lost_generations, 0);
+	buf_done(&expected);
+	at_done(&a);
+}
+
+static void a_lap_loses_whole_generations(void **state)
+{
+	struct buf first = BUF_INIT, second = BUF_INIT;
+	struct at a;
+	uint64_t gen;
+
+	at_open(&a, 4);
+	mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+	generation(&a, 1, 1000, &first);
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	for (gen = 2; gen <= 9; gen++)
+		generation(&a, gen, 20000, gen >= 6 ? &second : NULL);
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	assert_int_equal(a.f.sink.nparts, 2);
+	expect_file(a.dir, "made-7.trace", &first);
+	gen = a.f.sink.part[1].first_gen;
+	assert_in_range(gen, 3, 8);
+	assert_int_equal(a.f.sink.part[1].last_gen, 9);
+	assert_int_equal(a.f.sink.lost_generations, gen - 2);
+	if (gen == 6)
+		expect_file(a.dir, "made-7-2.trace", &second);
+	buf_done(&first);
+	buf_done(&second);
+	at_done(&a);
+}
+
+static void sessions_and_time(void **state)
+{
+	struct buf first = BUF_INIT, second = BUF_INIT;
+	struct at a;
+
+	at_open(&a, 4);
+	mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+	generation(&a, 1, 10, NULL);
+	generation(&a, 2, 10, &first);
+	mkregion_ring(&a.m)->session++;
+	mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+	mkregion_chunk(&a.m, GD_CHUNK_NOTE, 0, 0, "why", 3);
+	generation(&a, 3, 10, &second);
+	assert_int_equal(flight_drain(&a.f, 2000, NULL), 0); /* what ended before is passed over */
+	assert_int_equal(a.f.sink.nparts, 2);
+	expect_file(a.dir, "made-7.trace", &first);
+	expect_file(a.dir, "made-7-2.trace", &second);
+	assert_int_equal(a.f.sink.lost_generations, 0);
+	buf_done(&first);
+	buf_done(&second);
+	at_done(&a);
+}
+
+static void set_aside(void **state)
+{
+	struct buf all = BUF_INIT, later = BUF_INIT, set = BUF_INIT;
+	struct gd_flight *g;
+	struct at a;
+
+	at_open(&a, 6);
+	g = mkregion_ring(&a.m);
+	mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+	generation(&a, 1, 100, &all);
+	buf_put(&set, all.data, all.len);
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	generation(&a, 2, 100, &all);
+	buf_put(&set, all.data + set.len, all.len - set.len);
+	/* the packets change hands; the ring goes on at the next */
+	memcpy(g->saved.packet, g->packet, sizeof(g->packet));
+	g->saved.tail = g->tail;
+	g->saved.end = g->end;
+	snprintf(g->saved.reason, sizeof(g->saved.reason), "too slow");
+	g->saved.state = GD_SAVED_READY;
+	a.m.ring_first++;
+	g->tail = g->end = GD_PACKET;
+	generation(&a, 3, 100, &later);
+	buf_put(&all, later.data, later.len);
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	expect_file(a.dir, "made-7.trace", &all);
+	assert_int_equal(g->saved.state, GD_SAVED_TAKEN); /* who follows the ring has it */
+	g->saved.state = GD_SAVED_READY;
+	assert_int_equal(flight_drain_saved(&a.f, NULL), 0);
+	assert_int_equal(a.f.sink.nparts, 2);
+	expect_file(a.dir, "made-7-2.trace", &set);
+	assert_string_equal(a.f.sink.part[1].reason, "too slow");
+	buf_done(&all);
+	buf_done(&later);
+	buf_done(&set);
+	at_done(&a);
+}
+
+static void damage(void **state)
+{
+	static const struct {
+		const char *what;
+		size_t at, len;
+	} places[] = {
+		{ "pos", offsetof(struct gd_chunk, pos), 8 },
+		{ "len", offsetof(struct gd_chunk, len), 4 },
+		{ "kind", offsetof(struct gd_chunk, kind), 2 },
+		{ "gen", offsetof(struct gd_chunk, gen), 8 },
+		{ "session", offsetof(struct gd_chunk, session), 4 },
+		{ "batch", sizeof(struct gd_chunk), 6 },
+	};
+	struct gd_flight *g;
+	struct at a;
+	uint64_t end;
+	size_t i;
+
+	for (i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		at_open(&a, 4);
+		mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+		generation(&a, 1, 100, NULL);
+		end = mkregion_ring(&a.m)->end;
+		generation(&a, 2, 100, NULL);
+		memset((uint8_t *)mkregion_packet(&a.m, 1) + end + places[i].at, 0xee, places[i].len);
+		generation(&a, 3, 100, NULL);
+		assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+		assert_true(a.f.sink.nparts >= 1);
+		assert_int_equal(a.f.sink.part[0].first_gen, 1);
+		at_done(&a);
+	}
+	/* words that lead outside */
+	at_open(&a, 4);
+	g = mkregion_ring(&a.m);
+	mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+	generation(&a, 1, 100, NULL);
+	g->packet[0] = 60000;
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	g->end = UINT64_MAX - 3;
+	flight_seek(&a.f, false);
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	g->tail = UINT64_MAX;
+	g->end = 5;
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	g->saved.state = GD_SAVED_READY;
+	g->saved.end = UINT64_MAX;
+	assert_int_equal(flight_drain_saved(&a.f, NULL), 0);
+	assert_int_equal(a.f.sink.nparts, 0);
+	at_done(&a);
+}
+
+static void asks(void **state)
+{
+	struct flight_wish w = { .period_ms = 50 };
+	struct flight f[GD_ASKS + 1];
+	struct gd_control *k;
+	struct err err = ERR_INIT;
+	struct at a;
+	unsigned i;
+
+	at_open(&a, 4);
+	k = region_control(a.r);
+	for (i = 0; i <= GD_ASKS; i++) {
+		flight_open(&f[i], a.r, a.dir, "made", 7);
+		assert_int_equal(flight_ask(&f[i], &w, &err), i < GD_ASKS ? 0 : -EBUSY);
+	}
+	assert_int_equal(k->fly, 0xff);
+	assert_int_equal(k->ask[3].period_ms, 50);
+	/* one whose collector has died lapses, and is anybody's */
+	k->ask[3].until_ns = 1;
+	assert_int_equal(flight_ask(&f[GD_ASKS], &w, &err), 0);
+	assert_int_equal(f[GD_ASKS].ask, 3);
+	flight_withdraw(&f[5]);
+	assert_int_equal(k->fly, 0xdf);
+	assert_int_equal(k->ask[5].until_ns, 0);
+	for (i = 0; i <= GD_ASKS; i++)
+		flight_done(&f[i]);
+	assert_int_equal(k->fly, 0);
+	at_done(&a);
+}
+
+static void batches(void **state)
+{
+	uint8_t data[200];
+	uint32_t len = mkregion_batch(data, 300, 1, 100), i;
+	uint64_t gen;
+
+	for (i = 0; i < len; i++)
+		assert_int_equal(go_batch(data, i, &gen), 0);
+	assert_int_equal(go_batch(data, sizeof(data), &gen), len);
+	assert_int_equal(gen, 300);
+	data[0] = 2;
+	assert_int_equal(go_batch(data, len, &gen), 0);
+	memset(data, 0xff, sizeof(data));
+	data[0] = 1;
+	assert_int_equal(go_batch(data, sizeof(data), &gen), 0);
+	memset(data, 0, sizeof(data));
+	data[0] = 1;
+	assert_int_equal(go_batch(data, sizeof(data), &gen), 0); /* generation 0 */
+}
+
+/* An answer in pieces of n bytes: the same file, whatever n is. */
+static void feed(const struct buf *answer, size_t n, struct go_answer *ans, struct go_sink *s, const char *dir, bool closed)
+{
+	size_t i;
+
+	go_sink_init(s, dir, "made", 7, "http");
+	go_answer_init(ans);
+	for (i = 0; i < answer->len; i += n)
+		assert_int_equal(go_answer_feed(ans, s, answer->data + i, answer->len - i < n ? answer->len - i : n, NULL), 0);
+	if (closed)
+		assert_int_equal(go_answer_eof(ans, s, NULL), 0);
+}
+
+static void answers(void **state)
+{
+	static const size_t pieces[] = { 1, 2, 7, 100, 4096, 1u << 20 };
+	static const unsigned versions[] = { 21, 22, 25, 26 };
+	char dir[] = "/tmp/gander-unit-XXXXXX", command[100];
+	size_t i, v, g;
+
+	assert_non_null(mkdtemp(dir));
+	for (v = 0; v < 4; v++)
+		for (i = 0; i < sizeof(pieces) / sizeof(*pieces); i++) {
+			struct buf body = BUF_INIT, answer = BUF_INIT;
+			struct go_answer ans;
+			struct go_sink s;
+			uint8_t data[5000];
+
+			buf_printf(&body, "go 1.%u trace", versions[v]);
+			buf_put(&body, "\0\0\0", 3);
+			for (g = 1; g <= 3; g++) {
+				buf_put(&body, data, mkregion_batch(data, g, 3, 4000));
+				buf_put(&body, data, mkregion_batch(data, g, 4, 0));
+				if (versions[v] == 26)
+					buf_putc(&body, GO_END_MARK);
+			}
+			buf_puts(&answer, "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+			for (g = 0; g < body.len; g += 1000) {
+				buf_printf(&answer, "%zx\r\n", body.len - g < 1000 ? body.len - g : 1000);
+				buf_put(&answer, body.data + g, body.len - g < 1000 ? body.len - g : 1000);
+				buf_puts(&answer, "\r\n");
+			}
+			buf_puts(&answer, "0\r\n\r\n");
+			feed(&answer, pieces[i], &ans, &s, dir, false);
+			assert_int_equal(ans.state, GO_HTTP_END);
+			assert_int_equal(s.nparts, 1);
+			assert_int_equal(s.part[0].bytes, body.len);
+			assert_int_equal(s.part[0].generations, versions[v] < 22 ? 1 : 3);
+			memmove(body.data, body.data + 16, body.len - 16);
+			body.len -= 16;
+			expect_file(dir, s.part[0].file + 3, &body);
+			go_sink_done(&s);
+			go_answer_done(&ans);
+			/* cut off in the last generation */
+			answer.len -= 200;
+			feed(&answer, pieces[i], &ans, &s, dir, true);
+			assert_int_equal(s.nparts, versions[v] >= 22);
+			if (s.nparts)
+				assert_int_equal(s.part[0].generations, 2);
+			else
+				assert_int_equal(ans.state, GO_HTTP_BROKEN);
+			go_sink_done(&s);
+			go_answer_done(&ans);
+			buf_done(&body);
+			buf_done(&answer);
+		}
+	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+	assert_int_equal(system(command), 0);
+}
+
+static void bad_answers(void **state)
+{
+	static const struct {
+		const char *text, *why;
+	} cases[] = {
+		{ "SSH-2.0-OpenSSH_9.2\r\n\r\n", "HTTP" },
+		{ "HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nno\n", "404 Not Found" },
+		{ "HTTP/1.1 500 Internal Server Error\r\n\r\nCould not enable tracing", "500" },
+		{ "HTTP/1.1 200 OK\r\n\r\n<html><body>this is no trace</body></html>", "no Go trace" },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", "damaged" },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", "damaged" },
+		{ "HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\ngo 1.26 trace", "closed the connection" },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngo 1\r\n0\r\n\r\n", NULL },
+		{ "", "closed the connection" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct buf answer = BUF_INIT;
+		struct go_answer ans;
+		struct go_sink s;
+
+		buf_puts(&answer, cases[i].text);
+		feed(&answer, 3, &ans, &s, "/nonexistent", true);
+		assert_int_equal(ans.state, cases[i].why ? GO_HTTP_BROKEN : GO_HTTP_END);
+		if (cases[i].why)
+			assert_non_null(strstr(ans.why, cases[i].why));
+		assert_int_equal(s.nparts, 0);
+		go_sink_done(&s);
+		go_answer_done(&ans);
+		buf_done(&answer);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(whole_generations_only),
+		cmocka_unit_test(a_lap_loses_whole_generations),
+		cmocka_unit_test(sessions_and_time),
+		cmocka_unit_test(set_aside),
+		cmocka_unit_test(damage),
+		cmocka_unit_test(asks),
+		cmocka_unit_test(batches),
+		cmocka_unit_test(answers),
+		cmocka_unit_test(bad_answers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
