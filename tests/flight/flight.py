@@ -443,7 +443,8 @@ def kills(prog, tmp, first, n):
                 bad.append(why or str(listed))
             else:
                 lost.append((at - listed[0]["end_mono_ns"]) / 1e9)
-            ticks = sorted(json.loads(line)["fields"]["n"] for line in run("events", took, "--json")[1].splitlines())
+            events = [json.loads(line) for line in run("events", took, "-e", "flight.tick", "--json")[1].splitlines() if "flight.tick" in line]
+            ticks = sorted(e["fields"]["n"] for e in events if e.get("event") == "flight.tick")
             hole = [(x, y) for x, y in zip(ticks, ticks[1:]) if y != x + 1]
             if hole:
                 gaps.append("%s: %d..%d without %s" % (os.path.basename(took), ticks[0], ticks[-1], hole[:5]))
