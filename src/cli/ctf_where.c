@@ -2,20 +2,33 @@
 #include "ctf/ctf_read.h"
 #include "region/glob.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 int ctf_where_init(struct ctf_where *w, const char *expr, const struct opt_list *globs, struct err *err)
 {
+	const struct filter_name *names;
+	unsigned n, i;
+	int res;
+
 	memset(w, 0, sizeof(*w));
 	w->globs = globs;
-	return expr ? filter_parse(&w->filter, expr, err) : 0;
+	res = expr ? filter_parse(&w->filter, expr, err) : 0;
+	if (res < 0 || !expr)
+		return res;
+	names = filter_names(w->filter, &n);
+	w->name = calloc(n + 1, sizeof(*w->name));
+	for (i = 0; w->name && i < n; i++)
+		near_init(&w->name[i].near, names[i].text);
+	return w->name ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
 void ctf_where_done(struct ctf_where *w)
 {
 	filter_free(w->filter);
 	map_done(&w->by_class);
+	free(w->name);
 }
 
 /* "a.b[3]": names with dots by ctf_values_find(), then elements by their index. */
@@ -153,6 +166,54 @@ static bool get(void *event, unsigned name, struct filter_value *out)
 	return true;
 }
 
+#define NEAR_EVENTS 10000u /* that lack a name: in so many its neighbours are looked for */
+
+/* Members of the fields and of attributes, by the names that an expression would have for them. */
+static void offer_names(const struct ctf_where *w, struct near *near)
+{
+	uint32_t s, m, a;
+
+	for (s = 0; s < w->n; s = w->v[s].next)
+		for (m = s + 1; m < w->v[s].next; m = w->v[m].next) {
+			near_offer(near, w->v[m].name, strlen(w->v[m].name));
+			for (a = m + 1; w->v[m].flags & GANDER_CTF_ATTRS && a + 1 < w->v[m].next; a = w->v[a].next)
+				if (w->v[a].type == GANDER_CTF_STRUCT && w->v[a + 1].type == GANDER_CTF_TEXT)
+					near_offer(near, w->v[a + 1].text, w->v[a + 1].len);
+		}
+}
+
+/* get(), and remembers what was there. */
+static bool get_seen(void *event, unsigned name, struct filter_value *out)
+{
+	struct ctf_where *w = event;
+	struct ctf_where_name *seen = &w->name[name];
+
+	if (get(event, name, out)) {
+		seen->found = true;
+		return true;
+	}
+	if (!seen->found && seen->missed++ < NEAR_EVENTS)
+		offer_names(w, &seen->near);
+	return false;
+}
+
+void ctf_where_warn(const struct ctf_where *w)
+{
+	const struct filter_name *names;
+	const char *best;
+	unsigned i, n;
+
+	if (!w->filter || !w->name)
+		return;
+	names = filter_names(w->filter, &n);
+	for (i = 0; i < n; i++) {
+		if (w->name[i].found || !w->name[i].missed || names[i].text[0] == '$')
+			continue;
+		best = near_best(&w->name[i].near);
+		fprintf(stderr, "gander: no event has a field named '%s'%s%s%s\n", names[i].text, best ? "; did you mean '" : "", best ? best : "", best ? "'?" : "");
+	}
+}
+
 static bool globs_hold(struct ctf_where *w, const struct gander_ctf_class *c)
 {
 	uint64_t *known;
@@ -184,7 +245,7 @@ bool ctf_where_holds(struct ctf_where *w, struct gander_ctf *r, const struct gan
 	n = gander_ctf_values(r, ev, &w->v);
 	w->n = n > 0 ? (uint32_t)n : 0;
 	w->ev = ev;
-	return filter_eval(w->filter, get, w);
+	return filter_eval(w->filter, get_seen, w);
 }
 
 bool timeline_where_holds(struct ctf_where *w, struct timeline *tl, const struct timeline_event *ev)
@@ -203,5 +264,5 @@ bool timeline_where_holds(struct ctf_where *w, struct timeline *tl, const struct
 	memset(&w->told, 0, sizeof(w->told));
 	if (ev->goid_told)
 		w->told = (struct gander_ctf_value) { .type = GANDER_CTF_I64, .name = "goid", .i = ev->goid };
-	return filter_eval(w->filter, get, w);
+	return filter_eval(w->filter, get_seen, w);
 }

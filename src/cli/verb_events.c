@@ -318,6 +318,7 @@ out:
 	gander_ctf_free(r);
 	live_stop(&live);
 	choice_done(&c);
+	ctf_where_warn(&where);
 	ctf_where_done(&where);
 	ctf_out_done(&out);
 	return ret;

@@ -179,6 +179,7 @@ out:
 	if (f && f != stdout && fclose(f))
 		ret = CLI_FAILED;
 	gander_ctf_free(r);
+	ctf_where_warn(&where);
 	ctf_where_done(&where);
 	return ret;
 }

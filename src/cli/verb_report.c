@@ -764,6 +764,7 @@ out:
 	report_go_free(p.go);
 	report_kernel_free(p.kernel);
 	gander_ctf_free(p.r);
+	ctf_where_warn(&where);
 	ctf_where_done(&where);
 	json_decref(p.manifest);
 	intern_done(&p.names);

@@ -173,6 +173,22 @@ def misspelt():
 
 
 @case
+def misspelt_in_a_recording():
+    p = Program(1, 100)
+    r = Recording("where", "-p", p.pid)
+    p.done()
+    p.end()
+    r.result(0)
+    for verb in ("events", "report", "export"):
+        args = [verb, r.dir] + (["--to", "json", "-o", new("where.json")] if verb == "export" else [])
+        out = gander(*args, "--where", "statsu == 200 && thread < 3", status=None)
+        check(verb + " warns", "no event has a field named 'statsu'; did you mean 'status'?" in out.stderr, out.stderr)
+        check("of nothing else", "'thread'" not in out.stderr, out.stderr)
+    out = gander("events", r.dir, "--where", "status == 12345", status=0)
+    same("nothing where the field is there", out.stderr, "")
+
+
+@case
 def bad_input():
     for condition, text in (("n > 3", "'n' names no event's field"), ("$tid == 3", "about no event"), ("1 == 1", "about no event"),
                             ("test.step.n > 3 && other.text.status > 3", "about more than one event"), ("test.step.n >", ""), ("", ""),
