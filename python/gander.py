@@ -1,4 +1,4 @@
-"""Reads what gander records: recordings (any CTF 1.8 or 2 too, LTTng's among them) and Go execution traces.
+"""Reads what gander records: recordings with all their sources (any CTF 1.8 or 2 too, LTTng's among them) and Go execution traces.
 
     import gander
 
@@ -19,7 +19,7 @@ import glob
 import json
 import os
 
-__all__ = ["Recording", "Event", "Trace", "GoTrace", "GoEvent", "Error", "version"]
+__all__ = ["Recording", "Event", "Source", "GoTrace", "GoEvent", "Error", "version"]
 
 
 class Error(OSError):
@@ -57,7 +57,17 @@ class _Value(c.Structure):
 
 
 class _Opts(c.Structure):
-    _fields_ = [("size", c.c_size_t), ("flags", c.c_uint), ("begin_ns", c.c_int64), ("end_ns", c.c_int64)]
+    _fields_ = [("size", c.c_size_t), ("flags", c.c_uint), ("begin_mono_ns", c.c_int64), ("end_mono_ns", c.c_int64)]
+
+
+class _Merged(c.Structure):
+    _fields_ = [("time_ns", c.c_int64), ("mono_ns", c.c_int64), ("goroutine", c.c_int64), ("thread", c.c_int64), ("pid", c.c_int64), ("name", c.c_char_p),
+                ("lost", c.c_uint64), ("source", c.c_uint32), ("kind", c.c_uint8), ("goroutine_told", c.c_uint8), ("level", c.c_int16),
+                ("ctf", c.POINTER(_Event)), ("go", c.c_void_p), ("go_trace", c.c_void_p)]
+
+
+class _Source(c.Structure):
+    _fields_ = [("path", c.c_char_p), ("name", c.c_char_p), ("how", c.c_char_p), ("pid", c.c_int64), ("error_ns", c.c_uint64), ("kind", c.c_uint8)]
 
 
 _I64, _U64, _F64, _BOOL, _TEXT, _BLOB, _STRUCT, _ARRAY, _SCOPE = range(9)
@@ -75,15 +85,15 @@ def _load():
     p, pp, err, u32, u64 = c.c_void_p, c.POINTER(c.c_void_p), c.POINTER(_Err), c.c_uint32, c.c_uint64
     for name, res, *args in (
             ("gander_reader_version", c.c_char_p),
-            ("gander_ctf_open_all", c.c_int, pp, c.POINTER(c.c_char_p), c.c_uint, c.POINTER(_Opts), err),
-            ("gander_ctf_free", None, p),
-            ("gander_ctf_next", c.c_int, p, c.POINTER(_Event), err),
-            ("gander_ctf_values", c.c_int, p, c.POINTER(_Event), c.POINTER(c.POINTER(_Value))),
-            ("gander_ctf_traces", u32, p),
-            ("gander_ctf_trace", c.POINTER(_Trace), p, u32),
-            ("gander_ctf_notes", u32, p),
-            ("gander_ctf_note", c.c_char_p, p, u32),
-            ("gander_ctf_lost", u64, p),
+            ("gander_recording_open", c.c_int, pp, c.POINTER(c.c_char_p), c.c_uint, c.POINTER(_Opts), err),
+            ("gander_recording_free", None, p),
+            ("gander_recording_next", c.c_int, p, c.POINTER(_Merged), err),
+            ("gander_recording_values", c.c_int, p, c.POINTER(c.POINTER(_Value))),
+            ("gander_recording_sources", u32, p),
+            ("gander_recording_source", c.c_int, p, u32, c.POINTER(_Source)),
+            ("gander_recording_notes", u32, p),
+            ("gander_recording_note", c.c_char_p, p, u32),
+            ("gander_recording_lost", u64, p),
             ("gander_gotrace_open", c.c_int, pp, c.c_char_p, p, err),
             ("gander_gotrace_free", None, p),
             ("gander_gotrace_next", c.c_int, p, c.POINTER(_GoEvent), err),
@@ -124,18 +134,25 @@ def _check(n, err):
     return n
 
 
-class Trace:
-    """A process's (or the kernel's) part of a recording."""
+class Source:
+    """Where events come from: name ("shop 1234", "kernel"), kind ("events", "kernel", "go", "other"), path, pid; how its clock was brought onto the one, and by how many ns its
+    events may be off (None: not known)."""
 
-    def __init__(self, t):
-        self.path, self.process, self.host, self.exe, self.tracer = (_text(x) for x in (t.path, t.procname, t.hostname, t.exe, t.tracer))
-        self.pid = t.pid if t.pid >= 0 else None
+    def __init__(self, s):
+        self.path, self.name, self.how = (_text(x) for x in (s.path, s.name, s.how))
+        self.pid = s.pid if s.pid >= 0 else None
+        self.error_ns = s.error_ns if s.error_ns < 2**64 - 1 else None
+        self.kind = _KINDS[s.kind]
+
+
+_KINDS = ("events", "kernel", "go", "other")
 
 
 class Event:
-    """name, time_ns (since 1970), level (syslog's, -1: not said), span ("", "begin", "end"), cut, trace, context and fields (dicts).
-    With lost not 0 it is the notice that so many events (of a stream) were lost until then, and has no name."""
-    __slots__ = ("time_ns", "name", "level", "span", "cut", "trace", "context", "fields", "lost")
+    """name, time_ns (since 1970), mono_ns, level (syslog's, -1: not said), span ("", "begin", "end"), cut, process, pid, goroutine, thread (None: not known;
+    told: by a Go trace), kind ("events", "kernel", "go", "other"), source (an index of Recording.sources), context and fields (dicts).
+    With lost not 0 it is the notice that so many events were lost until then, and has no name."""
+    __slots__ = ("time_ns", "mono_ns", "name", "level", "span", "cut", "process", "pid", "goroutine", "thread", "told", "kind", "source", "context", "fields", "lost")
 
     def get(self, name, default=None):
         """A field's, attribute's or context's value."""
@@ -182,15 +199,15 @@ def _members(v, i, end):
 
 
 class Recording:
-    """The events of recordings, or of any directories with CTF traces, in the order of time. begin_ns, end_ns: only of this time."""
+    """All that recordings hold, in the order of time: their programs' events, the kernel's, those of their Go traces (go.state and so on). A path is a recording, a directory with
+    CTF traces below, or a Go trace. begin_mono_ns, end_mono_ns: only of this time; go=False: without Go traces; stacks: Go's events say in which function."""
 
-    def __init__(self, *paths, begin_ns=0, end_ns=0):
+    def __init__(self, *paths, begin_mono_ns=0, end_mono_ns=0, go=True, stacks=False):
         self._r, err = c.c_void_p(), _Err()
         list_ = (c.c_char_p * len(paths))(*(os.fsencode(p) for p in paths))
-        opts = _Opts(c.sizeof(_Opts), 0, begin_ns, end_ns)
-        _check(_the_lib().gander_ctf_open_all(c.byref(self._r), list_, len(paths), c.byref(opts), c.byref(err)), err)
-        self._traces = {}
-        self.go_traces = []  # paths of Go traces that belong to it
+        opts = _Opts(c.sizeof(_Opts), (0 if go else 1) | (2 if stacks else 0), begin_mono_ns, end_mono_ns)
+        _check(_the_lib().gander_recording_open(c.byref(self._r), list_, len(paths), c.byref(opts), c.byref(err)), err)
+        self.go_traces = []  # files of Go traces that belong to it, for GoTrace
         self.manifest = None  # gander.json of the first that has one
         for p in paths:
             try:
@@ -203,7 +220,7 @@ class Recording:
 
     def close(self):
         if self._r:
-            _the_lib().gander_ctf_free(self._r)
+            _the_lib().gander_recording_free(self._r)
             self._r = None
 
     def __enter__(self):
@@ -215,37 +232,38 @@ class Recording:
     __del__ = close
 
     @property
-    def traces(self):
-        return [Trace(_lib.gander_ctf_trace(self._r, i).contents) for i in range(_lib.gander_ctf_traces(self._r))]
+    def sources(self):
+        out, s = [], _Source()
+        for i in range(_lib.gander_recording_sources(self._r)):
+            _lib.gander_recording_source(self._r, i, c.byref(s))
+            out.append(Source(s))
+        return out
 
     @property
     def notes(self):
         """What was missing or broken so far."""
-        return [_text(_lib.gander_ctf_note(self._r, i)) for i in range(_lib.gander_ctf_notes(self._r))]
+        return [_text(_lib.gander_recording_note(self._r, i)) for i in range(_lib.gander_recording_notes(self._r))]
 
     @property
     def lost(self):
         """Events lost so far, as the streams say."""
-        return _lib.gander_ctf_lost(self._r)
+        return _lib.gander_recording_lost(self._r)
 
     def __iter__(self):
-        ev, err, v = _Event(), _Err(), c.POINTER(_Value)()
-        while _check(_lib.gander_ctf_next(self._r, c.byref(ev), c.byref(err)), err):
+        ev, err, v = _Merged(), _Err(), c.POINTER(_Value)()
+        while _check(_lib.gander_recording_next(self._r, c.byref(ev), c.byref(err)), err):
             yield self._event(ev, v)
 
     def _event(self, ev, v):
-        out = Event()
-        out.time_ns, out.lost, out.cut, out.context, out.fields = ev.time_ns, ev.lost if ev.kind else 0, bool(ev.cut), {}, {}
-        t = ev.trace.contents
-        if t.number not in self._traces:
-            self._traces[t.number] = Trace(t)
-        out.trace = self._traces[t.number]
-        if not ev.class_:
-            out.name, out.level, out.span = "", -1, ""
+        out, ctf = Event(), ev.ctf.contents
+        out.time_ns, out.mono_ns, out.name, out.lost, out.level, out.source = ev.time_ns, ev.mono_ns, _text(ev.name), ev.lost, ev.level, ev.source
+        out.goroutine, out.thread, out.pid = (x if x >= 0 else None for x in (ev.goroutine, ev.thread, ev.pid))
+        out.kind, out.told, out.cut = _KINDS[ev.kind], bool(ev.goroutine_told), bool(ctf.cut)
+        out.span, out.context, out.fields, out.process = "", {}, {}, _text(ctf.trace.contents.procname) if ctf.trace else ""
+        if not ctf.class_:
             return out
-        k = ev.class_.contents
-        out.name, out.level, out.span = _text(k.name), k.level, ("", "begin", "end")[k.span]
-        n, i = _lib.gander_ctf_values(self._r, c.byref(ev), c.byref(v)), 0
+        out.span = ("", "begin", "end")[ctf.class_.contents.span]
+        n, i = _lib.gander_recording_values(self._r, c.byref(v)), 0
         if n < 0:
             raise Error(-n, "cannot read the values of " + out.name)
         while i < n:

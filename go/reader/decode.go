@@ -16,7 +16,7 @@ type decoder struct {
 	end   uint64
 	clock uint64 // the last value of the clock, widened
 	outer []numbered
-	made  int // values of this event
+	made  uint64 // values so far
 }
 
 // numbered are the integers of a struct so far, by which lengths and tags are found.
@@ -98,7 +98,7 @@ func (t *ctype) label(v int64) string {
 
 // value reads one value; raw is its integer, if it is one.
 func (d *decoder) value(t *ctype) (any, uint64, error) {
-	if d.made++; d.made > maxElements {
+	if d.made++; d.made > maxElements+d.end { // lists of what takes no room
 		return nil, 0, errors.New("it has too many values")
 	}
 	switch t.kind {

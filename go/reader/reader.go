@@ -54,11 +54,10 @@ type Trace struct {
 	Kernel  bool
 	Env     map[string]string // what the trace says about itself
 
-	md          *metadata
-	mult        uint64
-	shift       uint
-	offsetNs    uint64
-	firstStream int
+	md       *metadata
+	mult     uint64
+	shift    uint
+	offsetNs uint64
 }
 
 // A GoTrace is a file with a Go execution trace, which go tool trace and golang.org/x/exp/trace read. Its clock is CLOCK_MONOTONIC.
@@ -131,8 +130,9 @@ type Reader struct {
 	GoTraces []GoTrace
 	Manifest map[string]any // gander.json, docs/recording.md; nil: there is none
 
-	streams streamHeap
-	notes   []string
+	streams  streamHeap
+	numbered int
+	notes    []string
 }
 
 // Open opens a recording: a directory with gander.json, or any with traces below.
@@ -223,16 +223,10 @@ func (r *Reader) addTrace(dir string) error {
 	if err != nil {
 		return err
 	}
-	md, err := parseMetadata(string(text))
+	t, err := r.describe(dir, string(text))
 	if err != nil {
 		return err
 	}
-	t := &Trace{Dir: dir, Process: md.env["procname"], Kernel: md.env["domain"] == "kernel", Env: md.env, Pid: -1, md: md, firstStream: len(r.streams)}
-	if pid, err := strconv.ParseInt(md.env["vpid"], 10, 64); err == nil {
-		t.Pid = pid
-	}
-	t.setClock()
-	r.Traces = append(r.Traces, t)
 	list, err := os.ReadDir(dir)
 	if err != nil {
 		return err
@@ -245,14 +239,40 @@ func (r *Reader) addTrace(dir string) error {
 		if err != nil {
 			return err
 		}
-		s := &stream{r: r, trace: t, file: f, number: len(r.streams)}
-		if ok := s.advance(); !ok {
-			f.Close()
-			continue
-		}
-		r.streams = append(r.streams, s)
+		r.addStream(t, f.Name(), f)
 	}
 	return nil
+}
+
+// describe adds a trace without streams.
+func (r *Reader) describe(dir, metadata string) (*Trace, error) {
+	md, err := parseMetadata(metadata)
+	if err != nil {
+		return nil, err
+	}
+	t := &Trace{Dir: dir, Process: md.env["procname"], Kernel: md.env["domain"] == "kernel", Env: md.env, Pid: -1, md: md}
+	if pid, err := strconv.ParseInt(md.env["vpid"], 10, 64); err == nil {
+		t.Pid = pid
+	}
+	t.setClock()
+	r.Traces = append(r.Traces, t)
+	return t, nil
+}
+
+type source interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// addStream adds a stream that has events; it takes over the file.
+func (r *Reader) addStream(t *Trace, name string, f source) {
+	s := &stream{r: r, trace: t, file: f, name: name, number: r.numbered}
+	r.numbered++
+	if s.advance() {
+		r.streams = append(r.streams, s)
+	} else {
+		f.Close()
+	}
 }
 
 // setClock chooses the largest multiplier that fits: less than 1 ns off over all 64 bits of ticks.
@@ -329,7 +349,8 @@ func (h *streamHeap) Pop() any {
 type stream struct {
 	r       *Reader
 	trace   *Trace
-	file    *os.File
+	file    source
+	name    string
 	number  int
 	at      int64 // of the next packet
 	packets int
@@ -355,12 +376,12 @@ func (s *stream) advance() bool {
 				s.event = ev
 				return true
 			}
-			s.r.note("%s: a packet is broken: %v", s.file.Name(), err)
+			s.r.note("%s: a packet is broken: %v", s.name, err)
 			s.d.at = s.d.end
 		}
 		ok, err := s.packet()
 		if err != nil {
-			s.r.note("%s: %v", s.file.Name(), err)
+			s.r.note("%s: %v", s.name, err)
 		}
 		if !ok || err != nil {
 			return false
@@ -425,7 +446,7 @@ func (s *stream) packet() (bool, error) {
 			s.context = append(s.context, f)
 		}
 	}
-	if content < d.at || size < content || size%8 != 0 || size/8 > maxPacket {
+	if d.at == 0 || content < d.at || size < content || size%8 != 0 || size/8 > maxPacket {
 		return false, errors.New("a packet's sizes make no sense")
 	}
 	data := make([]byte, (content+7)/8)
@@ -454,7 +475,6 @@ func level(lttng int64) int {
 
 func (s *stream) one() (*Event, error) {
 	d, c := &s.d, s.class
-	d.made = 0
 	d.outer = d.outer[:0]
 	first := d.at
 	d.align(c.header.align)
@@ -491,6 +511,9 @@ func (s *stream) one() (*Event, error) {
 			return nil, err
 		}
 		ev.Fields = fields
+	}
+	if d.at == first {
+		return nil, errors.New("its events take no room")
 	}
 	return ev, nil
 }

@@ -5,6 +5,7 @@
 
 #include "gander/ctf_reader.h"
 #include "gander/gotrace.h"
+#include "gander/recording.h"
 
 #ifdef __cplusplus
 extern "C" {

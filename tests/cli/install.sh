@@ -43,9 +43,16 @@ for cc in gcc clang; do
 	check "$cc's programs run" bash -c "export LD_LIBRARY_PATH=$lib; $tmp/shared 1000 3 && $tmp/static 1000 3 && $tmp/cxx 1000 3"
 done
 read -ra reader < <(pkg-config --define-variable=prefix="$root" --cflags --libs gander-reader)
-for example in netblock read-events; do
+for example in netblock read-events read-recording; do
 	check "$example with libgander-reader" gcc -std=gnu11 -O2 -Wall -Wextra -Werror -o "$tmp/$example" "$source/examples/$example/$example.c" "${reader[@]}"
 done
-check "libgander-reader shows gander_* alone" bash -c "nm -D --defined-only $lib/libgander-reader.so | grep -v ' [TDR] gander_' || true"
+check "libgander-reader shows gander_* alone" bash -c "nm -D --defined-only $lib/libgander-reader.so | grep -v -e ' [TDR] gander_' -e ' A GANDER_READER_0' || true"
+module=$(find "$tmp/root" -name gander.py)
+if [ -n "$module" ]; then
+	check "the Python module finds its library" bash -c "cd /; PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(dirname "$module") python3 -c 'import gander; assert gander.version()[0].isdigit()'"
+else
+	echo "skip: no python3 that meson knows, so no module"
+	skipped=$((skipped + 1))
+fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]
