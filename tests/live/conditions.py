@@ -102,7 +102,7 @@ def the_last_of_it():
 def nothing_is_overwritten_while_frozen():
     """The collector is stopped over the freeze: the ring waits, what has no room is counted, and nothing else is missing."""
     p = Program(1, 300000, env={"HOLD": "1"})
-    r = Recording("frozen", "-p", p.pid, "--buffer", "1M", "--snapshot-when", "test.step.n == 150000", "--max-snapshots", 1).wait_ready()
+    r = Recording("frozen", "-p", p.pid, "--buffer", "2M", "--snapshot-when", "test.step.n == 150000", "--max-snapshots", 1).wait_ready()
     wait_recorded(p.pid)
     r.p.send_signal(signal.SIGSTOP)
     n = p.go()
