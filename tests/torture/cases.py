@@ -166,5 +166,32 @@ CASES = [
          session={"packets": 512}, ignore="^malloc"),
     Case("double-free", "a planted double free is found as without gander", status=-6, stderr="double free detected", session={"packets": 64}),
     Case("exits", "exit() while four threads emit", session={"packets": 1000}, lossy=True),
+] + [
+    Case("go-" + name, "Go: " + what, victim, go=True, **k)
+    for name, what, victim, k in (
+        ("plain", "emits, nothing else", "plain", {}),
+        ("off-context", "all context fields and call stacks", "plain", {"session": {"context": CTX_ALL, "packets": 512}}),
+        ("close", "closes its standard descriptors while four goroutines emit", "close-all", {"session": {"packets": 512}, "lossy": True}),
+        ("goroutines", "100,000 goroutines, a thousand at a time", "goroutines", {"scale": (1, 2), "session": {"packets": 512}}),
+        ("gomaxprocs", "GOMAXPROCS between 1 and 128 while eight goroutines emit", "procs", {"session": {"packets": 1000}, "lossy": True}),
+        ("gc", "the garbage collector runs all the time", "gc", {"session": {"packets": 1000}, "lossy": True}),
+        ("exec", "os/exec while four goroutines emit; the children emit", "exec", {"session": {"packets": 512}, "lossy": True}),
+        ("signals", "signal.Notify, and a signal every now and then", "signals", {"session": {"packets": 1000}, "lossy": True}),
+        ("locked-threads", "goroutines with threads of their own, which end with them", "locked", {}),
+        ("panics", "faults that become panics, events in what is deferred", "panics", {}),
+        ("stopped", "SIGSTOP again and again, read while it stands", "stopped",
+         {"during": stop_and_go, "after": stopped_was_whole, "session": {"packets": 1000}, "lossy": True}),
+        ("umask-0777", "a umask that takes every right away", "plain", {"pre": umask}),
+        ("seccomp", "no file, clock, lock or socket any more", "seccomp", {"session": {"packets": 512}, "lossy": True}),
+        ("shm-missing", "/dev/shm is not a tmpfs, and there is no other", "plain", {"shm": "missing", "off": True}),
+        ("shm-read-only", "/dev/shm is read-only", "plain", {"shm": "ro", "off": True}),
+        ("shm-full", "/dev/shm is full from the start", "plain", {"shm": "1m", "setup": full(0), "off": True}),
+        ("shm-fills", "/dev/shm is filled while it emits and declares", "shm-fills",
+         {"shm": "16m", "session": {"packets": 8}, "lossy": True, "exact": False}),
+        ("shm-64m", "/dev/shm has 64 MB", "gc", {"shm": "64m", "session": {"packets": 256}, "lossy": True}),
+        ("one-cpu", "one CPU", "procs", {"pre": one_cpu, "session": {"packets": 1000}, "lossy": True}),
+        ("rlimit-as", "RLIMIT_AS of 1 GB", "plain", {"pre": limit_as(1024)}),
+    )
+] + [
     Case("main-thread-leaves", "the first thread ends, another goes on", "main-leaves", ignore="^threads"),
 ]

@@ -1,0 +1,3 @@
+module gander.internal/gander
+
+go 1.21
