@@ -28,7 +28,7 @@ int out_clock(struct out *o, const struct clock_line *clock, struct err *err);
 int out_piece(struct out *o, const struct channel *ch, const struct piece *p, const void *data, struct err *err);
 /* Several of one slot at once, which is cheaper; returns how many it has written, perhaps none: the others are out_piece()'s. */
 #define OUT_RUN_MAX 15u
-int out_run(struct out *o, const struct channel *ch, const struct piece *p, unsigned n);
+int out_run(struct out *o, const struct channel *ch, const struct piece *p, unsigned n, void *room);
 /* Ends the streams with their last counts. */
 int out_close(struct out *o, const struct channel *ch, uint64_t end, struct err *err);
 uint64_t out_bytes(const struct out *o);

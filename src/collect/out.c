@@ -128,7 +128,7 @@ int out_piece(struct out *o, const struct channel *ch, const struct piece *p, co
 	return ctf_stream_append(o->w, stream, &c, err);
 }
 
-int out_run(struct out *o, const struct channel *ch, const struct piece *p, unsigned n)
+int out_run(struct out *o, const struct channel *ch, const struct piece *p, unsigned n, void *room)
 {
 	struct ctf_piece c[OUT_RUN_MAX];
 	unsigned i;
@@ -138,7 +138,7 @@ int out_run(struct out *o, const struct channel *ch, const struct piece *p, unsi
 		return 0;
 	for (i = 0; i < n && i < OUT_RUN_MAX; i++)
 		c[i] = (struct ctf_piece) { .begin = p[i].begin, .end = p[i].end, .len = p[i].len, .fd = ch->r->fd, .offset = packet_offset(p[i].packet) + p[i].off, .discarded = lost_here(o, p[i].slot, p[i].lost) };
-	return ctf_stream_append_run(o->w, stream, c, i);
+	return ctf_stream_append_run(o->w, stream, c, i, room);
 }
 
 int out_close(struct out *o, const struct channel *ch, uint64_t end, struct err *err)

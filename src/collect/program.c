@@ -355,7 +355,9 @@ unsigned program_drain(struct record *rec, struct program *p, uint64_t now, bool
 		const struct piece *piece = &p->ch.piece[i];
 
 		run = run_of(piece, n - i);
-		done = run > 1 ? (unsigned)out_run(&p->out, &p->ch, piece, run) : 0;
+		if (run > 1 && !rec->run_room && posix_memalign(&rec->run_room, CTF_RUN_ALIGN, CTF_RUN_BYTES) != 0)
+			rec->run_room = NULL;
+		done = run > 1 && rec->run_room ? (unsigned)out_run(&p->out, &p->ch, piece, run, rec->run_room) : 0;
 		if (!done) {
 			done = 1;
 			res = out_piece(&p->out, &p->ch, piece, NULL, &err);

@@ -533,6 +533,7 @@ out:
 	buf_done(&rec->when.list);
 	map_done(&rec->known);
 	free(rec->problem);
+	free(rec->run_room);
 	free(rec);
 	return res;
 }

@@ -39,8 +39,8 @@ static_assert(offsetof(struct packet_head, begin) == 32, "packet header");
 static_assert(offsetof(struct packet_head, vpid) == 80, "packet context");
 
 /* Runs of packets, written past the page cache: docs/ctf.md. */
-#define BLOCK     4096u
-#define RUN_BYTES (1u << 20)
+#define BLOCK     CTF_RUN_ALIGN
+#define RUN_BYTES CTF_RUN_BYTES
 #define SLOW_NS   30000000u   /* a run that takes so long means that the page cache is needed, */
 #define PAUSE_NS  1000000000u /* for so long, the next time twice as long */
 
@@ -72,7 +72,7 @@ struct ctf_writer {
 	struct stream *stream;
 	int nstreams, stream_cap;
 	uint64_t bytes;
-	void *copy, *run;
+	void *copy;
 	size_t head_size;
 	char procname[PROCNAME];
 	uint32_t pid;
@@ -259,7 +259,6 @@ void ctf_writer_free(struct ctf_writer *w)
 	free(w->stream);
 	free(w->dir);
 	free(w->copy);
-	free(w->run);
 	buf_done(&w->events);
 	ctf_arena_done(&w->t.arena);
 	free(w);
@@ -696,15 +695,15 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* All of w->run's first `len` bytes, past the page cache. */
-static int write_direct(struct ctf_writer *w, int fd, uint64_t at, size_t len)
+/* Past the page cache. */
+static int write_direct(struct ctf_writer *w, int fd, uint64_t at, const void *data, size_t len)
 {
 	uint64_t start = now_ns(), took;
 	int flags = fcntl(fd, F_GETFL);
 	ssize_t n = -1;
 
 	if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0) {
-		n = pwrite(fd, w->run, len, (off_t)at);
+		n = pwrite(fd, data, len, (off_t)at);
 		fcntl(fd, F_SETFL, flags);
 	}
 	took = now_ns() - start;
@@ -719,7 +718,7 @@ static int write_direct(struct ctf_writer *w, int fd, uint64_t at, size_t len)
 	return 0;
 }
 
-int ctf_stream_append_run(struct ctf_writer *w, int stream, const struct ctf_piece *piece, unsigned n)
+int ctf_stream_append_run(struct ctf_writer *w, int stream, const struct ctf_piece *piece, unsigned n, void *room)
 {
 	struct stream *s, before;
 	uint64_t bytes;
@@ -730,8 +729,6 @@ int ctf_stream_append_run(struct ctf_writer *w, int stream, const struct ctf_pie
 	if (stream < 0 || stream >= w->nstreams || w->stream[stream].fd < 0 || n < 2 || now_ns() < w->direct_after_ns)
 		return 0;
 	s = &w->stream[stream];
-	if (!w->run && posix_memalign(&w->run, BLOCK, RUN_BYTES) != 0)
-		return 0;
 	if (ctf_writer_sync(w, NULL) < 0 || start(w, s, piece->begin, NULL) < 0)
 		return 0;
 	if (s->size % BLOCK) {
@@ -747,16 +744,16 @@ int ctf_stream_append_run(struct ctf_writer *w, int stream, const struct ctf_pie
 		if (i + 1 == n || at + 2 * w->head_size + piece[i].len + piece[i + 1].len > RUN_BYTES - BLOCK)
 			pad = (BLOCK - (at + w->head_size + piece[i].len) % BLOCK) % BLOCK;
 		make_head(w, s, &piece[i], pad, &h);
-		memcpy((char *)w->run + at, &h, w->head_size);
+		memcpy((char *)room + at, &h, w->head_size);
 		at += w->head_size;
-		if (pread(piece[i].fd, (char *)w->run + at, piece[i].len, (off_t)piece[i].offset) != (ssize_t)piece[i].len)
+		if (pread(piece[i].fd, (char *)room + at, piece[i].len, (off_t)piece[i].offset) != (ssize_t)piece[i].len)
 			break;
 		at += piece[i].len;
-		memset((char *)w->run + at, 0, pad);
+		memset((char *)room + at, 0, pad);
 		at += pad;
 		appended(w, s, &h);
 	}
-	if (at && at % BLOCK == 0 && write_direct(w, s->fd, before.size, at) == 0)
+	if (at && at % BLOCK == 0 && write_direct(w, s->fd, before.size, room, at) == 0)
 		return (int)i;
 	*s = before;
 	w->bytes = bytes;

@@ -72,8 +72,10 @@ int ctf_stream_append(struct ctf_writer *w, int stream, const struct ctf_piece *
 
 /* The same for n pieces, each from its fd (not from data) and of at most 64 KiB, in one write that goes past the page cache: for streams that grow fast. Returns how
  * many it has appended, from the first on; the rest, or all where this is of no use (the file system cannot, the disk is slow), is
- * ctf_stream_append()'s. The last one's packet is padded to a block. */
-int ctf_stream_append_run(struct ctf_writer *w, int stream, const struct ctf_piece *piece, unsigned n);
+ * ctf_stream_append()'s. The last one's packet is padded to a block. room: CTF_RUN_BYTES, aligned to CTF_RUN_ALIGN, to lay them out in. */
+#define CTF_RUN_BYTES (1u << 20)
+#define CTF_RUN_ALIGN 4096u
+int ctf_stream_append_run(struct ctf_writer *w, int stream, const struct ctf_piece *piece, unsigned n, void *room);
 
 /* A place in a stream, and back to it: for packets of which it turns out afterwards that they were not worth it. */
 struct ctf_mark {

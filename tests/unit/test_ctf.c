@@ -385,6 +385,7 @@ static void test_runs(void **state)
 	struct stat before, after;
 	char path[64], stream[80], source[80];
 	uint64_t t = 0, n = 0;
+	static uint8_t room[CTF_RUN_BYTES] __attribute__((aligned(CTF_RUN_ALIGN)));
 	unsigned i, k, done, direct = 0;
 	int fd, s, got;
 
@@ -411,7 +412,7 @@ static void test_runs(void **state)
 	assert_int_equal(s, 0);
 	for (i = 0; i < PIECES; i += done ? done : 1) {
 		k = 1 + i % 17;
-		done = k > PIECES - i || k < 3 ? 0 : (unsigned)ctf_stream_append_run(w, s, &piece[i], k);
+		done = k > PIECES - i || k < 3 ? 0 : (unsigned)ctf_stream_append_run(w, s, &piece[i], k, room);
 		assert_true(done <= k);
 		direct += done;
 		if (!done)
@@ -421,7 +422,7 @@ static void test_runs(void **state)
 	stat(stream, &before);
 	piece[0].begin = piece[0].end = t;
 	piece[1] = (struct ctf_piece) { .begin = t, .end = t, .fd = fd, .offset = (uint64_t)PIECES * EVENTS * 12, .len = 100 };
-	got = ctf_stream_append_run(w, s, piece, 2);
+	got = ctf_stream_append_run(w, s, piece, 2, room);
 	assert_true(got == 0 || got == 1);
 	stat(stream, &after);
 	assert_true(got ? after.st_size > before.st_size && after.st_size % 4096 == 0 : before.st_size == after.st_size);
