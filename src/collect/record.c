@@ -323,7 +323,7 @@ static void finish(struct record *rec)
 	struct err err = ERR_INIT;
 	unsigned i, round, whole;
 
-	if (rec->o->cmd) /* children that nobody has seen yet */
+	if (rec->o->cmd || rec->seen) /* children that nobody has seen yet */
 		for (record_scan_begin(rec, false); rec->scanning && !rec->failed;) {
 			record_scan_part(rec);
 			for (i = 0; i < rec->nprog && !rec->failed; i++)
