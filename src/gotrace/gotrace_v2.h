@@ -73,22 +73,29 @@ struct v2_g {
 	uint64_t seq, gen;
 	struct v2_gext *ext;
 	struct v2_g *next_free;
+	struct v2_cursor *by; /* counting: whose event was the last about it, and when */
+	int64_t touched;
 	uint8_t status;
 	bool live;
+	bool awaited; /* counting: a thread waits for its state */
 };
 
 struct v2_p {
 	uint64_t id;
 	uint64_t seq, gen;
+	struct v2_cursor *by; /* as in v2_g */
+	int64_t touched;
 	uint8_t status;
-	bool sweeping;
+	bool sweeping, awaited;
 };
 
 struct v2_m {
 	int64_t id;
-	int64_t g, p;    /* -1: none */
-	struct v2_g *gs; /* a hint: valid if live and of id g */
-	struct v2_p *ps; /* the same for p */
+	int64_t g, p;      /* -1: none */
+	struct v2_g *gs;   /* a hint: valid if live and of id g */
+	struct v2_p *ps;   /* the same for p */
+	uint64_t seen;     /* counting: the generation of which the next two speak */
+	int64_t at, after; /* the time of its last event; the next must be later than `after` */
 };
 
 struct v2_task {
@@ -106,6 +113,10 @@ struct v2_cursor {
 	int32_t batch, last; /* current and last batch */
 	uint8_t type;
 	uint8_t len; /* bytes of the pending event, from its type; 255: that or more */
+
+	/* counting */
+	bool waits, ended;
+	struct v2_cursor *next_waiting;
 };
 
 #define V2_QUEUE 4
@@ -208,6 +219,135 @@ static inline int64_t v2_ns(const struct v2 *v, uint64_t units)
 static inline uint64_t v2_off(const struct v2 *v, const uint8_t *p)
 {
 	return v->base_off + (uint64_t)(p - v->buf);
+}
+
+bool v2_cursor_batch(struct v2 *v, struct v2_cursor *c, bool first); /* goes on to the next batch that is not empty; false at the end */
+int v2_cursor_error(struct v2 *v, struct v2_cursor *c, const uint8_t *at, struct err *err);
+struct v2_m *v2_m_new(struct v2 *v, int64_t id); /* NULL: out of memory */
+int v2_take(struct v2 *v, struct v2_cursor *c);  /* tries the pending event, counting: TAKEN, WAIT, < 0 */
+bool v2_count_generation(struct v2 *v);          /* counts what is in the heap; false: not possible in another order than that of time */
+
+enum { GO_RUNNABLE = 1,
+       GO_RUNNING,
+       GO_SYSCALL,
+       GO_WAITING };
+enum { PROC_RUNNING = 1,
+       PROC_IDLE,
+       PROC_SYSCALL,
+       PROC_ABANDONED };
+enum { TAKEN = 1,
+       WAIT = 0,
+       AGAIN = 2 }; /* what becomes of an event that is tried; < 0: the trace is broken. AGAIN: damage was passed over */
+
+/* A varint that may be read past its end: V2_PAD bytes are behind every batch. NULL when malformed. */
+static always_inline const uint8_t *get(const uint8_t *p, uint64_t *ret)
+{
+	uint64_t x = p[0];
+
+	if (x < 0x80) {
+		*ret = x;
+		return p + 1;
+	}
+	x = (x & 0x7f) | (uint64_t)p[1] << 7;
+	if (p[1] < 0x80) {
+		*ret = x;
+		return p + 2;
+	}
+	if (varint(&p, p + 10, ret) < 0)
+		return NULL;
+	return p;
+}
+
+/* Decodes the cursor's next event: 1, 0 at its end, < 0. */
+static always_inline int cursor_next(struct v2 *v, struct v2_cursor *c, struct err *err)
+{
+	const uint8_t *at, *p;
+	uint64_t delta;
+	unsigned n, i;
+
+	if (unlikely(c->p == c->end) && !v2_cursor_batch(v, c, false))
+		return 0;
+	at = p = c->p;
+	c->type = *p;
+	n = wire_nargs[*p++];
+	if (unlikely(!n))
+		return v2_cursor_error(v, c, at, err);
+	p = get(p, &delta);
+	for (i = 0; i < n - 1 && likely(p != NULL); i++)
+		p = get(p, &c->args[i]);
+	if (unlikely(!p || p > c->end))
+		return v2_cursor_error(v, c, at, err);
+	c->time = (int64_t)((uint64_t)c->time + (uint64_t)v2_ns(v, delta));
+	c->p = p;
+	c->len = (uint8_t)(p - at);
+	return 1;
+}
+
+/* The state of m's goroutine: NULL when it has none that is known. */
+static always_inline struct v2_g *cur_g(struct v2 *v, struct v2_m *m)
+{
+	struct v2_g *g = m->gs;
+
+	if (likely(g && g->id == (uint64_t)m->g && g->live))
+		return g;
+	return m->gs = idmap_get(&v->gs, (uint64_t)m->g);
+}
+
+static always_inline struct v2_p *cur_p(struct v2 *v, struct v2_m *m)
+{
+	struct v2_p *p = m->ps;
+
+	if (likely(p && p->id == (uint64_t)m->p))
+		return p;
+	return m->ps = idmap_get(&v->ps, (uint64_t)m->p);
+}
+
+static always_inline bool p_next(const struct v2 *v, const struct v2_p *p, uint64_t seq)
+{
+	return p->gen == v->gen && seq == p->seq + 1;
+}
+
+static always_inline bool g_next(const struct v2 *v, const struct v2_g *g, uint64_t seq)
+{
+	return g->gen == v->gen && seq == g->seq + 1;
+}
+
+static always_inline bool stack_ok(struct v2 *v, uint64_t id, uint32_t *ret, const bool full)
+{
+	struct v2_ref *ref;
+
+	*ret = 0;
+	if (!id)
+		return true;
+	ref = v2_ref(&v->stks, id);
+	if (unlikely(!ref))
+		return v->salvage;
+	if (full && !(v->t->flags & GANDER_GOTRACE_NO_STACKS)) {
+		if (unlikely(!ref->id))
+			return v2_stk(v, id, ret) > 0;
+		*ret = ref->id - 1;
+	}
+	return true;
+}
+
+static always_inline bool string_ok(struct v2 *v, uint64_t id, uint32_t *ret, const bool full)
+{
+	struct v2_ref *ref;
+
+	*ret = 0;
+	if (!id)
+		return true;
+	ref = v2_ref(&v->strs, id);
+	if (unlikely(!ref)) {
+		*ret = v->salvage && id < V2_KNOWN_MAX ? v->known[id] : 0;
+		return v->salvage;
+	}
+	if (full) {
+		if (unlikely(!ref->id))
+			return v2_str(v, id, ret) > 0;
+		*ret = ref->id - 1;
+	}
+	return true;
 }
 
 /* Grows an array to hold at least n elements. */

@@ -9,22 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { GO_RUNNABLE = 1,
-       GO_RUNNING,
-       GO_SYSCALL,
-       GO_WAITING };
-enum { PROC_RUNNING = 1,
-       PROC_IDLE,
-       PROC_SYSCALL,
-       PROC_ABANDONED };
 enum { GC_UNDETERMINED,
        GC_OFF,
        GC_RUNNING };
-
-enum { TAKEN = 1,
-       WAIT = 0,
-       AGAIN = 2 }; /* what becomes of an event that is tried; < 0: the trace is broken. AGAIN: damage was passed over */
 
 static const uint8_t go_state[] = { [GO_RUNNABLE] = GANDER_GOTRACE_GO_RUNNABLE,
 				    [GO_RUNNING] = GANDER_GOTRACE_GO_RUNNING,
@@ -104,7 +93,7 @@ __attribute__((noinline, cold)) static int bad_context(const struct v2 *v, const
 
 /* ---- cursors ---- */
 
-static int cursor_error(struct v2 *v, struct v2_cursor *c, const uint8_t *at, struct err *err)
+int v2_cursor_error(struct v2 *v, struct v2_cursor *c, const uint8_t *at, struct err *err)
 {
 	uint8_t type = *at;
 
@@ -116,7 +105,7 @@ static int cursor_error(struct v2 *v, struct v2_cursor *c, const uint8_t *at, st
 }
 
 /* Goes on to the next batch that is not empty: false at the end. */
-static bool cursor_batch(struct v2 *v, struct v2_cursor *c, bool first)
+bool v2_cursor_batch(struct v2 *v, struct v2_cursor *c, bool first)
 {
 	const struct v2_batch *b;
 
@@ -132,50 +121,6 @@ static bool cursor_batch(struct v2 *v, struct v2_cursor *c, bool first)
 		}
 	}
 	return false;
-}
-
-/* A varint that may be read past its end: V2_PAD bytes are behind every batch. NULL when malformed. */
-static always_inline const uint8_t *get(const uint8_t *p, uint64_t *ret)
-{
-	uint64_t x = p[0];
-
-	if (x < 0x80) {
-		*ret = x;
-		return p + 1;
-	}
-	x = (x & 0x7f) | (uint64_t)p[1] << 7;
-	if (p[1] < 0x80) {
-		*ret = x;
-		return p + 2;
-	}
-	if (varint(&p, p + 10, ret) < 0)
-		return NULL;
-	return p;
-}
-
-/* Decodes the cursor's next event: 1, 0 at its end, < 0. */
-static always_inline int cursor_next(struct v2 *v, struct v2_cursor *c, struct err *err)
-{
-	const uint8_t *at, *p;
-	uint64_t delta;
-	unsigned n, i;
-
-	if (unlikely(c->p == c->end) && !cursor_batch(v, c, false))
-		return 0;
-	at = p = c->p;
-	c->type = *p;
-	n = wire_nargs[*p++];
-	if (unlikely(!n))
-		return cursor_error(v, c, at, err);
-	p = get(p, &delta);
-	for (i = 0; i < n - 1 && likely(p != NULL); i++)
-		p = get(p, &c->args[i]);
-	if (unlikely(!p || p > c->end))
-		return cursor_error(v, c, at, err);
-	c->time = (int64_t)((uint64_t)c->time + (uint64_t)v2_ns(v, delta));
-	c->p = p;
-	c->len = (uint8_t)(p - at);
-	return 1;
 }
 
 /* Takes out element i, moving what the reference moves. */
@@ -250,26 +195,7 @@ static struct v2_gext *g_ext(struct v2_g *g)
 	return g->ext;
 }
 
-/* The state of m's goroutine: NULL when it has none that is known. */
-static always_inline struct v2_g *cur_g(struct v2 *v, struct v2_m *m)
-{
-	struct v2_g *g = m->gs;
-
-	if (likely(g && g->id == (uint64_t)m->g && g->live))
-		return g;
-	return m->gs = idmap_get(&v->gs, (uint64_t)m->g);
-}
-
-static always_inline struct v2_p *cur_p(struct v2 *v, struct v2_m *m)
-{
-	struct v2_p *p = m->ps;
-
-	if (likely(p && p->id == (uint64_t)m->p))
-		return p;
-	return m->ps = idmap_get(&v->ps, (uint64_t)m->p);
-}
-
-static struct v2_m *m_new(struct v2 *v, int64_t id)
+struct v2_m *v2_m_new(struct v2 *v, int64_t id)
 {
 	struct v2_m *m = v->ms.count < V2_PROC_MAX ? calloc(1, sizeof(*m)) : NULL;
 
@@ -282,59 +208,11 @@ static struct v2_m *m_new(struct v2 *v, int64_t id)
 	return m;
 }
 
-static always_inline bool p_next(const struct v2 *v, const struct v2_p *p, uint64_t seq)
-{
-	return p->gen == v->gen && seq == p->seq + 1;
-}
-
-static always_inline bool g_next(const struct v2 *v, const struct v2_g *g, uint64_t seq)
-{
-	return g->gen == v->gen && seq == g->seq + 1;
-}
-
 /* ---- delivering ---- */
 
 static always_inline int64_t next_time(struct v2 *v, int64_t time)
 {
 	return v->last_time = time > v->last_time ? time : (int64_t)((uint64_t)v->last_time + 1);
-}
-
-static always_inline bool stack_ok(struct v2 *v, uint64_t id, uint32_t *ret, const bool full)
-{
-	struct v2_ref *ref;
-
-	*ret = 0;
-	if (!id)
-		return true;
-	ref = v2_ref(&v->stks, id);
-	if (unlikely(!ref))
-		return v->salvage;
-	if (full && !(v->t->flags & GANDER_GOTRACE_NO_STACKS)) {
-		if (unlikely(!ref->id))
-			return v2_stk(v, id, ret) > 0;
-		*ret = ref->id - 1;
-	}
-	return true;
-}
-
-static always_inline bool string_ok(struct v2 *v, uint64_t id, uint32_t *ret, const bool full)
-{
-	struct v2_ref *ref;
-
-	*ret = 0;
-	if (!id)
-		return true;
-	ref = v2_ref(&v->strs, id);
-	if (unlikely(!ref)) {
-		*ret = v->salvage && id < V2_KNOWN_MAX ? v->known[id] : 0;
-		return v->salvage;
-	}
-	if (full) {
-		if (unlikely(!ref->id))
-			return v2_str(v, id, ret) > 0;
-		*ret = ref->id - 1;
-	}
-	return true;
 }
 
 /* Begins an event in the context of m as it is now. NULL when only counting. */
@@ -521,7 +399,7 @@ static int go_status(struct v2 *v, struct v2_cursor *c, struct v2_m *m, struct g
 			if (other) {
 				ctx.g = gid;
 			} else {
-				other = m_new(v, mid);
+				other = v2_m_new(v, mid);
 				if (!other)
 					return no_memory(v, err);
 				other->g = gid;
@@ -904,7 +782,7 @@ static always_inline int advance(struct v2 *v, struct v2_cursor *c, struct gande
 		} else {
 			m = idmap_get(&v->ms, (uint64_t)c->mid);
 			if (!m)
-				m = m_new(v, c->mid);
+				m = v2_m_new(v, c->mid);
 			if (!m)
 				return no_memory(v, err);
 		}
@@ -1137,6 +1015,11 @@ static always_inline int advance(struct v2 *v, struct v2_cursor *c, struct gande
 	}
 }
 
+int v2_take(struct v2 *v, struct v2_cursor *c)
+{
+	return advance(v, c, NULL, NULL, false);
+}
+
 /* ---- the merge ---- */
 
 __attribute__((noinline, cold)) static int stuck(struct v2 *v, struct err *err)
@@ -1327,7 +1210,7 @@ __attribute__((noinline)) static int generation(struct v2 *v, struct gander_gotr
 				return no_memory(v, err);
 			for (i = 0; i < v->ncursor; i++) {
 				c = &v->cursor[i];
-				if (!cursor_batch(v, c, true))
+				if (!v2_cursor_batch(v, c, true))
 					continue;
 				r = cursor_next(v, c, err);
 				if (r < 0 && v2_damage(v, r, true, err) < 0)
@@ -1397,17 +1280,45 @@ int v2_next(struct gander_gotrace *t, struct gander_gotrace_event *ev, struct er
 	return r;
 }
 
+/* The input again from its beginning: only what can be read twice. */
+static bool can_restart(const struct gander_gotrace *t)
+{
+	return t->in.mem || (!t->in.read && t->in.start >= 0);
+}
+
+static int restart(struct gander_gotrace *t, struct err *err)
+{
+	v2_free(t->v2);
+	t->v2 = NULL;
+	t->generation = t->generations = 0;
+	t->in.pos = 16; /* behind the header */
+	if (!t->in.mem && lseek(t->in.fd, t->in.start + 16, SEEK_SET) < 0)
+		return err_set(err, -errno, "cannot read the trace again: %m");
+	return v2_open(t, err);
+}
+
 int v2_count(struct gander_gotrace *t, uint64_t *counts, struct err *err)
 {
+	bool in_time = t->events || t->flags & GANDER_GOTRACE_SALVAGE || !can_restart(t); /* one event after the other */
 	struct v2 *v = t->v2;
 	int r;
 
 	for (; v->queue_next < v->nqueue; v->queue_next++)
 		counts[v->queue[v->queue_next].kind]++;
 	v->counts = counts;
-	do
+	do {
 		r = order_step(v, NULL, err, false);
-	while (r > 0); /* AGAIN, too */
+		if (in_time || r <= 0 || !v->nheap || v2_count_generation(v))
+			continue;
+		in_time = true;
+		memset(counts, 0, GANDER_GOTRACE_KINDS * sizeof(*counts));
+		r = restart(t, err);
+		if (r < 0)
+			return r;
+		v = t->v2;
+		v->counts = counts;
+		r = 1;
+	} while (r > 0); /* AGAIN, too */
 	v->counts = NULL;
 	return r;
 }
