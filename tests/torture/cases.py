@@ -89,6 +89,11 @@ def few_regions(n, limit):
     return after
 
 
+def two_regions(box, r):
+    if box.lib == "real" and r["regions"] != 2:
+        return "%d regions" % r["regions"]
+
+
 def full(leave):
     def setup(box):
         box.fill(leave)
@@ -167,7 +172,7 @@ CASES = [
     Case("double-free", "a planted double free is found as without gander", status=-6, stderr="double free detected", session={"packets": 64}),
     Case("exits", "exit() while four threads emit", session={"packets": 1000}, lossy=True),
 ] + [
-    Case("go-" + name, "Go: " + what, victim, go=True, **k)
+    Case("go-" + name, "Go: " + what, victim, go="govictim", **k)
     for name, what, victim, k in (
         ("plain", "emits, nothing else", "plain", {}),
         ("off-context", "all context fields and call stacks", "plain", {"session": {"context": CTX_ALL, "packets": 512}}),
@@ -193,5 +198,7 @@ CASES = [
         ("rlimit-as", "RLIMIT_AS of 1 GB", "plain", {"pre": limit_as(1024)}),
     )
 ] + [
+    Case("go-and-c", "Go and C in one program: two regions", "and-c", go="govictim-c", session={"packets": 512}, after=two_regions),
+    Case("go-c-shared", "a library in Go and C, loaded by a Python program", "and-c", go="pyhost", session={"packets": 512}, after=two_regions),
     Case("main-thread-leaves", "the first thread ends, another goes on", "main-leaves", ignore="^threads"),
 ]
