@@ -28,7 +28,7 @@ struct kind { /* one event name */
 	uint8_t span;
 	uint64_t count, own, bytes; /* own: of programs, not of the kernel */
 	struct hist_lean time;      /* of the ends of spans */
-	uint64_t begun;        /* of a span, under its end's name */
+	uint64_t begun;             /* of a span, under its end's name */
 };
 
 struct thread {
