@@ -558,10 +558,8 @@ static void stay(struct walk *w, uint32_t depth, const struct stay *x, int64_t f
 	bool ended, follow;
 	uint32_t node;
 
-	like.flags = x->flags & STAY_SEEN ? WHY_OPEN : 0;
 	switch (x->state) {
 	case GANDER_GOTRACE_GO_RUNNING:
-		like.flags = 0;
 		if (x->end_ns != GO_NEVER && x->end_stack)
 			like.stack = x->end_stack;
 		else if (!like.stack && x->prev != STAY_NONE)
@@ -577,7 +575,6 @@ static void stay(struct walk *w, uint32_t depth, const struct stay *x, int64_t f
 		running(w, &like, from, to, x->thread);
 		return;
 	case GANDER_GOTRACE_GO_RUNNABLE:
-		like.flags = 0;
 		runnable(w, &like, from, to, w->frame[depth].next_thread);
 		return;
 	case GANDER_GOTRACE_GO_SYSCALL:
@@ -592,6 +589,8 @@ static void stay(struct walk *w, uint32_t depth, const struct stay *x, int64_t f
 		return;
 	}
 	like.reason = x->reason;
+	if (x->flags & STAY_SEEN && !x->reason)
+		like.flags = WHY_OPEN;
 	like.kind = x->flags & STAY_ASSIST ? WHY_ASSIST : kind_of_wait(w->syms, x->reason, x->stack);
 	/* inside of another wait only what was over before that one was: so the walk goes back in time with every step */
 	ended = x->end_ns != GO_NEVER && (depth ? x->end_ns < w->frame[depth].end : x->end_ns <= w->frame[depth].end);

@@ -44,7 +44,7 @@ enum {
 	WHY_UNENDED = 2,  /* the wait was not over at the end */
 	WHY_TIMER = 4,    /* ended by no goroutine: a timer, or the network poller */
 	WHY_TOO_DEEP = 8, /* not followed further: a limit of the walk */
-	WHY_OPEN = 16,    /* began before the trace */
+	WHY_OPEN = 16,    /* a wait that began before what was read: its reason is not known */
 	WHY_REMOTE = 32,  /* a wait for the network that a span in another process explains: its parts are that one's */
 	WHY_WAY = 64,     /* of such a wait, what lies before and after that span */
 	WHY_DISK = 128,   /* in a system call, mostly in state D: only with the kernel's view */

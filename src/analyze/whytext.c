@@ -250,6 +250,31 @@ static uint32_t longest_child(const struct gopath *p, uint32_t node)
 	return best;
 }
 
+/* A leaf's time, with that of its siblings that the same words tell. */
+static uint64_t told_alike(const struct gopath *p, const struct gosyms *s, uint32_t node)
+{
+	const struct why_node *x = &p->node[node], *y;
+	struct buf mine = BUF_INIT, other = BUF_INIT;
+	uint64_t ns = x->ns;
+	uint32_t i;
+
+	why_phrase(s, x, 0, &mine);
+	why_place(s, x, &mine);
+	for (i = p->node[x->parent].first; i; i = y->next) {
+		y = &p->node[i];
+		if (i == node || y->first || y->kind != x->kind || y->flags != x->flags || y->reason != x->reason)
+			continue;
+		buf_clear(&other);
+		why_phrase(s, y, 0, &other);
+		why_place(s, y, &other);
+		if (mine.len == other.len && !memcmp(mine.data, other.data, mine.len))
+			ns += y->ns;
+	}
+	buf_done(&mine);
+	buf_done(&other);
+	return ns;
+}
+
 static void say(const struct gopath *p, const struct gosyms *s, uint32_t node, struct buf *out)
 {
 	struct buf place = BUF_INIT;
@@ -262,7 +287,7 @@ static void say(const struct gopath *p, const struct gosyms *s, uint32_t node, s
 
 		if (level)
 			buf_puts(out, ", which was ");
-		buf_printf(out, "%s ", duration_text(t, x->ns));
+		buf_printf(out, "%s ", duration_text(t, child ? x->ns : told_alike(p, s, node)));
 		why_phrase(s, x, 0, out);
 		if (!child) {
 			why_place(s, x, &place);

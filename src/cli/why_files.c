@@ -119,6 +119,7 @@ static int is_trace(const struct dirent *e)
 static int open_recording(struct why_files *f, const char *dir, struct err *err)
 {
 	char path[PATH_MAX], file[300];
+	struct stat st;
 	struct dirent **list = NULL;
 	json_t *manifest;
 	int n, i, r = 0;
@@ -129,20 +130,22 @@ static int open_recording(struct why_files *f, const char *dir, struct err *err)
 	f->mono_offset_ns = json_integer_value(json_object_get(json_object_get(manifest, "clock"), "mono_offset_ns"));
 	snprintf(path, sizeof(path), "%s/go", dir);
 	n = scandir(path, &list, is_trace, alphasort);
-	if (n <= 0)
-		r = err_set(err, -ENOENT, "%s holds no Go trace%s", dir,
-			    json_object_get(manifest, "chunks") ? ": it was rotated, name one of its chunks" : " (gander record --go records them)");
 	for (i = 0; i < n && r == 0; i++) {
 		struct why_file *x;
 
 		snprintf(path, sizeof(path), "%s/go/%s", dir, list[i]->d_name);
 		snprintf(file, sizeof(file), "go/%s", list[i]->d_name);
+		if (stat(path, &st) || !S_ISREG(st.st_mode))
+			continue;
 		x = add(f, path, path, pid_of(list[i]->d_name), err);
 		if (x)
 			from_manifest(manifest, file, x);
 		else
 			r = err->code;
 	}
+	if (r == 0 && !f->n)
+		r = err_set(err, -ENOENT, "%s holds no Go trace%s", dir,
+			    json_object_get(manifest, "chunks") ? ": it was rotated, name one of its chunks" : " (gander record --go records them)");
 	for (i = 0; i < n; i++)
 		free(list[i]);
 	free(list);

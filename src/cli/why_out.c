@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WIDTH     96u
+#define WIDTH     80u
 #define MAX_LEVEL 24u /* levels of the tree that are printed */
 #define SHARE     100 /* what is below one hundredth of the whole is summed up */
 
@@ -29,16 +29,17 @@ static size_t shown(const char *s)
 	return n;
 }
 
-/* Words up to column WIDTH; further lines begin with `prefix`. `at`: columns that are used already. */
+/* Words up to column WIDTH, or 40 columns where the tree is deep; further lines begin with `prefix`. `at`: columns that are used already. */
 static void wrap(const char *text, size_t at, const char *prefix, FILE *out)
 {
+	size_t limit = shown(prefix) + 40 > WIDTH ? shown(prefix) + 40 : WIDTH;
 	const char *p = text;
 	bool first = true;
 
 	while (*p) {
 		size_t n = strcspn(p, " ");
 
-		if (!first && at + 1 + n > WIDTH) {
+		if (!first && at + 1 + n > limit) {
 			fprintf(out, "\n%s", prefix);
 			at = shown(prefix);
 		} else if (!first) {
@@ -72,41 +73,92 @@ static void put_stack(const struct gosyms *s, uint32_t stack, const char *prefix
 	}
 }
 
-static void put_node(const struct why_show *w, const struct gopath *p, uint32_t node, struct buf *prefix, bool last, bool many, FILE *out)
+/* What is printed as one line: a hop, or several leaves that the same words tell (they differ further out in their stacks). */
+struct row {
+	uint32_t node;
+	uint64_t ns, count, longest_ns;
+	struct buf text;
+};
+
+static int longest_first(const void *a, const void *b)
 {
-	const struct why_node *x = &p->node[node];
-	struct buf text = BUF_INIT, place = BUF_INIT, next = BUF_INIT;
+	const struct row *x = a, *y = b;
+
+	return x->ns < y->ns ? 1 : x->ns > y->ns ? -1
+			   : x->node < y->node   ? -1
+						 : x->node > y->node;
+}
+
+static struct row *make_rows(const struct why_show *w, const struct gopath *p, uint32_t node, uint32_t *ret)
+{
+	uint32_t n, i, k, used = 0, *list = why_children(p, node, &n);
+	struct row *row = calloc((size_t)n + 1, sizeof(*row));
+	struct intern texts = { 0 };
+	uint32_t *at = calloc((size_t)n + 1, sizeof(*at));
+	int64_t id;
+	bool added;
+
+	for (i = 0; row && at && i < n; i++) {
+		const struct why_node *x = &p->node[list[i]];
+		struct row r = { .node = list[i], .ns = x->ns, .count = x->count, .longest_ns = x->longest_ns };
+
+		why_phrase(w->syms, x, 0, &r.text);
+		buf_puts(&r.text, "  ");
+		why_place(w->syms, x, &r.text);
+		while (r.text.len && r.text.data[r.text.len - 1] == ' ')
+			r.text.data[--r.text.len] = 0;
+		id = x->first || w->stacks || buf_failed(&r.text) ? -1 : intern_bytes(&texts, r.text.data, r.text.len, &added);
+		if (id >= 0 && !added) {
+			k = at[id];
+			row[k].ns += r.ns;
+			row[k].count += r.count;
+			if (r.longest_ns > row[k].longest_ns)
+				row[k].longest_ns = r.longest_ns;
+			buf_done(&r.text);
+			continue;
+		}
+		if (id >= 0)
+			at[id] = used;
+		row[used++] = r;
+	}
+	if (row && used > 1)
+		qsort(row, used, sizeof(*row), longest_first);
+	intern_done(&texts);
+	free(at);
+	free(list);
+	*ret = used;
+	return row;
+}
+
+static void put_row(const struct why_show *w, const struct gopath *p, struct row *r, struct buf *prefix, bool last, FILE *out)
+{
 	size_t len = prefix->len;
+	struct buf next = BUF_INIT;
 	char t[UNIT_TEXT];
 
-	why_phrase(w->syms, x, many ? WHY_TEXT_PLAIN : 0, &text);
-	why_place(w->syms, x, &place);
-	if (place.len)
-		buf_printf(&text, "  %s", place.data);
-	if (x->count > 1)
-		buf_printf(&text, "  (%" PRIu64 " times, longest %s)", x->count, duration_text(t, x->longest_ns));
-	fprintf(out, "%s%s %8s  ", prefix->data ? prefix->data : "", last ? "\xe2\x94\x94\xe2\x94\x80" : "\xe2\x94\x9c\xe2\x94\x80", duration_text(t, x->ns));
+	if (r->count > 1)
+		buf_printf(&r->text, "  (%" PRIu64 " times, longest %s)", r->count, duration_text(t, r->longest_ns));
+	fprintf(out, "%s%s %8s  ", prefix->data, last ? "\xe2\x94\x94\xe2\x94\x80" : "\xe2\x94\x9c\xe2\x94\x80", duration_text(t, r->ns));
 	buf_puts(prefix, last ? "  " : "\xe2\x94\x82 ");
 	buf_printf(&next, "%s           ", prefix->data);
-	wrap(clean(&text), shown(prefix->data) + 11, next.data ? next.data : "", out);
+	wrap(clean(&r->text), shown(prefix->data) + 11, next.data ? next.data : "", out);
 	if (w->stacks)
-		put_stack(w->syms, x->stack, prefix->data, out);
+		put_stack(w->syms, p->node[r->node].stack, prefix->data, out);
 	prefix->len = len;
 	prefix->data[len] = 0;
-	buf_done(&text);
-	buf_done(&place);
 	buf_done(&next);
 }
 
-static void put_level(const struct why_show *w, const struct gopath *p, uint32_t node, struct buf *prefix, unsigned level, bool many, FILE *out)
+static void put_level(const struct why_show *w, const struct gopath *p, uint32_t node, struct buf *prefix, unsigned level, FILE *out)
 {
 	uint64_t least = w->all ? 0 : p->node[0].ns / SHARE, rest = 0;
-	uint32_t n, i, left, *list = why_children(p, node, &n);
+	uint32_t n, i, left;
+	struct row *row = make_rows(w, p, node, &n);
 	char t[UNIT_TEXT];
 
-	for (left = n; left > 1 && p->node[list[left - 1]].ns < least; left--)
-		rest += p->node[list[left - 1]].ns;
-	if (left == n - 1) { /* one alone is as short as its sum */
+	for (left = n; left > 1 && row[left - 1].ns < least; left--)
+		rest += row[left - 1].ns;
+	if (left + 1 == n) { /* one alone is as short as its sum */
 		left = n;
 		rest = 0;
 	}
@@ -114,29 +166,31 @@ static void put_level(const struct why_show *w, const struct gopath *p, uint32_t
 		bool last = i + 1 == left && !rest;
 		size_t len = prefix->len;
 
-		put_node(w, p, list[i], prefix, last, many, out);
-		if (!p->node[list[i]].first || p->node[list[i]].ns < least)
+		put_row(w, p, &row[i], prefix, last, out);
+		if (!p->node[row[i].node].first || row[i].ns < least)
 			continue;
 		buf_puts(prefix, last ? "   " : "\xe2\x94\x82  ");
 		if (level + 1 < MAX_LEVEL)
-			put_level(w, p, list[i], prefix, level + 1, many, out);
+			put_level(w, p, row[i].node, prefix, level + 1, out);
 		else
 			fprintf(out, "%s\xe2\x94\x94\xe2\x94\x80 and so on: --json has every level\n", prefix->data);
 		prefix->len = len;
 		prefix->data[len] = 0;
 	}
 	if (rest)
-		fprintf(out, "%s\xe2\x94\x94\xe2\x94\x80 %8s  in %u others, each below 1 %% (--all shows them)\n", prefix->data ? prefix->data : "", duration_text(t, rest), n - left);
-	free(list);
+		fprintf(out, "%s\xe2\x94\x94\xe2\x94\x80 %8s  in %u others, each below 1 %% (--all shows them)\n", prefix->data, duration_text(t, rest), n - left);
+	for (i = 0; row && i < n; i++)
+		buf_done(&row[i].text);
+	free(row);
 }
 
-static void put_tree(const struct why_show *w, const struct gopath *p, bool many, FILE *out)
+static void put_tree(const struct why_show *w, const struct gopath *p, FILE *out)
 {
 	struct buf prefix = BUF_INIT;
 
 	buf_puts(&prefix, "  ");
 	if (!buf_failed(&prefix))
-		put_level(w, p, 0, &prefix, 0, many, out);
+		put_level(w, p, 0, &prefix, 0, out);
 	buf_done(&prefix);
 }
 
@@ -190,12 +244,12 @@ void why_out_text(const struct why_show *w, const struct why_asked *a, FILE *out
 		buf_printf(&text, " of %s", gosyms_short(gosyms_text(w->syms, a->func)));
 	if (s->what == WHY_OF_RANGE)
 		buf_puts(&text, ", which ran last");
-	fprintf(out, "%s\n", clean(&text));
+	wrap(clean(&text), 0, "    ", out);
 	buf_clear(&text);
 	why_sentence(a->path, w->syms, &text);
 	wrap(clean(&text), 0, "    ", out);
 	fputc('\n', out);
-	put_tree(w, a->path, false, out);
+	put_tree(w, a->path, out);
 	if (w->hops)
 		put_hops(w, a, out);
 	buf_done(&text);
