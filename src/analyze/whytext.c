@@ -250,28 +250,34 @@ static uint32_t longest_child(const struct gopath *p, uint32_t node)
 	return best;
 }
 
-/* A leaf's time, with that of its siblings that the same words tell. */
+/* Whether two hops are leaves that the same words tell. */
+static bool alike(const struct gopath *p, const struct gosyms *s, uint32_t a, uint32_t b)
+{
+	const struct why_node *x = &p->node[a], *y = &p->node[b];
+	struct buf text[2] = { BUF_INIT, BUF_INIT };
+	bool same;
+
+	if (x->first || y->first || y->kind != x->kind || y->flags != x->flags || y->reason != x->reason)
+		return false;
+	why_phrase(s, x, 0, &text[0]);
+	why_place(s, x, &text[0]);
+	why_phrase(s, y, 0, &text[1]);
+	why_place(s, y, &text[1]);
+	same = text[0].len && text[0].len == text[1].len && !memcmp(text[0].data, text[1].data, text[0].len);
+	buf_done(&text[0]);
+	buf_done(&text[1]);
+	return same;
+}
+
+/* A hop's time, with that of its siblings that are told alike. */
 static uint64_t told_alike(const struct gopath *p, const struct gosyms *s, uint32_t node)
 {
-	const struct why_node *x = &p->node[node], *y;
-	struct buf mine = BUF_INIT, other = BUF_INIT;
-	uint64_t ns = x->ns;
+	uint64_t ns = p->node[node].ns;
 	uint32_t i;
 
-	why_phrase(s, x, 0, &mine);
-	why_place(s, x, &mine);
-	for (i = p->node[x->parent].first; i; i = y->next) {
-		y = &p->node[i];
-		if (i == node || y->first || y->kind != x->kind || y->flags != x->flags || y->reason != x->reason)
-			continue;
-		buf_clear(&other);
-		why_phrase(s, y, 0, &other);
-		why_place(s, y, &other);
-		if (mine.len == other.len && !memcmp(mine.data, other.data, mine.len))
-			ns += y->ns;
-	}
-	buf_done(&mine);
-	buf_done(&other);
+	for (i = p->node[p->node[node].parent].first; i; i = p->node[i].next)
+		if (i != node && alike(p, s, node, i))
+			ns += p->node[i].ns;
 	return ns;
 }
 
@@ -287,7 +293,7 @@ static void say(const struct gopath *p, const struct gosyms *s, uint32_t node, s
 
 		if (level)
 			buf_puts(out, ", which was ");
-		buf_printf(out, "%s ", duration_text(t, child ? x->ns : told_alike(p, s, node)));
+		buf_printf(out, "%s ", duration_text(t, told_alike(p, s, node)));
 		why_phrase(s, x, 0, out);
 		if (!child) {
 			why_place(s, x, &place);
@@ -310,12 +316,16 @@ static void say(const struct gopath *p, const struct gosyms *s, uint32_t node, s
 void why_sentence(const struct gopath *p, const struct gosyms *s, struct buf *out)
 {
 	char t[UNIT_TEXT];
-	uint32_t n, i, *list = why_children(p, 0, &n);
+	uint32_t n, i, k, *list = why_children(p, 0, &n);
 
 	buf_printf(out, "%s: ", duration_text(t, p->node[0].ns));
 	for (i = 0; i < n && i < 3; i++) {
 		if (i && p->node[list[i]].ns < p->node[0].ns / 10)
 			break;
+		for (k = 0; k < i && !alike(p, s, list[k], list[i]); k++)
+			;
+		if (k < i)
+			continue;
 		if (i)
 			buf_puts(out, "; ");
 		say(p, s, list[i], out);
