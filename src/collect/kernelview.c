@@ -47,8 +47,10 @@ int kernelview_start(struct record *rec, struct err *err)
 	rec->nice_before = getpriority(PRIO_PROCESS, 0);
 	if (errno == 0 && rec->nice_before > COLLECTOR_NICE && setpriority(PRIO_PROCESS, 0, COLLECTOR_NICE) == 0)
 		rec->nice_changed = true;
+	for (i = 0; i < rec->o->npids; i++)
+		kernel_program(rec->kernel, rec->o->pids[i]);
 	r = kernel_start(rec->kernel, err);
-	for (i = 0; i < rec->o->npids && r == 0; i++)
+	for (i = 0; i < rec->o->npids && r == 0; i++) /* threads that have come meanwhile */
 		kernel_program(rec->kernel, rec->o->pids[i]);
 	if (r == 0)
 		kernel_dump(rec->kernel);

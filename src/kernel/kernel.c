@@ -41,6 +41,11 @@
 #define CLASS_ENTER    1024u
 #define CLASS_EXIT     4096u
 #define TYPES_MAX      65536u
+#define FILTER_MAX     4096u /* a page, as the kernel has it */
+#define FILTERED_MAX   140u  /* that fit into it */
+#define PIDS_MARGIN    8192u /* ids that may be given out between two looks */
+#define LOOK_NS        100000000ull
+#define BOTH_NS        1000000ull
 #define PID_NS_OF_INIT "pid:[4026531836]"
 
 static const struct {
@@ -108,7 +113,9 @@ struct cpu {
 	uint64_t newest_ns;  /* of event[] */
 	uint64_t written_ns; /* time of the last one that is in the trace */
 	uint64_t lost, lost_in_trace;
-	uint32_t runs; /* the last switch's next thread */
+	uint64_t lost_closed;            /* by events that are closed */
+	uint32_t last_call, last_caller; /* the last record of a system call: type, thread */
+	uint32_t runs;                   /* the last switch's next thread */
 	bool runs_known;
 };
 
@@ -124,6 +131,10 @@ struct kernel {
 	pid_t self;
 	bool counts_lost; /* PERF_FORMAT_LOST */
 	bool running;
+	bool narrow;                /* the filter below is on */
+	uint32_t newest, nfiltered; /* lets through ids above `newest`, and these */
+	uint32_t filtered[FILTERED_MAX];
+	uint64_t both_until_ns, last_look_ns;
 	struct ctf_writer *w;
 	uint64_t *heads;
 	uint64_t begin_ns, bytes_before, last_flush_ns;
@@ -308,13 +319,22 @@ static int find_points(struct kernel *k, struct err *err)
 	return k->npoints ? 0 : err_set(err, -ENOENT, "this kernel has none of the tracepoints that --kernel asks for");
 }
 
-/* The collector's writes are not what anybody wants to see, and each would cause the next. */
-static void leave_out_self(struct kernel *k, int fd)
+/* The collector's writes are not what anybody wants to see, and each would cause the next. What a filter lets through is left out below, so one that the
+ * kernel refuses does no harm. */
+static void set_filter(struct kernel *k, int fd)
 {
-	char filter[64];
+	char filter[FILTER_MAX];
+	size_t n;
+	unsigned i;
 
-	snprintf(filter, sizeof(filter), "common_pid != %d", (int)k->self);
-	ioctl(fd, PERF_EVENT_IOC_SET_FILTER, filter); /* what it lets through is left out below */
+	n = (size_t)snprintf(filter, sizeof(filter), "common_pid != %d", (int)k->self);
+	if (k->narrow) {
+		n += (size_t)snprintf(filter + n, sizeof(filter) - n, " && (common_pid > %u", k->newest);
+		for (i = 0; i < k->nfiltered; i++)
+			n += (size_t)snprintf(filter + n, sizeof(filter) - n, " || common_pid == %u", k->filtered[i]);
+		snprintf(filter + n, sizeof(filter) - n, ")");
+	}
+	ioctl(fd, PERF_EVENT_IOC_SET_FILTER, filter);
 }
 
 static int open_cpu(struct kernel *k, struct cpu *c, struct err *err)
@@ -329,8 +349,6 @@ static int open_cpu(struct kernel *k, struct cpu *c, struct err *err)
 		c->fd[i] = open_event(k, &k->point[i], c->number);
 		if (c->fd[i] < 0)
 			return open_failed(c->fd[i], &k->point[i], err);
-		if (k->point[i].group == KERNEL_SYSCALLS)
-			leave_out_self(k, c->fd[i]);
 		if (i) {
 			if (ioctl(c->fd[i], PERF_EVENT_IOC_SET_OUTPUT, c->fd[0]) < 0)
 				return err_set(err, -errno, "cannot set up the kernel's ring of CPU %u: %m", c->number);
@@ -437,9 +455,124 @@ void kernel_free(struct kernel *k)
 	free(k);
 }
 
+/* --- other programs' system calls, left out by the kernel already ---
+ *
+ * A filter of a tracepoint knows threads, not processes, and threads come and go; but ids of new ones are above all that there are, until they wrap around. So the
+ * filter lets through the recorded programs' threads of the beginning and all ids above the newest of then: what it leaves out is nobody's of ours. It is
+ * dropped for good before ids wrap, and when a program is found later whose threads are older. A filter cannot be changed: new events take the place of the old ones,
+ * both are on for a moment, and what comes twice then is told by its thread, which cannot enter or leave twice in a row. */
+
+static bool read_numbers(const char *path, unsigned skip, uint32_t *ret)
+{
+	char text[256], *at = text, *end;
+	unsigned long v = 0;
+	FILE *f = fopen(path, "re");
+	unsigned i;
+
+	if (!f)
+		return false;
+	at = fgets(text, sizeof(text), f);
+	fclose(f);
+	for (i = 0; at && i < skip; i++) {
+		at = strchr(at, ' ');
+		at += at != NULL;
+	}
+	if (!at)
+		return false;
+	v = strtoul(at, &end, 10);
+	*ret = (uint32_t)v;
+	return end != at && v > 0 && v < INT32_MAX;
+}
+
+/* The newest thread's id, where it is far from wrapping around. */
+static bool newest_thread(uint32_t *ret)
+{
+	uint32_t most;
+
+	return read_numbers("/proc/loadavg", 4, ret) && read_numbers("/proc/sys/kernel/pid_max", 0, &most) && *ret + PIDS_MARGIN < most;
+}
+
+static void narrow(struct kernel *k)
+{
+	uint64_t at = 0, id, one;
+
+	if (k->o.scope == KERNEL_SCOPE_MACHINE || !(k->o.groups & KERNEL_SYSCALLS) || !newest_thread(&k->newest))
+		return;
+	/* threads that were made until now: looked for after the newest is known */
+	while (map_next(&k->own.pids, &at, &id, &one))
+		own_process(&k->own, (pid_t)id);
+	for (at = 0, k->nfiltered = 0; map_next(&k->own.tids, &at, &id, &one);) {
+		if (id > k->newest)
+			continue;
+		if (k->nfiltered == FILTERED_MAX)
+			return;
+		k->filtered[k->nfiltered++] = (uint32_t)id;
+	}
+	k->narrow = true;
+}
+
+static void widen(struct kernel *k)
+{
+	uint64_t v[2];
+	unsigned i, e;
+	int fd;
+
+	if (!k->narrow)
+		return;
+	k->narrow = false;
+	k->both_until_ns = now() + BOTH_NS;
+	for (i = 0; i < k->ncpus; i++)
+		for (e = 0; e < k->npoints; e++) {
+			struct cpu *c = &k->cpu[i];
+
+			if (k->point[e].group != KERNEL_SYSCALLS)
+				continue;
+			fd = open_event(k, &k->point[e], c->number);
+			if (fd < 0 || ioctl(fd, PERF_EVENT_IOC_SET_OUTPUT, c->fd[0]) < 0) {
+				if (fd >= 0)
+					close(fd);
+				if (k->o.problem)
+					k->o.problem(k->o.arg, "system calls of threads that the recording did not begin with may be missing: the tracepoint cannot be opened anew");
+				continue;
+			}
+			set_filter(k, fd);
+			ioctl(fd, PERF_EVENT_IOC_ENABLE, 0);
+			ioctl(c->fd[e], PERF_EVENT_IOC_DISABLE, 0);
+			if (k->counts_lost && read(c->fd[e], v, sizeof(v)) == sizeof(v))
+				c->lost_closed += v[1];
+			close(c->fd[e]);
+			c->fd[e] = fd;
+		}
+	k->both_until_ns = now() + BOTH_NS;
+}
+
+/* Old and new events were on: does this say once more what the one before it has said? */
+static bool is_twice(struct kernel *k, struct cpu *c, const struct ring_record *rec)
+{
+	bool twice = rec->time_ns < k->both_until_ns && c->last_call == rec->type && c->last_caller == rec->tid;
+
+	c->last_call = rec->type;
+	c->last_caller = rec->tid;
+	return twice;
+}
+
+static bool is_narrowed_out(const struct kernel *k, uint32_t tid)
+{
+	unsigned i;
+
+	for (i = 0; k->narrow && i < k->nfiltered && k->filtered[i] != tid; i++)
+		;
+	return k->narrow && tid <= k->newest && i == k->nfiltered;
+}
+
 void kernel_program(struct kernel *k, pid_t pid)
 {
+	uint64_t at = 0, tid, one;
+
 	own_process(&k->own, pid);
+	while (k->running && k->narrow && map_next(&k->own.tids, &at, &tid, &one))
+		if (is_narrowed_out(k, (uint32_t)tid))
+			widen(k);
 }
 
 bool kernel_next_program(const struct kernel *k, uint64_t *at, pid_t *ret)
@@ -656,6 +789,8 @@ static int take_call(struct kernel *k, struct cpu *c, const struct point *pt, co
 		k->total.others++;
 		return 0;
 	}
+	if (is_twice(k, c, rec))
+		return 0;
 	if (rec->raw_len >= 16)
 		memcpy(&nr, rec->raw + 8, 8);
 	named = nr < TP_SYSCALL_MAX && syscall_name((uint32_t)nr);
@@ -748,6 +883,8 @@ static void look_for_forks(struct kernel *k)
 			if (!n || k->point[n - 1].child_at < 0 || !(own_has_process(&k->own, rec.pid) || own_has_thread(&k->own, word_at(&rec, 4))))
 				continue;
 			own_thread(&k->own, word_at(&rec, k->point[n - 1].child_at));
+			if (is_narrowed_out(k, word_at(&rec, k->point[n - 1].child_at)))
+				widen(k); /* ids have wrapped around */
 		}
 	}
 }
@@ -876,6 +1013,7 @@ int kernel_drain(struct kernel *k, uint64_t now_ns, bool all, struct err *err)
 {
 	uint64_t *head = k->heads, busy = 0, used;
 	bool flush = all || now_ns - k->last_flush_ns >= FLUSH_NS;
+	uint32_t newest;
 	unsigned i;
 	int r = 0;
 
@@ -894,6 +1032,11 @@ int kernel_drain(struct kernel *k, uint64_t now_ns, bool all, struct err *err)
 	}
 	if (flush)
 		k->last_flush_ns = now_ns;
+	if (k->narrow && k->running && now_ns - k->last_look_ns >= LOOK_NS) {
+		k->last_look_ns = now_ns;
+		if (!newest_thread(&newest) || newest < k->newest)
+			widen(k);
+	}
 	return r < 0 ? r : (int)busy;
 }
 
@@ -928,6 +1071,11 @@ int kernel_start(struct kernel *k, struct err *err)
 {
 	unsigned i, e;
 
+	narrow(k);
+	for (i = 0; i < k->ncpus; i++)
+		for (e = 0; e < k->npoints; e++)
+			if (k->point[e].group == KERNEL_SYSCALLS)
+				set_filter(k, k->cpu[i].fd[e]);
 	for (i = 0; i < k->ncpus; i++)
 		for (e = 0; e < k->npoints; e++)
 			if (ioctl(k->cpu[i].fd[e], PERF_EVENT_IOC_ENABLE, 0) < 0)
@@ -943,7 +1091,7 @@ static void count_last_losses(struct kernel *k)
 	unsigned i, e;
 
 	for (i = 0; i < k->ncpus && k->counts_lost; i++) {
-		for (e = 0, lost = 0; e < k->npoints; e++)
+		for (e = 0, lost = k->cpu[i].lost_closed; e < k->npoints; e++)
 			if (read(k->cpu[i].fd[e], v, sizeof(v)) == sizeof(v))
 				lost += v[1];
 		if (lost > k->cpu[i].lost)

@@ -107,7 +107,7 @@ try:
             told += "goroutine" in e
 
     case(ordered, "%d events in the order of time" % sum(kinds.values()))
-    case(min(kinds[k] for k in ("go", "shop", "kernel")) > 1000, "of all three sources: %s" % dict(kinds))
+    case(min(kinds[k] for k in ("go", "shop", "kernel")) > 100, "of all three sources: %s" % dict(kinds))
     n = int(subprocess.run([gander, "events", "-c", rec], capture_output=True, text=True).stdout)
     case(n == sum(kinds.values()), "--count says as many: %d" % n)
 
@@ -128,7 +128,7 @@ try:
         inside, outside = inside + good, outside + (not good)
         if not good and outside <= 5:
             print("     %s of %d at %d, runs at %s" % (name, g, t, [(a - t, b and b - t) for a, b in stays[max(0, lo - 3):lo + 2]]))
-    case(inside > 500 and not outside and moved < inside / 20,
+    case(inside > 100 and not outside and moved < inside / 20,
          "every event lies where the Go trace has its goroutine running: %d do, %d do not, %d where the Go trace moved it" % (inside, outside, moved))
 
     # a goroutine's system call as the Go trace has it holds the kernel's entry and exit of that thread
@@ -150,7 +150,7 @@ try:
         else:
             bare += 1
     lost = manifest["kernel"]["lost"]["total"]
-    case(held > 500 and (bare <= held / 20 or lost), "goroutines' system calls hold the kernel's, to a microsecond: %d, not %d (%d lost)" % (held, bare, lost))
+    case(held > 100 and (bare <= held / 20 or lost), "goroutines' system calls hold the kernel's, to a microsecond: %d, not %d (%d lost)" % (held, bare, lost))
     case(not wrong, "and the kernel's are of the same goroutine (%d told, %d of another)" % (told, wrong))
 
     g = collections.Counter(g for _, g, _ in shop_events).most_common(1)[0][0]
