@@ -16,7 +16,7 @@ GANDER, WAKES = (os.path.abspath(p) for p in sys.argv[1:3])
 ONLY = sys.argv[3] if len(sys.argv) > 3 else ""
 TOP = tempfile.mkdtemp(prefix="gander-kernel-")
 os.chmod(TOP, 0o755)
-ROUNDS = 200
+ROUNDS = 120
 CASES = []
 checks = 0
 
@@ -316,7 +316,7 @@ def perf_sched_timehist_agrees():
             on[f["next_tid"]] = t
     for tid in (w.a, w.b):
         rows = [r for r in theirs[tid] if r[3]]
-        check("perf has rows of %d" % tid, len(rows) > 50, str(len(rows)))
+        check("perf has rows of %d" % tid, len(rows) > 30, str(len(rows)))
         mine = ours[tid]
         pairs, i = [], 0
         for t, _, _, run in rows:
@@ -449,7 +449,7 @@ def small_rings_lose_and_count():
     """A storm into the smallest rings: what is lost is counted, and babeltrace2 says the same."""
     need("babeltrace2")
     d = os.path.join(TOP, "storm")
-    code = "import os\nfor i in range(400000): os.getppid()"
+    code = "import os\nfor i in range(60000): os.getppid()"
     r = gander("record", "--json", "-o", d, "--kernel", "syscalls", "--kernel-buffer", "64k", "--", "sh", "-c", "%s -c '%s' & %s -c '%s'; wait" % (
         sys.executable, code, sys.executable, code), status=None)
     s = json.loads(r.stdout)["kernel"]
@@ -459,12 +459,12 @@ def small_rings_lose_and_count():
     check("babeltrace2 says what is lost", said == m["lost"]["full"] == s["lost"], "%d, %d, %d" % (said, m["lost"]["full"], s["lost"]))
     n = collections.Counter(re.findall(r" (syscall_(?:entry|exit)_getppid):", b.stdout))
     total = n["syscall_entry_getppid"] + n["syscall_exit_getppid"]
-    check("no more than there were", total <= 1600000)
+    check("no more than there were", total <= 240000)
     if m["lost"]["full"]:
-        check("events recorded and lost", total + m["lost"]["full"] >= 1600000, "%d + %d" % (total, m["lost"]["full"]))
+        check("events recorded and lost", total + m["lost"]["full"] >= 240000, "%d + %d" % (total, m["lost"]["full"]))
     else:
         print("note: nothing was lost")
-        check("all are there", total == 1600000, str(total))
+        check("all are there", total == 240000, str(total))
 
 
 @case
