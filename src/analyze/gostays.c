@@ -74,7 +74,7 @@ static int resize(struct gostays *t, uint32_t cap)
 	}
 	if (t->fd >= 0) {
 		munmap(t->stay, t->mapped);
-	} else {
+	} else if (t->stay) {
 		memcpy(p, t->stay, (size_t)t->n * sizeof(*p));
 		free(t->stay);
 	}
