@@ -87,14 +87,19 @@ static always_inline void touch_g(struct counting *k, struct v2_g *g, struct v2_
 	touch_g_at(k, g, c, c->time);
 }
 
-static always_inline void touch_p(struct counting *k, struct v2_p *p, struct v2_cursor *c)
+static always_inline void touch_p_at(struct counting *k, struct v2_p *p, struct v2_cursor *c, int64_t time)
 {
 	p->by = c;
-	p->touched = c->time;
+	p->touched = time;
 	if (unlikely(p->awaited)) {
 		p->awaited = false;
 		wake(k, KEY_P(p->id));
 	}
+}
+
+static always_inline void touch_p(struct counting *k, struct v2_p *p, struct v2_cursor *c)
+{
+	touch_p_at(k, p, c, c->time);
 }
 
 /* Whether what another thread did last lies before in time, too. At the same time only what a number tells apart keeps its order. */
@@ -507,6 +512,24 @@ static always_inline const uint8_t *quick(const uint8_t *p, uint64_t *ret, bool 
 	return p;
 }
 
+/* The thread's goroutine, in that state, and its P (when asked for): both told of, and nothing to be said about them. */
+static always_inline bool own_both(struct counting *k, struct v2_cursor *c, struct v2_m *m, int64_t t, uint8_t status, struct v2_g **ret_g,
+				   struct v2_p **ret_p)
+{
+	struct v2_g *g;
+	struct v2_p *p;
+
+	if (unlikely(m->g == GANDER_GOTRACE_NONE || m->p == GANDER_GOTRACE_NONE))
+		return false;
+	*ret_g = g = cur_g(k->v, m);
+	if (unlikely(!g || g->status != status || g->gen != k->v->gen || !LATER_AT(g, c, t, false)))
+		return false;
+	if (!ret_p)
+		return true;
+	*ret_p = p = cur_p(k->v, m);
+	return likely(p && p->gen == k->v->gen && LATER_AT(p, c, t, false));
+}
+
 /* The thread's hot events behind the pending one, straight from its batch, as long as there is nothing to be said about them. */
 static always_inline uint32_t hot(struct counting *k, struct v2_cursor *c, struct v2_m *m, uint32_t left)
 {
@@ -516,7 +539,8 @@ static always_inline uint32_t hot(struct counting *k, struct v2_cursor *c, struc
 	int64_t time = c->time, t;
 	bool odd = false;
 	uint32_t none;
-	struct v2_g *g;
+	struct v2_g *g, *next;
+	struct v2_p *pp;
 	uint8_t type;
 
 	if (unlikely(time <= m->after))
@@ -563,6 +587,43 @@ static always_inline uint32_t hot(struct counting *k, struct v2_cursor *c, struc
 				goto out;
 			g->status = type == EV_GO_BLOCK ? GO_WAITING : GO_RUNNABLE;
 			m->g = GANDER_GOTRACE_NONE;
+			break;
+		case EV_GO_SYSCALL_BEGIN:
+			q = quick(quick(quick(p + 1, &delta, &odd), &x, &odd), &y, &odd);
+			t = (int64_t)((uint64_t)time + (uint64_t)v2_ns(v, delta));
+			if (unlikely((q > end) | odd | (t > k->horizon) | (t < time)) || !own_both(k, c, m, t, GO_RUNNING, &g, &pp) ||
+			    unlikely(x != pp->seq + 1 || !stack_ok(v, y, &none, false)))
+				goto out;
+			g->status = GO_SYSCALL;
+			pp->status = PROC_SYSCALL;
+			pp->seq = x;
+			touch_p_at(k, pp, c, t);
+			break;
+		case EV_GO_SYSCALL_END:
+			q = quick(p + 1, &delta, &odd);
+			t = (int64_t)((uint64_t)time + (uint64_t)v2_ns(v, delta));
+			if (unlikely((q > end) | odd | (t > k->horizon) | (t < time)) || !own_both(k, c, m, t, GO_SYSCALL, &g, &pp) ||
+			    unlikely(pp->status != PROC_SYSCALL))
+				goto out;
+			g->status = GO_RUNNING;
+			pp->status = PROC_RUNNING;
+			touch_p_at(k, pp, c, t);
+			break;
+		case EV_GO_SWITCH:
+			q = quick(quick(quick(p + 1, &delta, &odd), &x, &odd), &y, &odd);
+			t = (int64_t)((uint64_t)time + (uint64_t)v2_ns(v, delta));
+			if (unlikely((q > end) | odd | (t > k->horizon) | (t < time)) || !own_both(k, c, m, t, GO_RUNNING, &g, NULL))
+				goto out;
+			next = idmap_get(&v->gs, x);
+			if (unlikely(!next || next->status != GO_WAITING || !g_next(v, next, y) || !LATER_AT(next, c, t, true)))
+				goto out;
+			g->status = GO_WAITING;
+			touch_g_at(k, g, c, t);
+			k->transitions += 2;
+			next->status = GO_RUNNING;
+			next->seq = y;
+			m->g = (int64_t)x;
+			m->gs = g = next;
 			break;
 		default:
 			goto out;
