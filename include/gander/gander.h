@@ -205,7 +205,7 @@ void gander_set_current_span(uint64_t id);
 /* ------------------------------------------------------------------ classes declared when the program runs */
 
 /* For other languages' runtimes. Declares a class, or finds the identical one that was declared before; never NULL (a class that could
- * not be declared is never enabled). The result lives as long as the process, in 2 MiB that
+ * not be declared is never enabled). The result lives as long as the process, in 1 MiB that
  * all such classes share: each takes its description and 48 bytes.
  * kind: 0 event, 1 span begin, 2 span end (the span fields are the caller's to declare and put). */
 const struct gander_event *gander_declare(const char *name, enum gander_level level, unsigned kind,

@@ -5,7 +5,8 @@
 
 #include "region/desc.h"
 
-#define ARENA  (2048 * 1024) /* of zero pages: costs what is used */
+/* A library of 2 MiB would be laid at a huge page's boundary, and what the program maps would come to lie elsewhere. */
+#define ARENA  (1024 * 1024) /* of zero pages: costs what is used */
 #define BROKEN UINT32_MAX
 
 /* A built event is one piece, whose inner lengths nobody could mend: what it may hold is bounded instead. */

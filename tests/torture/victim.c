@@ -65,6 +65,8 @@ static uint32_t new_writer(void)
 	return w;
 }
 
+static useconds_t pause_us; /* TORTURE_PAUSE_US: after each thousand events of a thread */
+
 static void emit(uint32_t w, uint64_t count)
 {
 	struct count_writer *cw = &file->writer[w];
@@ -80,6 +82,8 @@ static void emit(uint32_t w, uint64_t count)
 		else
 			on_step(w, n, CHECK_OF(n));
 		__atomic_store_n(&cw->n, n + 1, __ATOMIC_RELAXED);
+		if (pause_us && n % 1000 == 999)
+			usleep(pause_us);
 	}
 }
 
@@ -884,9 +888,11 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	const char *path = getenv("TORTURE_COUNT");
+	const char *path = getenv("TORTURE_COUNT"), *pause = getenv("TORTURE_PAUSE_US");
 	unsigned i;
 	int fd;
+
+	pause_us = pause ? (useconds_t)atoi(pause) : 0;
 
 	heap_start = (uint64_t)(uintptr_t)sbrk(0) & ~0xfffffffull;
 	setlocale(LC_ALL, "");
