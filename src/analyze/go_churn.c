@@ -46,7 +46,7 @@ static void gone(void *ctx, struct goro *g, bool at_end)
 		return;
 	if (g->there_at_start) {
 		e->open++;
-	} else if ((uint64_t)(c->s->now - (g->last_moved_ns ? g->last_moved_ns : g->born_ns)) * 5 >= goan_length_ns(c->s)) {
+	} else if ((uint64_t)(c->s->now - (g->last_moved_ns ? g->last_moved_ns : g->born_ns)) * 5 >= (uint64_t)gostate_length_ns(c->s)) {
 		e->extra++;
 		hist_lean_add(&e->hist, (uint64_t)(c->s->now - g->last_moved_ns));
 	}

@@ -1,5 +1,6 @@
 /* Parallelism over time: how many goroutines ran, how many could have, how many Ps had nothing to do. Time is cut into at most
- * BUCKETS pieces of one length, which doubles when the trace outgrows them: any length, fixed memory. */
+ * BUCKETS pieces of one length, which doubles when the trace outgrows them: any length, fixed memory. Several traces follow one another: each begins a new
+ * piece, so the last piece of the one before is shorter. */
 #include "analyze/goanalysis.h"
 
 #include <stdlib.h>
@@ -12,10 +13,12 @@ struct goan_ctx {
 	struct gostate *s;
 	struct goan_opts o;
 	int64_t width_ns;
-	uint64_t (*b)[GO_LEVELS]; /* integrals of each bucket */
+	struct piece {
+		uint64_t ns, level_ns[GO_LEVELS]; /* how long; integrals */
+	} * b;
 	uint32_t n;
 	uint64_t last[GO_LEVELS];
-	int64_t last_end; /* of the last, cut-off bucket */
+	int64_t last_ns; /* where the last piece of this trace ends */
 };
 
 static void take(struct goan_ctx *c)
@@ -23,22 +26,22 @@ static void take(struct goan_ctx *c)
 	unsigned i;
 
 	for (i = 0; i < GO_LEVELS; i++) {
-		c->b[c->n][i] = c->s->level_ns[i] - c->last[i];
+		c->b[c->n].level_ns[i] = c->s->level_ns[i] - c->last[i];
 		c->last[i] = c->s->level_ns[i];
 	}
-	c->n++;
+	c->b[c->n++].ns = (uint64_t)(c->s->now - c->last_ns);
+	c->last_ns = c->s->now;
 }
 
 static void begin(void *ctx)
 {
 	struct goan_ctx *c = ctx;
 
-	/* of several traces the last is shown: they have no common time */
-	c->n = 0;
-	c->width_ns = FIRST_TICK_NS;
+	if (!c->width_ns)
+		c->width_ns = FIRST_TICK_NS;
 	c->s->tick_ns = c->width_ns;
 	c->s->next_tick = c->s->now + c->width_ns;
-	memset(c->last, 0, sizeof(c->last));
+	c->last_ns = c->s->now;
 }
 
 static void tick(void *ctx)
@@ -49,9 +52,11 @@ static void tick(void *ctx)
 	take(c);
 	if (c->n < BUCKETS)
 		return;
-	for (i = 0; i < BUCKETS / 2; i++)
+	for (i = 0; i < BUCKETS / 2; i++) {
+		c->b[i].ns = c->b[2 * i].ns + c->b[2 * i + 1].ns;
 		for (k = 0; k < GO_LEVELS; k++)
-			c->b[i][k] = c->b[2 * i][k] + c->b[2 * i + 1][k];
+			c->b[i].level_ns[k] = c->b[2 * i].level_ns[k] + c->b[2 * i + 1].level_ns[k];
+	}
 	c->n = BUCKETS / 2;
 	if (c->width_ns > INT64_MAX / 4)
 		return;
@@ -63,9 +68,8 @@ static void end(void *ctx)
 {
 	struct goan_ctx *c = ctx;
 
-	c->last_end = c->s->now - c->s->start_ns;
-	if (c->last_end > (int64_t)c->n * c->width_ns && c->n < BUCKETS)
-		take(c);
+	if (c->s->now > c->last_ns)
+		tick(c);
 }
 
 static int open_ctx(struct goan_ctx **ret, struct gostate *s, const struct goan_opts *o)
@@ -102,25 +106,25 @@ static void report(struct goan_ctx *c, struct result *r)
 	struct result_table *t = result_table(r, "parallelism", "Parallelism over time (means)", cols, sizeof(cols) / sizeof(*cols));
 	uint64_t rows = c->o.top ? c->o.top : 20;
 	uint32_t per = (uint32_t)((c->n + rows - 1) / rows), i, k, l;
+	uint64_t from = 0, ns;
 
 	if (!per)
 		per = 1;
-	for (i = 0; i < c->n; i += per) {
-		int64_t from = (int64_t)i * c->width_ns, to = (int64_t)(i + per) * c->width_ns;
+	for (i = 0; i < c->n; i += per, from += ns) {
 		double v[GO_LEVELS] = { 0 }, len, ps;
 		char bar[17];
 		unsigned cells, gc, at;
 
-		if (to > c->last_end)
-			to = c->last_end;
-		len = to > from ? (double)(to - from) : 1;
-		for (k = i; k < i + per && k < c->n; k++)
+		for (k = i, ns = 0; k < i + per && k < c->n; k++) {
+			ns += c->b[k].ns;
 			for (l = 0; l < GO_LEVELS; l++)
-				v[l] += (double)c->b[k][l];
+				v[l] += (double)c->b[k].level_ns[l];
+		}
+		len = ns ? (double)ns : 1;
 		for (l = 0; l < GO_LEVELS; l++)
 			v[l] /= len;
 		ps = v[GO_LEVEL_PROCS] > 0 ? v[GO_LEVEL_PROCS] : 1;
-		cell_u64(t, (uint64_t)from);
+		cell_u64(t, from);
 		cell_f64(t, v[GO_LEVEL_RUN]);
 		cell_f64(t, v[GO_LEVEL_SCHED]);
 		cell_f64(t, v[GO_LEVEL_SYSCALL]);
@@ -156,8 +160,8 @@ static void findings(struct goan_ctx *c, struct goan_findings *f)
 	if (procs < 2)
 		return;
 	for (i = 0; i < c->n; i++) /* pieces of time in which about one goroutine ran while the others had nothing to run */
-		one += c->b[i][GO_LEVEL_RUN] > (uint64_t)c->width_ns * 8 / 10 && c->b[i][GO_LEVEL_RUN] < (uint64_t)c->width_ns * 12 / 10 &&
-		       c->b[i][GO_LEVEL_SCHED] < (uint64_t)c->width_ns / 2;
+		one += c->b[i].level_ns[GO_LEVEL_RUN] > c->b[i].ns * 8 / 10 && c->b[i].level_ns[GO_LEVEL_RUN] < c->b[i].ns * 12 / 10 &&
+		       c->b[i].level_ns[GO_LEVEL_SCHED] < c->b[i].ns / 2;
 	if (c->n && one * 10 > c->n)
 		goan_find(f, 0.5 * one / c->n, "parallelism", "%.0f%% of the time about one goroutine ran and the other %.0f Ps had nothing to do", 100. * one / c->n,
 			  procs - 1);

@@ -96,7 +96,7 @@ static void end(void *ctx)
 	c->idle_ns = 0;
 	for (i = 0; i < c->causes.n; i++)
 		c->idle_ns += c->causes.ent[i].extra_ns;
-	c->run_ns += c->s->level_ns[GO_LEVEL_RUN];
+	c->run_ns = c->s->level_ns[GO_LEVEL_RUN];
 }
 
 static int open_ctx(struct goan_ctx **ret, struct gostate *s, const struct goan_opts *o)

@@ -35,7 +35,9 @@ bool goan_wants_goro_slow(const struct gostate *s, const struct goan_opts *o, co
 
 uint64_t goan_length_ns(const struct gostate *s)
 {
-	return s->now > s->start_ns ? (uint64_t)(s->now - s->start_ns) : 1;
+	uint64_t ns = s->past_ns + (uint64_t)gostate_length_ns(s);
+
+	return ns ? ns : 1;
 }
 
 void goan_find(struct goan_findings *f, double severity, const char *see, const char *fmt, ...)

@@ -92,7 +92,7 @@ void gorun_findings(struct gorun *r, struct goan_findings *to); /* worst first *
 void gorun_metrics(struct gorun *r, void (*put)(void *arg, const char *name, double value, enum cell_kind kind), void *arg);
 
 /* Helpers that several analyses share. */
-uint64_t goan_length_ns(const struct gostate *s);      /* of the trace so far, at least 1 */
+uint64_t goan_length_ns(const struct gostate *s);      /* of all traces so far, at least 1 */
 bool goan_matches(const char *text, const char *part); /* part NULL: yes */
 bool goan_wants_goro_slow(const struct gostate *s, const struct goan_opts *o, const struct goro *g);
 static inline bool goan_wants_goro(const struct gostate *s, const struct goan_opts *o, const struct goro *g)

@@ -218,13 +218,13 @@ void gostate_begin(struct gostate *s, const struct gander_gotrace *reader)
 	s->map.reader = reader;
 	s->running = false; /* the first event starts the clock */
 	s->nsync = 0;
-	s->any_idle_ns = 0;
+	s->past_ns += (uint64_t)gostate_length_ns(s);
+	s->start_ns = s->now = 0;
 	s->gomaxprocs = 0;
 	s->alive = s->there_at_start = 0;
 	s->wall_ns = 0;
 	s->mark_since = GO_NEVER;
 	memset(s->level, 0, sizeof(s->level));
-	memset(s->level_ns, 0, sizeof(s->level_ns));
 	s->nproc = 0;
 	map_done(&s->procs);
 }

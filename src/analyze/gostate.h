@@ -178,11 +178,12 @@ struct gostate {
 	bool light;   /* set before the first event: states are not tracked, sinks get raw events only */
 	bool running; /* between begin and end */
 	int64_t start_ns, sync_ns, now;
+	uint64_t past_ns; /* length of the traces before this one */
 	uint32_t nsync;
-	uint64_t any_idle_ns; /* time with at least one P idle; settled as the levels are */
+	uint64_t any_idle_ns; /* of all traces: time with at least one P idle; settled as the levels are */
 	uint32_t gomaxprocs;
 	int32_t level[GO_LEVELS];
-	uint64_t level_ns[GO_LEVELS]; /* up to level_at; exact in `tick` and after gostate_end() */
+	uint64_t level_ns[GO_LEVELS]; /* of all traces, up to level_at; exact in `tick` and after gostate_end() */
 	int64_t level_at[GO_LEVELS];
 	uint32_t alive, peak, there_at_start; /* goroutines */
 	uint64_t created, ended;

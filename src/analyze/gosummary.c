@@ -64,6 +64,7 @@ void gosummary_report(struct gorun *run, const char *name, struct result *r)
 	struct goan_findings f;
 	struct metrics m = { .n = 0 };
 	double len = (double)goan_length_ns(s), run_mean = (double)s->level_ns[GO_LEVEL_RUN] / len;
+	double ps = run->traces > 1 ? (double)s->level_ns[GO_LEVEL_PROCS] / len : s->gomaxprocs;
 	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT], d[UNIT_TEXT], e[UNIT_TEXT];
 	unsigned i;
 
@@ -73,8 +74,8 @@ void gosummary_report(struct gorun *run, const char *name, struct result *r)
 	cell_textf(t, "%s: %s, %s events, %s, format go 1.%u%s", name, dur(a, (double)run->length_ns), count_text(b, (double)s->events), bytes_text(c, run->bytes), run->version,
 		   run->traces > 1 ? " (several traces)" : "");
 	cell_text(t, "parallelism");
-	cell_textf(t, "%.2f goroutines ran at a time on %u Ps (%.0f%%), %.2f waited for a P", run_mean, s->gomaxprocs,
-		   s->gomaxprocs ? 100 * run_mean / s->gomaxprocs : 0, (double)s->level_ns[GO_LEVEL_SCHED] / len);
+	cell_textf(t, "%.2f goroutines ran at a time on %.3g Ps (%.0f%%), %.2f waited for a P", run_mean, ps, ps > 0 ? 100 * run_mean / ps : 0,
+		   (double)s->level_ns[GO_LEVEL_SCHED] / len);
 	cell_text(t, "goroutines");
 	cell_textf(t, "%s at most at once; %s made, %s ended", count_text(a, s->peak), count_text(b, (double)s->created), count_text(c, (double)s->ended));
 	cell_text(t, "scheduler");

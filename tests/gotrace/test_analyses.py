@@ -86,6 +86,26 @@ def known_answers(trace, want):
     ok("known: parts add up to the life", g["running_ns"] + g["runnable_ns"] + g["blocked_ns"] + g["syscall_ns"] == g["life_ns"], g)
 
 
+def several(a, b):
+    """Of several traces every mean is over the time of all."""
+    def span(trace):
+        times = [int(t) for t in re.findall(rb"^M=\S+ P=\S+ G=\S+ \w+ Time=(\d+)", run("events", "--go", trace).stdout, re.M)]
+        return times[-1] - times[0]
+
+    def rows(*traces):
+        return answer("parallelism", "--top", "1", *traces)["parallelism"]
+    x, y, both = rows(a)[0], rows(b)[0], rows(a, b)
+    p, q = span(a), span(b)
+    wrong = [(k, both[0][k]) for k in ("running", "runnable", "syscall", "blocked", "procs")
+             if abs(both[0][k] - (x[k] * p + y[k] * q) / (p + q)) > 1e-6 * (1 + x[k] + y[k])]
+    ok("several traces: means are over the time of all", len(both) == 1 and not wrong, wrong)
+    at = [r["at_ns"] for r in answer("parallelism", "--top", "1000", a, b)["parallelism"]]
+    ok("several traces: one after the other", at == sorted(at) and at[-1] > p, at[-3:])
+    made = answer("churn", a, b)["made"], answer("churn", b, a)["made"]
+    same("several traces: their order does not matter to rates", sorted((r["where"], r["goroutine"], round(r["per_second"], 6)) for r in made[0]),
+         sorted((r["where"], r["goroutine"], round(r["per_second"], 6)) for r in made[1]))
+
+
 def against_reference(name, trace, ref):
     p = subprocess.run([ref, trace], capture_output=True)
     if p.returncode:
@@ -421,6 +441,7 @@ def main():
     damaged(trace)
     urls(trace)
     forms(trace, load)
+    several(trace, load)
     check_mmu("known", trace)
     pprof_totals("known", trace)
     pprof_totals("load", load)

@@ -228,7 +228,11 @@ func main() {
 	}
 	if os.Args[1] == "idle" { // they are there before the trace begins, too
 		quit := make(chan bool)
-		for i := 0; i < 1000; i++ {
+		n, err := strconv.Atoi(os.Getenv("IDLE"))
+		if err != nil {
+			n = 1000
+		}
+		for i := 0; i < n; i++ {
 			go func() { <-quit }()
 		}
 	}
