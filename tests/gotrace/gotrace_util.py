@@ -1,5 +1,6 @@
 """What the trace tests share: the Go tools, and comparing texts of events."""
 import collections
+import json
 import os
 import re
 import subprocess
@@ -146,6 +147,57 @@ def same_records(gander, tool, path, name):
                 if abs(p[0] - q[0]) > ties[q[0]]:
                     return False, name, f'times {p[0]} and {q[0]} differ by more than their tie of {ties[q[0]]}'
     return True, name + f' ({len(ours)} records, times within {worst} ns)', ''
+
+
+def same_times(gander, ref, path, ties):
+    """Time by state of each goroutine, held against Go's own summary (`ref` is ref/'s program): (what, whether it is so, detail) each. With `ties` events
+    of one instant come in any order, and each is pushed a nanosecond past the one before."""
+    p = run([ref, path])
+    if p.returncode:
+        raise RuntimeError(p.stderr.strip()[-200:])
+    theirs = {g['ID']: g for g in json.loads(p.stdout)['Goroutines']}
+    q = run([gander, 'go', 'goroutines', '--by', 'goroutine', '--system', '--top', '1000000', '--json', path])
+    mine = {g['goroutine']: g for g in json.loads(q.stdout)['goroutines']}
+    yield "the goroutines are those of Go's summary", set(mine) == set(theirs), set(mine) ^ set(theirs)
+    wrong = []
+    for i, g in theirs.items():
+        m = mine.get(i)
+        # Go ends the life of one that blocks for ever there; and counts a call that was going on at the end twice
+        if not m or m['state'] in ('forever', 'Syscall'):
+            continue
+        a = (m['running_ns'], m['runnable_ns'], m['blocked_ns'], m['syscall_ns'])
+        b = (g['Exec'], g['Sched'], sum(g['Blocked'].values()), g['Syscall'] + g['SyscallBlocked'])
+        slack = 300 + sum(b) / 10000 if ties else 0
+        if any(abs(x - y) > slack for x, y in zip(a, b)):
+            wrong.append((i, g['Name'], a, b))
+    yield f"time by state of {len(theirs)} goroutines equals Go's{' but for ties' if ties else ' to the ns'}", not wrong, wrong[:3]
+
+
+def profile(path):
+    """(count, ns) of each sample, by `go tool pprof -raw`."""
+    raw = run(['go', 'tool', 'pprof', '-raw', path], cwd='/').stdout
+    part = raw[raw.index('Samples:'):raw.index('Locations')]
+    return sorted((int(a), int(b)) for a, b in re.findall(r'^\s+(\d+)\s+(\d+):', part, re.M))
+
+
+def same_profiles(gander, tool, path, ties, work):
+    """The pprof exports, held against those of `tool` (go tool trace): (what, whether it is so, detail) each. With `ties` only sums can be
+    compared, and times to a few ns an event."""
+    a, b = os.path.join(work, 'a.pb.gz'), os.path.join(work, 'b.pb.gz')
+    for mine, theirs in (('blocked', 'sync'), ('sched', 'sched'), ('syscall', 'syscall'), ('net', 'net')):
+        with open(b, 'wb') as f:
+            p = subprocess.run(tool + ['-pprof=' + theirs, path], stdout=f, stderr=subprocess.PIPE)
+        q = run([gander, 'go', 'export', '--to', 'pprof:' + mine, '-o', a, path])
+        if p.returncode or q.returncode:
+            yield 'pprof:' + mine, False, p.stderr.decode() + q.stderr
+            continue
+        have, want = profile(a), profile(b)
+        if not ties:
+            yield f"pprof:{mine} equals go tool trace's, stack by stack ({len(want)} stacks)", have == want, f'{have}, not {want}'[:1000]
+            continue
+        n = sum(c for c, _ in want)
+        good = sum(c for c, _ in have) == n and abs(sum(t for _, t in have) - sum(t for _, t in want)) <= 20 * n + 100
+        yield f'pprof:{mine}: as many as go tool trace has ({n}), and as long but for ties', good, f'{have}, not {want}'[:1000]
 
 
 def temp():

@@ -13,6 +13,9 @@ import subprocess
 import sys
 import threading
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import gotrace_util as util  # noqa: E402
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 GANDER, WORK = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 count = {"passed": 0, "failed": 0, "skipped": 0}
@@ -107,54 +110,16 @@ def several(a, b):
 
 
 def against_reference(name, trace, ref):
-    p = subprocess.run([ref, trace], capture_output=True)
-    if p.returncode:
-        skip("%s: Go's own analysis" % name, p.stderr.decode().strip())
-        return
-    want = json.loads(p.stdout)
-    have = answer("goroutines", "--by", "goroutine", "--system", "--top", "1000000", trace)["goroutines"]
-    mine = {g["goroutine"]: g for g in have}
-    theirs = {g["ID"]: g for g in want["Goroutines"]}
-    same("%s: the goroutines are those of Go's summary" % name, set(mine) ^ set(theirs), set())
-    wrong = []
-    for i, g in theirs.items():
-        m = mine.get(i)
-        # Go ends the life of one that blocks for ever there; and counts a call that was going on at the end twice
-        if not m or m["state"] in ("forever", "Syscall"):
-            continue
-        a = (m["running_ns"], m["runnable_ns"], m["blocked_ns"], m["syscall_ns"])
-        b = (g["Exec"], g["Sched"], sum(g["Blocked"].values()), g["Syscall"] + g["SyscallBlocked"])
-        # in old traces Go orders events of one instant at random, and pushes each a nanosecond past the one before
-        slack = 300 if "_good" in name else 0
-        if any(abs(x - y) > slack for x, y in zip(a, b)):
-            wrong.append((i, g["Name"], a, b))
-    ok("%s: time by state of %d goroutines equals Go's%s" % (name, len(theirs), " but for ties" if "_good" in name else " to the ns"), not wrong, wrong[:3])
-
-
-def profile(path):
-    """(count, ns) of each sample, by `go tool pprof -raw`."""
-    raw = subprocess.run(["go", "tool", "pprof", "-raw", path], capture_output=True, env=ENV).stdout.decode()
-    part = raw[raw.index("Samples:"):raw.index("Locations")]
-    return sorted((int(a), int(b)) for a, b in re.findall(r"^\s+(\d+)\s+(\d+):", part, re.M))
+    try:
+        for what, good, detail in util.same_times(GANDER, ref, trace, "_good" in name):
+            ok("%s: %s" % (name, what), good, detail)
+    except RuntimeError as e:
+        skip("%s: Go's own analysis" % name, e)
 
 
 def pprof_totals(name, trace):
-    for mine, theirs in (("blocked", "sync"), ("sched", "sched"), ("syscall", "syscall"), ("net", "net")):
-        a, b = os.path.join(WORK, "a.pb.gz"), os.path.join(WORK, "b.pb.gz")
-        with open(b, "wb") as f:
-            p = subprocess.run(["go", "tool", "trace", "-pprof=" + theirs, trace], stdout=f, stderr=subprocess.PIPE, env=ENV)
-        q = run("export", "--to", "pprof:" + mine, "-o", a, trace)
-        if p.returncode or q.returncode:
-            ok("%s: pprof:%s" % (name, mine), False, p.stderr.decode() + q.stderr.decode())
-            continue
-        have, want = profile(a), profile(b)
-        if "_good" in name:
-            # old traces: events of one instant come in any order, so only the sums can be compared, and these to a few ns an event
-            n = sum(c for c, _ in want)
-            good = sum(c for c, _ in have) == n and abs(sum(t for _, t in have) - sum(t for _, t in want)) <= 20 * n + 100
-            ok("%s: pprof:%s: as many as go tool trace has (%d), and as long but for ties" % (name, mine, n), good, (have, want))
-            continue
-        same("%s: pprof:%s equals go tool trace's, stack by stack (%d stacks)" % (name, mine, len(want)), have, want)
+    for what, good, detail in util.same_profiles(GANDER, ["go", "tool", "trace"], trace, "_good" in name, WORK):
+        ok("%s: %s" % (name, what), good, detail)
 
 
 def mmu_by_hand(trace):

@@ -379,7 +379,17 @@ def go_version(exe):
     return m.group(1) if m else '?'
 
 
-def one(t, gander, tool, top, name, about, make):
+def analyses(t, gander, tool, ref, out, name, ties, tmp):
+    """Profiles and times by state are those of Go's tools."""
+    results = list(util.same_profiles(gander, [tool], out, ties, tmp))
+    if ref:
+        results += util.same_times(gander, ref, out, ties)
+    wrong = [f'{what}: {detail}' for what, good, detail in results if not good]
+    t.check(not wrong, f'{name}: four profiles{" and the times of its goroutines" if ref else ""} are those of the Go tools{" but for ties" if ties else ""}',
+            ' '.join(wrong)[:1000])
+
+
+def one(t, gander, tool, ref, top, name, about, make):
     with util.temp() as tmp:
         out = os.path.join(tmp, 'trace.out')
         try:
@@ -399,6 +409,7 @@ def one(t, gander, tool, top, name, about, make):
             ok, _, why = util.same_records(gander, tool, out, name)
             how = 'records'
         t.check(ok, f'{name}: format {version}, {size / 1e6:.2f} MB, {events} events, the same {how}', why)
+        analyses(t, gander, tool, ref, out, name, how == 'records', tmp)
         if not ok:
             shutil.copy(out, os.path.join(top, 'differs-' + name.replace(' ', '-')))
         return f'| {name} | {about} | {go_version(exe)} ({version}) | {int(events):,} | {how if ok else "NO"} |'
@@ -412,10 +423,15 @@ def main():
     if not tool:
         t.skip('real programs', 'the comparison takes go tool trace of Go 1.26 or later')
         return t.done()
+    ref = os.path.join(top, 'ref')
+    r = util.run(['sh', os.path.join(HERE, '../gotrace/ref/build.sh'), top])
+    if r.returncode:
+        t.skip("times of goroutines against Go's summary", last_line(r.stderr))
+        ref = None
     rows = []
     for name, about, make in PROGRAMS:
         if not names or any(n in name for n in names):
-            rows.append(one(t, gander, tool, top, name, about, make))
+            rows.append(one(t, gander, tool, ref, top, name, about, make))
             sys.stdout.flush()
     print('\n| program | what it does | Go (format) | events | equal |\n|---|---|---|---|---|')
     print('\n'.join(r for r in rows if r) + '\n')
