@@ -244,6 +244,7 @@ int gopprof_write(struct gopprof *p, FILE *out, struct err *err)
 {
 	static const char *const names[] = { "waits on channels, selects and locks", "scheduler latency", "system and cgo calls", "waits for the network", "CPU samples" };
 	const struct gosyms *syms = p->s->syms;
+	int64_t bare[2] = { 0, 0 };
 	struct pprof *w;
 	uint32_t i;
 	unsigned k, n;
@@ -275,6 +276,13 @@ int gopprof_write(struct gopprof *p, FILE *out, struct err *err)
 		n = gosyms_depth(syms, e->stack);
 		if (n > 1024)
 			n = 1024;
+		while (n && !gosyms_frame(syms, e->stack, n - 1).pc)
+			n--;
+		if (!n) { /* no stack, and one of which the runtime wrote only a 0: one and the same */
+			bare[0] += v[0];
+			bare[1] += v[1];
+			continue;
+		}
 		for (k = 0; k < n; k++) {
 			struct gosym_frame f = gosyms_frame(syms, e->stack, k);
 
@@ -282,6 +290,8 @@ int gopprof_write(struct gopprof *p, FILE *out, struct err *err)
 		}
 		pprof_sample(w, loc, n, v, NULL, 0);
 	}
+	if (bare[0])
+		pprof_sample(w, NULL, 0, bare, NULL, 0);
 	r = pprof_finish(w, err);
 	pprof_free(w);
 	return r;
