@@ -84,7 +84,7 @@ struct record {
 	uint64_t gone_trace_bytes;
 	uint64_t start_ns, start_epoch_ns, last_manifest_ns, last_progress_ns, last_events, rescan_until_ns, last_scan_ns, last_foreign_ns, manifest_of;
 	uint64_t interval_ns, part_next_ns;
-	void *run_room; /* for packets that are written together; made when it is needed */
+	void *run_room;        /* for packets that are written together; made when it is needed */
 	struct find_part part; /* of a scan for new programs that is under way */
 	bool scanning;
 	struct {                         /* conditions */

@@ -80,6 +80,11 @@ class Bed:
         os.chmod(self.dir, 0o711)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("GANDER")}
 
+    def sanitized(self):
+        """Whether this build looks at each access; it then has the longer of the short forms."""
+        with open(self.target, "rb") as f:
+            return b"__asan_init" in f.read()
+
     def go(self, name):
         """A Go program of this directory, built; None without a Go from 1.21 on."""
         exe = os.path.join(self.dir, name)
