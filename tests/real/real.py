@@ -2,7 +2,8 @@
 """real.py BUILD nats|caddy: a program that is not ours, with events put into it (build.py), recorded under its real load.
 
     emitted = recorded + lost, to the event: as an ordinary user, and in a container (its own pid namespace, a /dev/shm of 64 MB);
-    throughput while it is recorded, in pairs of equal time with and without, in alternation.
+    throughput while it is recorded, in pairs of equal time with and without, in alternation;
+    its Go trace in a flight recorder: snapshots under load and after SIGKILL, read by gander, go tool trace and golang.org/x/exp/trace.
 
 REAL_SECONDS (default 6) is how long one program is recorded for each; from 60 on, the fall of the throughput is a case that
 passes below 1 %, before that it is only told: a few seconds on a shared machine cannot tell 1 % from nothing.
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -178,6 +180,65 @@ def throughput(gander, program, as_user):
         print("     " + text, flush=True)
 
 
+def build_xexp(out):
+    """The reference reader; None where it cannot be built."""
+    to = os.path.join(out, "xexp")
+    p = subprocess.run(["go", "build", "-o", to, "."], cwd=os.path.join(TOP, "tests", "gotrace", "xexp"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if p.returncode:
+        skip("golang.org/x/exp/trace cannot be built")
+    return None if p.returncode else to
+
+
+def read_trace(gander, xexp, path):
+    """What is wrong with a Go trace, "" when nothing is."""
+    checks = [[gander, "go", "summary", path], ["go", "tool", "trace", "-d=parsed", path]] + ([[xexp, "count", path]] if xexp else [])
+    for cmd in checks:
+        p = subprocess.run(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if p.returncode or "failed" in p.stderr:
+            return "%s: %s" % (" ".join(cmd[:3]), p.stderr[-300:])
+    return ""
+
+
+def load_until_killed(program):
+    try:
+        program.load(SECONDS)
+    except RuntimeError:
+        pass  # its server has been killed
+
+
+def flying(gander, xexp, program, as_user):
+    """The last thing that is done with the program: it is killed."""
+    def snapshot(to, text):
+        p = subprocess.run(as_user + [gander, "snapshot", "-p", str(program.pid), "--last", "500ms", "-o", to, "--json"], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        look(to, text, p.stderr)
+
+    def look(to, text, why):
+        try:
+            with open(os.path.join(to, "gander.json")) as f:
+                m = json.load(f)
+        except OSError:
+            case(False, "%s: %s: %s" % (program.name, text, why))
+            return
+        for g in m["go"]:
+            wrong = read_trace(gander, xexp, os.path.join(to, g["file"])) if "file" in g else why or "no trace"
+            case(not wrong and m["events"] > 0, "%s, %s: %d events and %d generations of its Go trace (%.1f MB)%s" % (
+                program.name, text, m["events"], g.get("generations", 0), g.get("bytes", 0) / 1e6, wrong and ": " + wrong))
+
+    out = os.path.join(program.work, "flight")
+    rec = Recording(gander, program, out, as_user, "--overwrite", "--go", "--level", "info")
+    load = threading.Thread(target=load_until_killed, args=(program,))
+    load.start()
+    time.sleep(SECONDS / 2)
+    snapshot(out + "-under-load", "snapshot under load")
+    time.sleep(SECONDS / 4)
+    program.process.kill()
+    program.process.wait()
+    load.join()
+    rec.end()
+    look(out, "killed under load", "")
+
+
 def main():
     build, name = os.path.abspath(sys.argv[1]), sys.argv[2]
     gander = os.path.join(build, "gander")
@@ -206,6 +267,7 @@ def main():
             accounting(mine, program, NOBODY, "ordinary user", "info")
             accounting(mine, program, NOBODY, "ordinary user", "debug")
             throughput(mine, program, NOBODY)
+            flying(mine, build_xexp(out), program, NOBODY)
         finally:
             program.stop()
         if os.geteuid() or subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True).returncode:

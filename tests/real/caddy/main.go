@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gander.internal/gander"
+	_ "gander.internal/gander/flight"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"

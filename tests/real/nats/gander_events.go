@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gander.internal/gander"
+	_ "gander.internal/gander/flight"
 )
 
 var (
