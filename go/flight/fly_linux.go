@@ -253,8 +253,9 @@ func land(stalled bool) {
 func fly(timer *time.Timer) {
 	p := &pilot
 	// short generations first: a program that lives for a moment only leaves something
-	for period, seen, still := leastPeriod, uint64(0), 0; ; {
-		wait(timer, period)
+	for period, spent, seen, still := leastPeriod, time.Duration(0), uint64(0), 0; ; {
+		wait(timer, max(period-spent, leastPeriod))
+		began := nanotime()
 		closeGeneration()
 		var w wish
 		p.lock.Lock()
@@ -270,6 +271,7 @@ func fly(timer *time.Timer) {
 			seen, still = p.gen, 0
 		}
 		p.lock.Unlock()
+		spent = time.Duration(nanotime() - began) // so that generations begin a period apart
 		if stalled := still >= 3; stalled || !any {
 			// nothing has come for three generations: somebody else has called trace.Stop, which stops whoever has started
 			land(stalled)

@@ -77,6 +77,7 @@ struct record {
 	struct buf ended;    /* JSON of programs that are gone, in this chunk */
 	struct buf go_ended; /* and of their Go traces */
 	struct go_totals go_gone;
+	unsigned asides; /* snapshots that programs have set aside themselves */
 	struct go_http *http[HTTP_MAX];
 	unsigned nhttp;
 	unsigned nended, ended_dropped;

@@ -156,6 +156,24 @@ static void fly_drain(struct record *rec, struct program *p, uint64_t since_ns)
 		record_fail(rec, err.text);
 }
 
+/* What the program has set aside (flight.Snapshot()) gets a recording of its own, with the events of that time. */
+static void take_aside(struct record *rec, struct program *p)
+{
+	struct snapshot_opts so = { .pids = &p->pid, .npids = 1, .ctf_version = rec->o->ctf_version };
+	struct snapshot_result result;
+	struct err err = ERR_INIT;
+	char dir[4200], text[600];
+
+	snprintf(dir, sizeof(dir), "%.4000s/aside-%06u", rec->dir, ++rec->asides);
+	so.dir = dir;
+	if (snapshot_run(&so, &result, &err) < 0) {
+		snprintf(text, sizeof(text), "%s (%d): what it has set aside could not be taken: %.300s", p->r->head.comm, (int)p->pid, err.text);
+		record_problem(rec, p->pid, p->r->head.comm, "", text);
+		return;
+	}
+	record_note(rec, "%s (%d) has set its last seconds aside: they are in %s", p->r->head.comm, (int)p->pid, dir);
+}
+
 void program_fly(struct record *rec, struct program *p, uint64_t now)
 {
 	char text[400], why[161];
@@ -181,6 +199,8 @@ void program_fly(struct record *rec, struct program *p, uint64_t now)
 	}
 	if (!overwrites(rec))
 		fly_drain(rec, p, 0);
+	else if (flight_saved(p->fl) && !p->ch.dead)
+		take_aside(rec, p);
 }
 
 void program_land(struct record *rec, struct program *p)

@@ -281,6 +281,23 @@ def set_aside_recorded(prog, tmp):
         case(len(listed) == 1 and listed[0]["lost"]["generations"] == 0, "nothing is lost", listed)
 
 
+def set_aside_kept(prog, tmp):
+    """A flight recorder writes it down at once, with the events."""
+    rec = os.path.join(tmp, "aside-kept")
+    with Program(prog) as p:
+        r = Recorder("--overwrite", "--go", "-p", p.pid, "-o", rec)
+        until(lambda: p.do("flying") == "true")
+        p.do("sleep 300ms")
+        for i in (1, 2):
+            until(lambda: p.do("snapshot number %d" % i) == "ok")
+            dir = os.path.join(rec, "aside-%06d" % i)
+            until(lambda: manifest(dir).get("state") == "complete")
+            listed = check_recording(dir, "set aside in a flight recorder")
+            case(listed and listed[0].get("reason") == "number %d" % i and manifest(dir)["events"] > 0, "with its reason and the events", listed)
+        r.end()
+        check_recording(rec, "and the recorder's own end")
+
+
 def overrun(prog, tmp):
     """A collector that is stopped while the ring goes round: generations are lost, counted, and what is there can be read."""
     rec = os.path.join(tmp, "overrun")
@@ -498,7 +515,7 @@ def main():
     try:
         tell(one(builds))
         jobs = [(test, prog, tmp) for test in (abandoned, adds, record_running, record_command, killed, no_recorder, always, crashed, set_aside,
-                                               set_aside_recorded, overrun, taken, beside, dies_meanwhile)]
+                                               set_aside_recorded, set_aside_kept, overrun, taken, beside, dies_meanwhile)]
         jobs += [(test, bare, tmp) for test in (neither, http)]
         n = int(os.environ.get("FLIGHT_KILLS", "20"))
         jobs += [(kills, prog, tmp, i, min(-(-n // 4), n - i)) for i in range(0, n, -(-n // 4))]
