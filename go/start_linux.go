@@ -613,7 +613,17 @@ func isDead(path string, now int64) bool {
 	if err != nil || (n == len(head) && le64(head[:]) != region.Magic && le64(head[:]) != 0) {
 		return false
 	}
-	return syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) == nil
+	return !hasFlown(fd) && syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) == nil
+}
+
+// hasFlown says whether a program that died in flight has left its last seconds there: somebody may want them, for a minute.
+func hasFlown(fd int) bool {
+	var f region.Flight
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&f)), unsafe.Sizeof(f))
+	if n, err := syscall.Pread(fd, b, region.OffFlight); err != nil || n != len(b) {
+		return false
+	}
+	return (f.State == region.FlightFlying || f.Saved.State == region.SavedReady) && uint64(nanotime())-f.ClosedNs < deadAge*1e9
 }
 
 func le32(b []byte) uint32 {

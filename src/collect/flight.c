@@ -19,6 +19,13 @@ bool flight_offered(const struct region *r)
 	return load_relaxed(&((const struct gd_header *)r->map)->flags) & GD_FLAG_FLIGHT;
 }
 
+bool flight_left(const struct region *r)
+{
+	const struct gd_flight *g = (const struct gd_flight *)(r->map + GD_OFF_FLIGHT);
+
+	return flight_offered(r) && (load_acquire(&g->state) == GD_FLIGHT_FLYING || load_acquire(&g->saved.state) == GD_SAVED_READY); /* [SAVED] */
+}
+
 void flight_open(struct flight *f, struct region *r, const char *dir, const char *comm, pid_t pid)
 {
 	memset(f, 0, sizeof(*f));

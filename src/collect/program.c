@@ -412,7 +412,8 @@ bool program_how_ended(struct record *rec, struct program *p)
 
 void drop_kept(struct record *rec, unsigned i)
 {
-	region_unlink(rec->kept[i]);
+	if (rec->o->go || !flight_left(rec->kept[i]))
+		region_unlink(rec->kept[i]);
 	region_close(rec->kept[i]);
 	rec->kept[i] = NULL;
 }
@@ -490,8 +491,8 @@ void program_end(struct record *rec, unsigned index, bool dead)
 		rec->ended_dropped++;
 	if (dead && p->ch.mode == GD_MODE_OVERWRITE && !rec->ending)
 		keep_region(rec, p);
-	else if (dead && !rec->failed && channel_done_with(&p->ch))
-		region_unlink(p->r); /* unless another recording still has to read it */
+	else if (dead && !rec->failed && channel_done_with(&p->ch) && (rec->o->go || !flight_left(p->r)))
+		region_unlink(p->r); /* unless another recording still has to read it, or somebody wants the Go trace that is in it */
 	program_free(p);
 	rec->prog[index] = rec->prog[--rec->nprog];
 }

@@ -18,8 +18,9 @@ struct snap {
 	struct record rec; /* for the manifest and the clocks */
 };
 
-/* The channel that holds most: one in overwrite mode, else (a recording whose collector has died) any that is on. */
-static int pick_channel(const struct region *r)
+/* The channel that holds most: one in overwrite mode, else a recording's whose collector has died. What a living collector drains is not
+ * there any more. */
+static int pick_channel(struct region *r)
 {
 	int c, any = -1;
 
@@ -30,7 +31,8 @@ static int pick_channel(const struct region *r)
 			continue;
 		if (g->mode == GD_MODE_OVERWRITE)
 			return c;
-		any = c;
+		if (!region_channel_held(r, (unsigned)c))
+			any = c;
 	}
 	return any;
 }

@@ -496,6 +496,22 @@ static bool is_recorded(long fd)
 	return false;
 }
 
+/* A Go program that died in flight has left its last seconds: somebody may want them, for a minute. */
+static bool has_flown(long fd)
+{
+	struct timespec now;
+	uint32_t state = 0, saved = 0;
+	uint64_t closed = 0;
+
+	if (sys(SYS_pread64, fd, &state, sizeof(state), GD_OFF_FLIGHT) != sizeof(state) ||
+	    sys(SYS_pread64, fd, &saved, sizeof(saved), GD_OFF_FLIGHT + offsetof(struct gd_flight, saved)) != sizeof(saved) ||
+	    sys(SYS_pread64, fd, &closed, sizeof(closed), GD_OFF_FLIGHT + offsetof(struct gd_flight, closed_ns)) != sizeof(closed))
+		return false;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (state == GD_FLIGHT_FLYING || saved == GD_SAVED_READY) &&
+	       (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - closed < 60000000000u;
+}
+
 /* Regions whose programs are dead and whom nobody recorded would stay for ever where nobody runs gander: each fourth start, and each
  * fork, looks at eight files and removes those that are dead. */
 void tracer_remove_dead(bool always)
@@ -539,7 +555,7 @@ void tracer_remove_dead(bool always)
 			continue;
 		/* One that is not ready may be about to take its lock; one that is being recorded waits a minute for its collector. */
 		if (!sys(SYS_fstat, fd, &st) && S_ISREG(st.st_mode) && st.st_uid == uid && !sys(SYS_flock, fd, LOCK_EX | LOCK_NB) &&
-		    (st.st_ctime + 60 < now.tv_sec ||
+		    !has_flown(fd) && (st.st_ctime + 60 < now.tv_sec ||
 		     (sys(SYS_pread64, fd, &h, sizeof(h), 0) == sizeof(h) && h.magic == GD_MAGIC &&
 		      h.major == GD_MAJOR && h.state == GD_STATE_READY && !memcmp(h.session, none, sizeof(none)) &&
 		      !is_recorded(fd))))

@@ -179,7 +179,7 @@ def record_running(prog, tmp):
 
 def record_command(prog, tmp):
     rec = os.path.join(tmp, "command")
-    p = subprocess.run([gander, "record", "--go", "-o", rec, "--", prog], input="sleep 100ms\nflying\n", capture_output=True, text=True)
+    p = subprocess.run([gander, "record", "--go", "-o", rec, "--", prog], input="flying\nwrite %s\n" % os.path.join(tmp, "own.trace"), capture_output=True, text=True)
     case(p.returncode == 0 and "true" in p.stdout, "record --go -- CMD flies from the start", p.stdout + p.stderr)
     listed = check_recording(rec, "record --go -- CMD")
     case(listed and listed[0]["first_generation"] == 1, "record --go -- CMD: from the first generation on", listed)
@@ -191,10 +191,12 @@ def killed(prog, tmp):
         r = Recorder("--overwrite", "--go", "-p", p.pid, "-o", rec)
         until(lambda: p.do("flying") == "true")
         p.do("sleep 1s")
+        r.p.send_signal(signal.SIGSTOP)  # else it may have written it down and be gone before the snapshot begins
         p.kill()
         code, out, err = run("snapshot", "-p", p.pid, "-o", snap)
         case(code == 0, "snapshot after SIGKILL", err)
         check_recording(snap, "snapshot after SIGKILL")
+        r.p.send_signal(signal.SIGCONT)
         r.end()
         case(r.p.returncode == 0, "its recorder ends well", r.err)
         check_recording(rec, "the recorder's own recording of it")
@@ -460,13 +462,14 @@ def kills(prog, tmp, first, n):
                 bad.append(why or str(listed))
             else:
                 lost.append((at - listed[0]["end_mono_ns"]) / 1e9)
-            events = [json.loads(line) for line in run("events", took, "-e", "flight.tick", "--json")[1].splitlines() if "flight.tick" in line]
+            # of its own recorder: the snapshot may be of another one's ring, where somebody records all programs of the machine
+            events = [json.loads(line) for line in run("events", rec, "-e", "flight.tick", "--json")[1].splitlines() if "flight.tick" in line]
             ticks = sorted(e["fields"]["n"] for e in events if e.get("event") == "flight.tick")
             hole = [(x, y) for x, y in zip(ticks, ticks[1:]) if y != x + 1]
             if hole:
-                gaps.append("%s: %d..%d without %s" % (os.path.basename(took), ticks[0], ticks[-1], hole[:5]))
+                gaps.append("%d..%d without %s" % (ticks[0], ticks[-1], hole[:5]))
             if not ticks:
-                gaps.append("%s: no events, gander.json says %s" % (os.path.basename(took), manifest(took).get("events")))
+                gaps.append("no events, gander.json says %s" % manifest(rec).get("events"))
         for d in (snap, rec):
             shutil.rmtree(d, ignore_errors=True)
     case(not bad, "%d kills: the trace can be read after each" % n, bad[:3])
