@@ -673,7 +673,7 @@ int goanon_run(int64_t (*read)(void *arg, void *to, size_t size), void *arg, FIL
 			break;
 		t.have += (size_t)n;
 	}
-	if (t.have == 16 && goraw_version(t.head) && goraw_version(t.head) < 22)
+	if (t.have == 16 && gotrace_version(t.head) && gotrace_version(t.head) < 22)
 		r = run_v1(&a, &t, err);
 	else
 		r = goraw_walk(read_tee, &t, &v, err);

@@ -1,6 +1,7 @@
 /* What makes a trace big: bytes and numbers by kind of event or table. Every byte of the file is in exactly one row. */
 #include "export/export.h"
 #include "export/goraw.h"
+#include "gotrace/gotrace.h"
 #include "analyze/result.h"
 
 #include <stdlib.h>
@@ -106,7 +107,7 @@ static int on_batch(void *ctx, const struct goraw_batch *b, struct err *err)
 	while (p < end) {
 		const uint8_t *from = p;
 		unsigned type = *p++;
-		int i, n = goraw_args(type);
+		int i, n = gotrace_wire_args(type);
 		uint64_t v;
 
 		for (i = 0; i <= n; i++)
@@ -177,7 +178,7 @@ int gofootprint_run(goraw_read_fn *read, void *arg, struct result *r, struct err
 	t = result_table(r, "footprint", "Bytes by kind", cols, sizeof(cols) / sizeof(*cols));
 	for (i = 0; i < n; i++) {
 		unsigned id = rows[i].id;
-		const char *name = id >= ROW_HEADER ? names[id - ROW_HEADER] : f.version < 22 ? goraw_v1_name(id)
+		const char *name = id >= ROW_HEADER ? names[id - ROW_HEADER] : f.version < 22 ? gotrace_v1_name(id)
 											      : gander_gotrace_wire_name((uint8_t)id);
 
 		cell_u64(t, f.bytes[id]);

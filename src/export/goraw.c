@@ -1,4 +1,5 @@
 #include "export/goraw.h"
+#include "gotrace/gotrace.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,122 +8,6 @@
 #define MAX_BATCH     65536
 #define MAX_V1_STRING 1000000
 #define MAX_V1_ARGS   65536
-
-/* Arguments after the time, plus one; 0: no such event. */
-static const uint8_t nargs[137] = {
-	[9] = 3,
-	[10] = 3,
-	[11] = 1,
-	[12] = 4,
-	[13] = 3,
-	[14] = 4,
-	[15] = 2,
-	[16] = 3,
-	[17] = 1,
-	[18] = 1,
-	[19] = 3,
-	[20] = 3,
-	[21] = 4,
-	[22] = 3,
-	[23] = 1,
-	[24] = 1,
-	[25] = 4,
-	[26] = 3,
-	[27] = 1,
-	[28] = 2,
-	[29] = 3,
-	[30] = 2,
-	[31] = 2,
-	[32] = 2,
-	[33] = 3,
-	[34] = 2,
-	[35] = 2,
-	[36] = 1,
-	[37] = 2,
-	[38] = 2,
-	[39] = 2,
-	[40] = 5,
-	[41] = 3,
-	[42] = 4,
-	[43] = 4,
-	[44] = 5,
-	[45] = 3,
-	[46] = 3,
-	[47] = 4,
-	[48] = 5,
-	[128] = 4,
-	[129] = 4,
-	[130] = 2,
-	[131] = 3,
-	[132] = 3,
-	[133] = 2,
-	[134] = 3,
-	[135] = 3,
-	[136] = 2,
-};
-
-int goraw_args(unsigned type)
-{
-	return type < sizeof(nargs) ? nargs[type] - 1 : -1;
-}
-
-const char *goraw_v1_name(unsigned type)
-{
-	static const char *const names[50] = {
-		NULL,
-		"Batch",
-		"Frequency",
-		"Stack",
-		"Gomaxprocs",
-		"ProcStart",
-		"ProcStop",
-		"GCStart",
-		"GCDone",
-		"STWStart",
-		"STWDone",
-		"GCSweepStart",
-		"GCSweepDone",
-		"GoCreate",
-		"GoStart",
-		"GoEnd",
-		"GoStop",
-		"GoSched",
-		"GoPreempt",
-		"GoSleep",
-		"GoBlock",
-		"GoUnblock",
-		"GoBlockSend",
-		"GoBlockRecv",
-		"GoBlockSelect",
-		"GoBlockSync",
-		"GoBlockCond",
-		"GoBlockNet",
-		"GoSysCall",
-		"GoSysExit",
-		"GoSysBlock",
-		"GoWaiting",
-		"GoInSyscall",
-		"HeapAlloc",
-		"HeapGoal",
-		"TimerGoroutine",
-		"FutileWakeup",
-		"String",
-		"GoStartLocal",
-		"GoUnblockLocal",
-		"GoSysExitLocal",
-		"GoStartLabel",
-		"GoBlockGC",
-		"GCMarkAssistStart",
-		"GCMarkAssistDone",
-		"UserTaskCreate",
-		"UserTaskEnd",
-		"UserRegion",
-		"UserLog",
-		"CPUSample",
-	};
-
-	return type < 50 ? names[type] : NULL;
-}
 
 bool goraw_varint(const uint8_t **p, const uint8_t *end, uint64_t *v)
 {
@@ -142,15 +27,6 @@ bool goraw_varint(const uint8_t **p, const uint8_t *end, uint64_t *v)
 			return true;
 	}
 	return false;
-}
-
-unsigned goraw_version(const void *head)
-{
-	const char *h = head;
-
-	if (memcmp(h, "go 1.", 5) || h[5] < '0' || h[5] > '9' || h[6] < '0' || h[6] > '9' || memcmp(h + 7, " trace\0\0\0", 9))
-		return 0;
-	return (unsigned)(h[5] - '0') * 10 + (unsigned)(h[6] - '0');
 }
 
 struct in {
@@ -280,7 +156,7 @@ static int walk_v1(struct in *in, const struct goraw_visitor *v, struct err *err
 		size_t args;
 		int64_t len;
 
-		if (!goraw_v1_name(rec.type))
+		if (!gotrace_v1_name(rec.type))
 			return broken(in, "a known record", err);
 		in->at++;
 		if (rec.type == GORAW_V1_STRING) {
@@ -342,7 +218,7 @@ int goraw_walk(goraw_read_fn *read, void *arg, const struct goraw_visitor *v, st
 		r = in.failed ? broken(&in, "a header", err) : err_set(err, -EPROTO, "not a Go execution trace: shorter than its header");
 		goto out;
 	}
-	version = goraw_version(in.buf);
+	version = gotrace_version(in.buf);
 	in.at = 16;
 	if (!version) {
 		r = err_set(err, -EPROTO, "not a Go execution trace");

@@ -55,12 +55,7 @@ struct goraw_visitor {
 typedef int64_t goraw_read_fn(void *arg, void *to, size_t size);
 int goraw_walk(goraw_read_fn *read, void *arg, const struct goraw_visitor *v, struct err *err);
 
-/* NN of "go 1.NN trace" and three zero bytes; 0: something else. */
-unsigned goraw_version(const void *head);
 /* Within a batch: false at a bad varint. */
 bool goraw_varint(const uint8_t **p, const uint8_t *end, uint64_t *v);
-/* Arguments after the time of a v2 event; -1: no such event. */
-int goraw_args(unsigned type);
-const char *goraw_v1_name(unsigned type);
 
 #endif

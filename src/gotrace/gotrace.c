@@ -11,11 +11,9 @@
 #define GENERATION_MAX     (3ull << 30) /* offsets within one are 32 bits wide */
 #define HEADER             16
 
-static const char header_text[] = "go 1.NN trace\0\0\0";
-
 static int read_header(struct gander_gotrace *t, uint8_t head[HEADER], struct err *err)
 {
-	unsigned i, n;
+	unsigned n;
 	int64_t r;
 
 	for (n = 0; n < HEADER; n += (unsigned)r) {
@@ -25,10 +23,9 @@ static int read_header(struct gander_gotrace *t, uint8_t head[HEADER], struct er
 		if (!r)
 			return err_set(err, -EPROTO, n ? "no Go execution trace: it ends after %u bytes, inside the header" : "no Go execution trace: the input is empty", n);
 	}
-	for (i = 0; i < HEADER; i++)
-		if (i == 5 || i == 6 ? head[i] < '0' || head[i] > '9' : head[i] != (uint8_t)header_text[i])
-			return err_set(err, -EPROTO, "no Go execution trace: it does not begin with \"go 1.NN trace\"");
-	t->version = (unsigned)(head[5] - '0') * 10 + (unsigned)(head[6] - '0');
+	t->version = gotrace_version(head);
+	if (!t->version)
+		return err_set(err, -EPROTO, "no Go execution trace: it does not begin with \"go 1.NN trace\"");
 	return 0;
 }
 

@@ -12,6 +12,11 @@ static inline struct gander_err *err_public(struct err *err)
 	return (struct gander_err *)err;
 }
 
+/* For who reads the bytes without the events. NN of "go 1.NN trace" and three zero bytes in the 16 of `head`; 0: something else. */
+unsigned gotrace_version(const void *head);
+int gotrace_wire_args(unsigned type);       /* of a v2 event, without its time; -1: no such event */
+const char *gotrace_v1_name(unsigned type); /* of a v1 record; NULL: no such record */
+
 /* Whether the runtime itself writes this text (reasons of waits, causes of pauses, names of GC workers): it says nothing of the program. */
 bool gander_gotrace_runtime_word(const char *s, size_t n);
 bool gander_gotrace_reason_word(const char *s, size_t n); /* of these those that every generation's table begins with */

@@ -1,5 +1,6 @@
 /* What things are called, as the Go tools call them. */
 #include "gotrace/gotrace_internal.h"
+#include "gotrace/gotrace_v1.h"
 
 #include <string.h>
 
@@ -260,4 +261,23 @@ bool gander_gotrace_runtime_word(const char *s, size_t n)
 		if (strlen(causes[i]) == n && !memcmp(causes[i], s, n))
 			return true;
 	return gander_gotrace_reason_word(s, n);
+}
+
+unsigned gotrace_version(const void *head)
+{
+	const char *h = head;
+
+	if (memcmp(h, "go 1.", 5) || h[5] < '0' || h[5] > '9' || h[6] < '0' || h[6] > '9' || memcmp(h + 7, " trace\0\0\0", 9))
+		return 0;
+	return (unsigned)(h[5] - '0') * 10 + (unsigned)(h[6] - '0');
+}
+
+int gotrace_wire_args(unsigned type)
+{
+	return type < sizeof(wire_nargs) ? wire_nargs[type] - 1 : -1;
+}
+
+const char *gotrace_v1_name(unsigned type)
+{
+	return type && type < V1_TYPES ? v1_name((uint8_t)type) : NULL;
 }
