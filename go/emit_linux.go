@@ -62,7 +62,12 @@ func (c *class) quickFilter(on uint32) unsafe.Pointer {
 	if on != chans*0x101 || chans&(chans-1) != 0 {
 		return nil
 	}
-	words := bits.RotateLeft32(atomic.LoadUint32(&c.slot.Filter[bits.TrailingZeros8(uint8(chans))&7])-region.OffFilters, -3)
+	return quickAt(atomic.LoadUint32(&c.slot.Filter[bits.TrailingZeros8(uint8(chans))&7]))
+}
+
+// quickAt is the linked filter at off, where it may be looked at without a bound of its own; nil otherwise.
+func quickAt(off uint32) unsafe.Pointer {
+	words := bits.RotateLeft32(off-region.OffFilters, -3)
 	if words > (region.OffData-vm.QuickNeeds-region.OffFilters)/8 { // or not a multiple of eight
 		return nil
 	}

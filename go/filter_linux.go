@@ -47,7 +47,11 @@ func (c *class) holding(ch uint32, p *piece, n int, span, key uint64) int {
 	}
 	var by filterKey
 	for i := uint32(0); i < min(atomic.LoadUint32(&set.N), region.Conditions); i++ {
-		if program := atomic.LoadUint32(&set.V[i].Program); program == 0 || c.passes(program, p, n, span, key, &by) {
+		program := atomic.LoadUint32(&set.V[i].Program)
+		if linked := quickAt(program); linked != nil && vm.Rejects(linked, (*vm.Piece)(hide(unsafe.Pointer(p))), n) {
+			continue
+		}
+		if program == 0 || c.passes(program, p, n, span, key, &by) {
 			return int(atomic.LoadUint32(&set.V[i].Number) % region.Conditions)
 		}
 	}

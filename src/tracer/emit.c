@@ -376,6 +376,15 @@ static int filter_passes(uint32_t off, const struct gander__piece *piece, uint32
 	return gd_filter_run(linked, avail, &view, key);
 }
 
+/* The linked filter at `off`, NULL: there is none that may be looked at without a bound of its own. */
+static inline const void *quick_at(uint32_t off)
+{
+	uint32_t words = off - GD_OFF_FILTERS;
+
+	words = words >> 3 | words << 29; /* not a multiple of eight: a very large number */
+	return UNLIKELY(words > (GD_META_SIZE - GD_QUICK_NEEDS - GD_OFF_FILTERS) / 8) ? NULL : gander__t.ro + off;
+}
+
 #define NOT_RECORDED (-1)
 #define NONE_HOLDS   GD_CONDITIONS
 
@@ -385,6 +394,7 @@ static __attribute__((noinline)) int condition_that_holds(uint32_t off, const st
 	const struct gd_condition_set *set;
 	struct gd_filter_key key;
 	uint32_t n, i, program;
+	const void *linked;
 
 	if (off < GD_OFF_FILTERS || off > GD_META_SIZE - sizeof(*set) || off % 8)
 		return NOT_RECORDED;
@@ -394,6 +404,9 @@ static __attribute__((noinline)) int condition_that_holds(uint32_t off, const st
 	n = __atomic_load_n(&set->n, __ATOMIC_RELAXED);
 	for (i = 0; i < n && i < GD_CONDITIONS; i++) {
 		program = __atomic_load_n(&set->v[i].program, __ATOMIC_RELAXED);
+		linked = program ? quick_at(program) : NULL;
+		if (linked && gd_quick_pieces(linked, (const struct gd_piece *)piece, npieces) == GD_QUICK_REJECT)
+			continue;
 		if (!program || filter_passes(program, piece, npieces, &key))
 			return (int)(__atomic_load_n(&set->v[i].number, __ATOMIC_RELAXED) % GD_CONDITIONS);
 	}
@@ -459,14 +472,16 @@ static inline bool only_counted(uint32_t on)
 }
 static_assert(GD_FILTERED(0) == GD_ENABLED(0) << 8 && GD_COUNTING(0) == GD_ENABLED(0) << 16 && GD_ENABLED_MASK == 0xff, "only_filtered() says so");
 
-/* The class's filter in channel c, NULL: there is none that may be looked at without a bound of its own. */
+static inline bool only_conditional(uint32_t on)
+{
+	return on == (on >> 24) * (GD_ENABLED(0) | GD_CONDITIONAL(0)) && is_one(on >> 24);
+}
+static_assert(GD_CONDITIONAL(0) == 1u << 24, "only_conditional() says so");
+
+/* The class's filter in channel c, or its condition set. */
 static inline const void *quick_filter(const struct gander_event *ev, unsigned c)
 {
-	const struct gd_class *cls = (const struct gd_class *)(const void *)ev->enabled;
-	uint32_t off = __atomic_load_n(&cls->filter[c], __ATOMIC_RELAXED), words = off - GD_OFF_FILTERS;
-
-	words = words >> 3 | words << 29; /* not a multiple of eight: a very large number */
-	return UNLIKELY(words > (GD_META_SIZE - GD_QUICK_NEEDS - GD_OFF_FILTERS) / 8) ? NULL : gander__t.ro + off;
+	return quick_at(__atomic_load_n(&((const struct gd_class *)(const void *)ev->enabled)->filter[c], __ATOMIC_RELAXED));
 }
 
 /* What the others leave over. They are functions of their own, so that none saves registers for another. */
@@ -536,6 +551,23 @@ static __attribute__((noinline)) void emit_words_plain(const struct gander_event
 #endif
 }
 
+/* One recording, with conditions: where there is one, its first instruction says that it does not hold, and all else is plain, that is all. */
+static __attribute__((noinline)) void emit_words_conditional(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
+{
+	const struct gd_condition_set *set = quick_filter(ev, size >> 8);
+	uint64_t w[4] = { w0, w1, w2, w3 };
+	const void *linked = NULL;
+
+	if (LIKELY(set && __atomic_load_n(&set->magic, __ATOMIC_RELAXED) == GD_CONDITION_MAGIC && __atomic_load_n(&set->n, __ATOMIC_RELAXED) == 1 &&
+		   !__atomic_load_n(&set->filter, __ATOMIC_RELAXED)))
+		linked = quick_at(__atomic_load_n(&set->v[0].program, __ATOMIC_RELAXED));
+	if (LIKELY(linked && TRACER_HAS_SEQUENCES && gander__t.fast && is_plain(GD_ENABLED(size >> 8)) &&
+		   gd_quick_words(linked, w, size & 0xff) == GD_QUICK_REJECT))
+		emit_words_plain(ev, size, w0, w1, w2, w3);
+	else
+		emit_words_slow(ev, size & 0xff, w0, w1, w2, w3);
+}
+
 void gander__emit_words(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
 {
 	uint32_t on = __atomic_load_n(ev->enabled, __ATOMIC_RELAXED); /* [ENABLE] */
@@ -548,6 +580,8 @@ void gander__emit_words(const struct gander_event *ev, uint32_t size, uint64_t w
 		emit_words_filtered(ev, size | (uint32_t)__builtin_ctz(on) << 8, w0, w1, w2, w3);
 	else if (only_counted(on))
 		count_one(ev, (unsigned)__builtin_ctz(on));
+	else if (only_conditional(on))
+		emit_words_conditional(ev, size | (uint32_t)__builtin_ctz(on) << 8, w0, w1, w2, w3);
 	else
 		emit_words_slow(ev, size, w0, w1, w2, w3);
 }

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """The same classes and events from C and from Go give the same bytes.
 
-    twin.py C-PROGRAM GO-DIRECTORY
+    twin.py C-PROGRAM GO-DIRECTORY [GANDER]
+
+With a session of `record --snapshot-when` both freeze their rings by the same condition.
 
 Both programs are started with a session in the environment, so that they record themselves; their regions are read when they
 have ended. Compared are the class descriptions and, event by event, the class, the cut mark and the payload."""
@@ -32,9 +34,9 @@ def session():
     return "1:" + base64.b64encode(head + rule).decode().rstrip("=")
 
 
-def run(argv):
+def run(argv, env=None):
     """The region of a program that has ended."""
-    p = subprocess.Popen(argv, env=dict(os.environ, GANDER_SESSION=session()))
+    p = subprocess.Popen(argv, env=dict(os.environ, GANDER_SESSION=env or session()))
     if p.wait() != 0:
         sys.exit("%s: exit status %d" % (argv[0], p.returncode))
     for path in glob.glob("/dev/shm/gander.%d.*" % os.geteuid()):
@@ -128,8 +130,29 @@ def value_size(desc, data):
     return fields(desc[3], 0)
 
 
+# conditions, the class whose event freezes the ring, and which of them it is
+CONDITIONS = [(["twin.text.n == 5"], "twin.text", 0), (["twin.none"], "twin.none", 0), (["twin.ints.d == 0", "twin.shape.kind == \"square\""], "twin.shape", 1),
+              (["twin.text.s == \"nothing\"", "twin.lists.took == 1500ms", "twin.text.n == 2"], "twin.text", 2), (["twin.ints.a < -100"], None, 0)]
+
+
+def with_conditions(gander, tmp, conditions, programs, name, number):
+    """Both take the same rules from the environment, and the same event of theirs freezes the ring; nothing that they have is missing."""
+    with tempfile.TemporaryDirectory() as rec:
+        # what a recording would put into the environment of its command
+        when = [x for c in conditions for x in ("--snapshot-when", c)]
+        env = subprocess.run([gander, "record", "-q", "-c", "none", "-o", rec, *when, "--", "sh", "-c", "echo $GANDER_SESSION"], capture_output=True,
+                             text=True).stdout.strip()
+    for what, program in programs:
+        r = run([program], env)
+        trigger, at = struct.unpack_from("<QQ", r, CHANNELS + 56)
+        got = (classes(r)[trigger >> 5 & 0x3fff][0], trigger >> 2 & 7) if trigger & 1 else (None, 0)
+        check("%s, %s: frozen by %s" % (what, " and ".join(conditions), name), got == (name, number), repr(got))
+        check("and the time is whole", trigger == 0 or trigger >> 19 == at >> 19, "%x %x" % (trigger, at))
+        check("and all 51 events are there", len(events(r)) == 51, str(len(events(r))))
+
+
 def main():
-    c_program, go_dir = sys.argv[1:]
+    c_program, go_dir, *gander = sys.argv[1:]
     if not shutil.which("go"):
         print("skip: no go command")
         print("0 passed, 0 failed, 1 skipped")
@@ -137,6 +160,8 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         subprocess.run(["go", "build", "-o", tmp + "/twin", "."], cwd=go_dir, check=True)
         c, go = run([c_program]), run([tmp + "/twin"])
+        for conditions, name, number in CONDITIONS if gander else ():
+            with_conditions(gander[0], tmp, conditions, [("C", c_program), ("Go", tmp + "/twin")], name, number)
     descs = {}
     for what, r in ("C", c), ("Go", go):
         descs[what] = dict(classes(r).values())
