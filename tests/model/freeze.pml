@@ -7,7 +7,7 @@
  * Mutants: NO_LOOK takes the oldest packet without a look at the word; PLAIN_STORE sets the word without a compare; EARLY_FREEZE sets it before the
  * event is published; EARLY_THAW lets go before the ring is read. */
 #define WRITERS 2
-#define EVENTS 4
+#define EVENTS 3
 #define OFF 9
 #define frozen(x) (x != 0 && x != OFF)
 
