@@ -82,7 +82,7 @@ struct flight {
 	uint64_t renewed_ns;
 };
 
-bool flight_left(const struct region *r); /* a dead program's: there is something that nobody may have read */
+bool flight_left(const struct region *r);    /* a dead program's: there is something that nobody may have read */
 bool flight_offered(const struct region *r); /* the program has the flight package */
 /* Asks the program to fly. reading begins with what comes. */
 int flight_ask(struct flight *f, const struct flight_wish *w, struct err *err);

@@ -555,10 +555,7 @@ void tracer_remove_dead(bool always)
 			continue;
 		/* One that is not ready may be about to take its lock; one that is being recorded waits a minute for its collector. */
 		if (!sys(SYS_fstat, fd, &st) && S_ISREG(st.st_mode) && st.st_uid == uid && !sys(SYS_flock, fd, LOCK_EX | LOCK_NB) &&
-		    !has_flown(fd) && (st.st_ctime + 60 < now.tv_sec ||
-		     (sys(SYS_pread64, fd, &h, sizeof(h), 0) == sizeof(h) && h.magic == GD_MAGIC &&
-		      h.major == GD_MAJOR && h.state == GD_STATE_READY && !memcmp(h.session, none, sizeof(none)) &&
-		      !is_recorded(fd))))
+		    !has_flown(fd) && (st.st_ctime + 60 < now.tv_sec || (sys(SYS_pread64, fd, &h, sizeof(h), 0) == sizeof(h) && h.magic == GD_MAGIC && h.major == GD_MAJOR && h.state == GD_STATE_READY && !memcmp(h.session, none, sizeof(none)) && !is_recorded(fd))))
 			sys(SYS_unlinkat, dir, e->name, 0);
 		sys(SYS_close, fd);
 	}
