@@ -346,8 +346,8 @@ static always_inline int sorted_next(struct v1 *v, struct v1_event **ret, struct
 				return r;
 		}
 	}
-	x = &v->exits[v->exit_next];
-	if (v->exit_next < v->nexits && (!v->peek || v->peek->ts > x->ts)) {
+	x = v->exit_next < v->nexits ? &v->exits[v->exit_next] : NULL;
+	if (x && (!v->peek || v->peek->ts > x->ts)) {
 		v->exit_next++;
 		memset(&v->exit, 0, sizeof(v->exit));
 		v->exit.type = V1_SYSEXIT;

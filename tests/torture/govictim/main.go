@@ -99,7 +99,13 @@ func writeState() {
 		}
 		out = append(out, "fd "+e.Name()+" "+link)
 	}
-	for _, l := range strings.Split(proc("status"), "\n") {
+	// the runtime blocks all signals for a moment while the first thread makes another
+	status := proc("status")
+	for i := 0; i < 1000 && !strings.Contains(status, "SigBlk:\t0000000000000000"); i++ {
+		time.Sleep(time.Millisecond)
+		status = proc("status")
+	}
+	for _, l := range strings.Split(status, "\n") {
 		if word, _, _ := strings.Cut(l, ":"); strings.Contains("SigBlk SigIgn SigCgt Umask Uid Gid CapEff Seccomp NoNewPrivs", word) && word != "" {
 			out = append(out, "status "+l)
 		}
