@@ -590,14 +590,33 @@ func removeDead(dir string) {
 			continue
 		}
 		looked++
-		if isDead(dir+"/"+name, seconds) && syscall.Unlink(dir+"/"+name) == nil {
+		if isDead(fd, name, seconds) && syscall.Unlink(dir+"/"+name) == nil {
 			removed++
 		}
 	}
 }
 
-func isDead(path string, now int64) bool {
-	fd, err := syscall.Open(path, syscall.O_RDWR|syscall.O_NOFOLLOW|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+// openHere opens a file of this very tmpfs: what is mounted over a region's name may be a file system that never answers, and a start must not
+// wait for it.
+func openHere(dir int, name string) (int, error) {
+	how := struct{ flags, mode, resolve uint64 }{flags: syscall.O_RDWR | syscall.O_NOFOLLOW | syscall.O_CLOEXEC | syscall.O_NONBLOCK, resolve: 1 /* RESOLVE_NO_XDEV */}
+	p, err := syscall.BytePtrFromString(name)
+	if err != nil {
+		return -1, err
+	}
+	const openat2 = 437 // everywhere
+	fd, _, e := syscall.Syscall6(openat2, uintptr(dir), uintptr(unsafe.Pointer(p)), uintptr(unsafe.Pointer(&how)), unsafe.Sizeof(how), 0, 0)
+	if e == syscall.ENOSYS || e == syscall.EPERM { // before Linux 5.6, or where a seccomp filter does not know it
+		return syscall.Openat(dir, name, int(how.flags), 0)
+	}
+	if e != 0 {
+		return -1, e
+	}
+	return int(fd), nil
+}
+
+func isDead(dir int, name string, now int64) bool {
+	fd, err := openHere(dir, name)
 	if err != nil {
 		return false
 	}

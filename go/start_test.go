@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -161,7 +162,7 @@ func TestSession(t *testing.T) {
 func TestDead(t *testing.T) {
 	openSelf(t)
 	later := time.Now().Unix() + 2*deadAge
-	if isDead(regionPath, later) {
+	if deadAt(t, regionPath, later) {
 		t.Error("a living program's region is taken for dead")
 	}
 	c := startChild(t, "")
@@ -171,29 +172,29 @@ func TestDead(t *testing.T) {
 	}
 	defer os.Remove(r.Path)
 	r.Close()
-	if isDead(r.Path, later) {
+	if deadAt(t, r.Path, later) {
 		t.Error("a living child's region is taken for dead")
 	}
 	c.Process.Kill()
 	c.Process.Wait()
-	if isDead(r.Path, time.Now().Unix()) {
+	if deadAt(t, r.Path, time.Now().Unix()) {
 		t.Error("a young region is removed")
 	}
-	if !isDead(r.Path, later) {
+	if !deadAt(t, r.Path, later) {
 		t.Error("a dead program's region is kept")
 	}
 	link := t.TempDir() + "/link"
 	os.Symlink(r.Path, link)
-	if isDead(link, later) {
+	if deadAt(t, link, later) {
 		t.Error("a symbolic link is followed")
 	}
 	other := t.TempDir() + "/other"
 	os.WriteFile(other, []byte("something that is no region"), 0o600)
-	if isDead(other, later) {
+	if deadAt(t, other, later) {
 		t.Error("a foreign file is removed")
 	}
 	fifo := t.TempDir() + "/fifo"
-	if syscall.Mkfifo(fifo, 0o600) == nil && isDead(fifo, later) {
+	if syscall.Mkfifo(fifo, 0o600) == nil && deadAt(t, fifo, later) {
 		t.Error("a pipe is taken for a region")
 	}
 }
@@ -276,4 +277,14 @@ func TestOffsets(t *testing.T) {
 	for i := 0; i < 20; i++ {
 		<-done
 	}
+}
+
+func deadAt(t *testing.T, path string, now int64) bool {
+	t.Helper()
+	dir, err := syscall.Open(filepath.Dir(path), syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(dir)
+	return isDead(dir, filepath.Base(path), now)
 }

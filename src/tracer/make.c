@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -512,6 +513,16 @@ static bool has_flown(long fd)
 	       (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - closed < 60000000000u;
 }
 
+/* A file of this very tmpfs: what is mounted over a region's name may be a file system that never answers, and a start must not wait for it. */
+static long open_here(long dir, const char *name)
+{
+	struct open_how how = { .flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, .resolve = RESOLVE_NO_XDEV };
+	long fd = sys(SYS_openat2, dir, name, &how, sizeof(how));
+
+	/* before Linux 5.6, or where a seccomp filter does not know it */
+	return fd == -ENOSYS || fd == -EPERM ? sys(SYS_openat, dir, name, (long)how.flags) : fd;
+}
+
 /* Regions whose programs are dead and whom nobody recorded would stay for ever where nobody runs gander: each fourth start, and each
  * fork, looks at eight files and removes those that are dead. */
 void tracer_remove_dead(bool always)
@@ -550,7 +561,7 @@ void tracer_remove_dead(bool always)
 		e = (void *)(buf + at);
 		if (strncmp(e->name, prefix, prefix_len) || seen++ < skip)
 			continue;
-		fd = sys(SYS_openat, dir, e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		fd = open_here(dir, e->name);
 		if (fd < 0)
 			continue;
 		/* One that is not ready may be about to take its lock; one that is being recorded waits a minute for its collector. */
