@@ -50,6 +50,7 @@ check: deps
 check-versions: all
 	@tools/check-versions
 	@GANDER_TEST_VERSIONS=1 python3 tests/gotrace/reference.py $(BUILD)/src/cli/gander
+	@GANDER_TEST_VERSIONS=1 python3 tests/gotrace/cut.py $(BUILD)/src/cli/gander
 	@GANDER_TEST_VERSIONS=1 python3 tests/why/causes.py $(BUILD)/src/cli/gander $(BUILD)/tests/why/causes $(BUILD)/tests/gotrace/why-sums
 	@GANDER_TEST_VERSIONS=1 python3 tests/why/recording.py $(BUILD)/src/cli/gander $(BUILD)/tests/why/recording
 

@@ -751,11 +751,11 @@ static void segment(const struct kview *kv, const struct thread *th, uint64_t po
 		break;
 	case KVIEW_READY:
 		s->cpu = r->a == NO_CPU ? -1 : (int32_t)r->a;
-		s->waker = (int32_t)r->b - 1;
+		s->waker = (int32_t)(r->b - 1u);
 		s->preempted = krec_kind(r) & 8;
 		break;
 	case KVIEW_BLOCKED:
-		s->call = (int32_t)r->a - 1;
+		s->call = (int32_t)(r->a - 1u);
 		s->uninterruptible = krec_kind(r) & 8;
 		break;
 	default:

@@ -177,6 +177,13 @@ static void torn(void **state)
 		}
 }
 
+/* Opening a trace takes megabytes, which a sanitizer pays for each time. */
+#ifdef __SANITIZE_ADDRESS__
+#define DAMAGED 100
+#else
+#define DAMAGED 1000
+#endif
+
 /* Bytes changed at random. */
 static void damaged(void **state)
 {
@@ -191,7 +198,7 @@ static void damaged(void **state)
 
 	srand(1);
 	for (k = 0; k < nfiles; k++)
-		for (i = 0; i < 1000; i++) {
+		for (i = 0; i < DAMAGED; i++) {
 			struct memory m = { copy, files[k].size };
 
 			memcpy(copy, files[k].data, files[k].size);
