@@ -87,6 +87,15 @@ static void reads_every_format(void **state)
 	assert_true(seen[11] && seen[19] && seen[21] && seen[22] && seen[23] && seen[25] && seen[26]);
 }
 
+/* Opening a trace takes megabytes, which a sanitizer pays for each time. */
+#ifdef __SANITIZE_ADDRESS__
+#define DAMAGED      40
+#define CUT_STEP(sz) ((sz) > 4500 ? 7 : 1)
+#else
+#define DAMAGED      300
+#define CUT_STEP(sz) 1
+#endif
+
 /* Each prefix, at an address behind whose end nothing may be touched. */
 static void cut_at_every_byte(void **state)
 {
@@ -99,7 +108,7 @@ static void cut_at_every_byte(void **state)
 	for (i = 0; i < nfiles; i++) {
 		if (!files[i].sound)
 			continue;
-		for (len = 0; len < files[i].size; len++) {
+		for (len = 0; len < files[i].size; len += CUT_STEP(files[i].size)) {
 			copy = malloc(len ? len : 1);
 			memcpy(copy, files[i].data, len);
 			err = (struct gander_err)GANDER_ERR_INIT;
@@ -162,13 +171,6 @@ static void count_and_compare(const char *name, const void *data, size_t size)
 	if (r != r_read || memcmp(counted, read, sizeof(read)) || strcmp(err.text, err_read.text))
 		fail_msg("%s: counting ends with %d (%s), reading with %d (%s)", name, r, err.text, r_read, err_read.text);
 }
-
-/* Opening a trace takes megabytes, which a sanitizer pays for each time. */
-#ifdef __SANITIZE_ADDRESS__
-#define DAMAGED 40
-#else
-#define DAMAGED 300
-#endif
 
 static void counts_what_it_reads(void **state)
 {
