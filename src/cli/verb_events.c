@@ -182,14 +182,20 @@ out:
 	return ret;
 }
 
-/* Is there more than CTF traces of one kind, so that sources must be brought onto one clock? */
+/* In a recording Go traces lie in go/, the kernel's in ctf/kernel/; one that is rotated or holds snapshots has recordings in it. */
+static int other_source(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	const char *name = path + ftw->base;
+
+	return type == FTW_D && ftw->level > 0 && (!strcmp(name, "go") || !strcmp(name, "kernel"));
+}
+
+/* Is there more than programs' events, so that sources must be brought onto one clock? They alone are read faster without. */
 static bool needs_timeline(const char *const *paths, int n)
 {
-	char path[4200];
 	struct stat st;
 
-	snprintf(path, sizeof(path), "%.4000s/gander.json", paths[0]);
-	return n > 1 || access(path, R_OK) == 0 || (stat(paths[0], &st) == 0 && !S_ISDIR(st.st_mode));
+	return n > 1 || (!stat(paths[0], &st) && !S_ISDIR(st.st_mode)) || nftw(paths[0], other_source, 16, FTW_PHYS) != 0;
 }
 
 static int count(struct gander_ctf *r, struct err *err)
