@@ -122,8 +122,9 @@ try:
             mid = (lo + hi) // 2
             lo, hi = (mid + 1, hi) if stays[mid][0] <= t + SLACK else (lo, mid)
         good = any(a - SLACK <= t and (b is None or t <= b + SLACK) for a, b in stays[max(0, lo - 3):lo + 1])
-        if not good and any(b is not None and b - a <= 5 for a, b in stays[lo:lo + 3]):
-            moved += 1  # the Go trace's own times: squeezed behind an event of a thread that lost its CPU while writing it
+        # the Go trace's own times: a begin is moved behind an event of a thread that lost its CPU while writing it, and what follows is squeezed
+        if not good and (any(b is not None and b - a <= 5 for a, b in stays[lo:lo + 3]) or any(0 < a - t < 10_000_000 for a, b in stays[lo:lo + 1])):
+            moved += 1
             continue
         inside, outside = inside + good, outside + (not good)
         if not good and outside <= 5:
