@@ -353,6 +353,40 @@ func popOldest(chn *region.Channel, s *region.Slot) (uint32, bool) {
 	return 0, false
 }
 
+// chainLength says how many packets a slot holds; 0: none, or it is just changing.
+func chainLength(s *region.Slot) uint64 {
+	tail := atomic.LoadUint64(&s.Tail)   // [TAIL]
+	cur := atomic.LoadUint32(&s.Cur) - 1 // [SWAP]
+	if tail == 0 || cur >= live.npackets {
+		return 0
+	}
+	if n := atomic.LoadUint64(&packet(cur).Seq) - tail>>16 + 1; n <= uint64(live.npackets) {
+		return n
+	}
+	return 0
+}
+
+// popFromLongest takes, in overwrite mode, the oldest packet of the slot that holds most, for a slot that has nothing of its own to
+// overwrite. A pop asks for nothing that only the slot's own goroutines have.
+func popFromLongest(chn *region.Channel) (uint32, bool) {
+	for try := 0; try < 4 && !isFrozen(chn); try++ {
+		var longest *region.Slot
+		most := uint64(1)
+		for i := range chn.Slot {
+			if n := chainLength(&chn.Slot[i]); n > most {
+				most, longest = n, &chn.Slot[i]
+			}
+		}
+		if longest == nil {
+			break
+		}
+		if index, ok := popOldest(chn, longest); ok {
+			return index, true
+		}
+	}
+	return 0, false
+}
+
 // takePacket gives a packet to open. A frozen ring gives its spare packets to any slot, and nothing that holds events.
 func takePacket(chn *region.Channel, slot int, cur uint32) (uint32, bool) {
 	s := &chn.Slot[slot]
@@ -365,7 +399,10 @@ func takePacket(chn *region.Channel, slot int, cur uint32) (uint32, bool) {
 			return index, true
 		}
 	}
-	return popOldest(chn, s)
+	if index, ok := popOldest(chn, s); ok {
+		return index, true
+	}
+	return popFromLongest(chn)
 }
 
 // openPacket gives the slot a packet with room: docs/region.md, "Opening a packet". Only the swap is pinned. It returns false when there is

@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -284,6 +286,34 @@ func TestOverwrite(t *testing.T) {
 	}
 	if last != n-1 || len(events) < 1000 || r.Lost(4) != [4]uint64{} {
 		t.Fatalf("%d events, last %d, lost %v", len(events), last, r.Lost(4))
+	}
+}
+
+// One slot has taken all packets; the first event of another must not be lost while there is something to overwrite.
+func TestOverwriteAnothers(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	r := enable(t, 4, regiontest.Config{Mode: region.ModeOverwrite, Quota: 24, Packets: 24, Include: []string{"test.tick"}})
+	before := r.Lost(4)
+	for i := uint64(0); i < 100000; i++ {
+		evTick.Emit(1, i)
+	}
+	var ready atomic.Int32
+	var wg sync.WaitGroup
+	for g := 0; g < 8; g++ {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			ready.Add(1)
+			for ready.Load() < 8 { // running, not parked: so that all Ps are used
+			}
+			for i := uint64(0); i < 1000; i++ {
+				evTick.Emit(2, i)
+			}
+		}()
+	}
+	wg.Wait()
+	if r.Lost(4) != before {
+		t.Fatalf("lost %v, before %v", r.Lost(4), before)
 	}
 }
 

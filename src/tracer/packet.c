@@ -95,6 +95,44 @@ static uint32_t pop_oldest(const struct gd_channel *ch, struct gd_slot *s)
 	return NO_PACKET;
 }
 
+/* How many packets a slot holds; 0: none, or it is just changing. */
+static uint64_t chain_length(const struct gd_slot *s)
+{
+	uint64_t tail = __atomic_load_n(&s->tail, __ATOMIC_ACQUIRE), len; /* [TAIL] */
+	uint32_t cur = __atomic_load_n(&s->cur, __ATOMIC_ACQUIRE);        /* [SWAP] */
+
+	if (!tail || cur - 1 >= gander__t.npackets)
+		return 0;
+	len = __atomic_load_n(&tracer_packet(cur - 1)->seq, __ATOMIC_RELAXED) - GD_TAIL_SEQ(tail) + 1;
+	return len <= gander__t.npackets ? len : 0;
+}
+
+/* 1, overwrite mode: a slot that has nothing of its own to overwrite takes the oldest packet of the slot that holds most. A pop asks for
+ * nothing that only the slot's own threads have. */
+static uint32_t pop_from_longest(struct gd_channel *ch)
+{
+	uint32_t tries, index, i;
+
+	for (tries = 0; tries < 4 && !is_frozen(ch); tries++) {
+		struct gd_slot *longest = NULL;
+		uint64_t most = 1, len;
+
+		for (i = 0; i < gander__t.nslots; i++) {
+			len = chain_length(&ch->slot[i]);
+			if (len > most) {
+				most = len;
+				longest = &ch->slot[i];
+			}
+		}
+		if (!longest)
+			return NO_PACKET;
+		index = pop_oldest(ch, longest);
+		if (index != NO_PACKET)
+			return index;
+	}
+	return NO_PACKET;
+}
+
 /* A frozen ring gives its spare packets to any slot, and nothing that holds events. */
 static uint32_t take(struct gd_channel *ch, uint32_t slot, uint32_t cur)
 {
@@ -110,7 +148,8 @@ static uint32_t take(struct gd_channel *ch, uint32_t slot, uint32_t cur)
 		if (index != NO_PACKET)
 			return index;
 	}
-	return pop_oldest(ch, s);
+	index = pop_oldest(ch, s);
+	return index != NO_PACKET ? index : pop_from_longest(ch);
 }
 
 /* 3. Nobody else may look inside: lap is odd from the first changed byte to the last. */

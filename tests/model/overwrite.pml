@@ -4,6 +4,9 @@
  * Property: what the reader accepts is one packet's content from one use of it, and no event vanishes but by being the oldest:
  * the current packet's `first` plus its count is the number of events emitted.
  *
+ * The refill is no sequence and runs wherever its thread does, also while the other is on the slot: a thread that pops from a slot which is not
+ * its own is the same.
+ *
  * Two searches: two threads and their count, and with READER one thread and a reader.
  *
  * Mutants: PREEMPTIONS=4,STALE_CUR compares the tail with a `cur` read before it; READER,LAP_ONCE reads the lap only before the

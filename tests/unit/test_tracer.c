@@ -394,6 +394,39 @@ IN_CHILD(overwrite_keeps_the_newest)
 	assert_true(cur > 0);
 }
 
+static volatile int at_once;
+
+static void *emit_at_once(void *arg)
+{
+	uint32_t i;
+
+	__atomic_fetch_add(&at_once, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&at_once, __ATOMIC_SEQ_CST) < 8)
+		; /* running, not asleep: so that as many slots are used as there are CPUs */
+	for (i = 0; i < 1000; i++)
+		ev_words(-1, i);
+	return NULL;
+}
+
+/* One slot has taken all packets; the first event of another must not be lost while there is something to overwrite. */
+IN_CHILD(a_slot_without_packets_takes_the_oldest_of_another)
+{
+	pthread_t t[8];
+	uint32_t i;
+
+	assert_true(mini_open(&mini, getpid()));
+	mini_grant(&mini, 0, 0, 16);
+	mini_on(&mini, 0, GD_MODE_OVERWRITE, GD_CTX_TID, "u.words", 0);
+	mini_channel(&mini, 0)->quota = 16;
+	for (i = 0; i < 100000; i++)
+		ev_words((int32_t)i, i);
+	for (i = 0; i < 8; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, emit_at_once, NULL), 0);
+	for (i = 0; i < 8; i++)
+		pthread_join(t[i], NULL);
+	assert_int_equal(mini_lost(&mini, 0), 0);
+}
+
 IN_CHILD(counters_count)
 {
 	uint64_t sum = 0;
@@ -553,6 +586,7 @@ int main(void)
 		cmocka_unit_test(too_large_is_cut_and_marked),
 		cmocka_unit_test(built_events_are_whole_or_lost),
 		cmocka_unit_test(overwrite_keeps_the_newest),
+		cmocka_unit_test(a_slot_without_packets_takes_the_oldest_of_another),
 		cmocka_unit_test(counters_count),
 		cmocka_unit_test(a_full_channel_counts_its_losses),
 		cmocka_unit_test(two_recordings_are_apart),
