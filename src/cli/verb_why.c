@@ -2,29 +2,24 @@
 #include "analyze/whyspans.h"
 #include "base/table.h"
 #include "cli/cli.h"
-#include "cli/why_files.h"
+#include "cli/why_pick.h"
 #include "cli/why_out.h"
 #include "export/export.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOWEST_MAX 1000u
-#define GROUP_MAX   1000u /* spans of each side of a comparison */
-#define ACROSS_MAX  4     /* processes behind each other */
+#define GROUP_MAX  1000u /* spans of each side of a comparison */
+#define ACROSS_MAX 4     /* processes behind each other */
 
 extern const struct verb verb_why;
 
 struct why_args {
-	uint64_t goroutine, pid, slowest, from, to;
-	const char *task, *region, *span, *at, *pprof, *what_name;
+	uint64_t goroutine;
+	const char *task, *region, *span, *pprof;
 	bool json, all, stacks, hops;
-	bool has_q;
-	double q; /* of --at */
-	enum why_what what;
-	const char *input;
+	struct why_pick pick;
 };
 
 struct why_run {
@@ -44,54 +39,6 @@ struct why_run {
 	int64_t start_ns;
 };
 
-/* The one trace that is meant. */
-static int pick_file(struct why_run *w, struct err *err)
-{
-	struct buf list = BUF_INIT;
-	uint32_t i, n = 0;
-	int r = 0;
-
-	for (i = 0; i < w->files.n; i++) {
-		if (w->a->pid != UINT64_MAX && w->files.v[i].pid != w->a->pid)
-			continue;
-		w->file = &w->files.v[i];
-		buf_printf(&list, "%s%s", n++ ? ", " : "", w->file->name);
-	}
-	if (!n)
-		r = err_set(err, -ENOENT, "%s holds no Go trace of process %llu", w->a->input, (unsigned long long)w->a->pid);
-	else if (n > 1)
-		r = err_set(err, -EINVAL, "%s holds several Go traces: name the process (--pid), or the file: %s", w->a->input, list.data ? list.data : "");
-	buf_done(&list);
-	return r;
-}
-
-static int64_t at_time(int64_t start, uint64_t ns)
-{
-	int64_t t;
-
-	return ns == UINT64_MAX || __builtin_add_overflow(start, (int64_t)ns, &t) ? INT64_MAX : t;
-}
-
-/* Times count from the begin of the trace, of a recording from that of its first. */
-static int find_start(struct why_run *w, struct err *err)
-{
-	int64_t ns;
-	uint32_t i;
-	int r;
-
-	w->start_ns = INT64_MAX;
-	for (i = 0; i < w->files.n; i++) {
-		if (w->file && w->file != &w->files.v[i])
-			continue;
-		r = why_file_begin(&w->files.v[i], &ns, err);
-		if (r < 0 && w->files.n == 1)
-			return r;
-		if (r == 0 && ns < w->start_ns)
-			w->start_ns = ns;
-	}
-	return w->start_ns == INT64_MAX ? err_set(err, -ENODATA, "%s: no Go trace that can be read", w->a->input) : 0;
-}
-
 static int make_room(struct why_run *w, uint32_t n, struct err *err)
 {
 	uint32_t i;
@@ -110,98 +57,29 @@ static int make_room(struct why_run *w, uint32_t n, struct err *err)
 	return 0;
 }
 
-static void keep_between(struct why_list *l, int64_t from, int64_t to)
-{
-	uint32_t i, n = 0;
-
-	for (i = 0; i < l->n; i++)
-		if (l->v[i].from_ns >= from && l->v[i].to_ns <= to)
-			l->v[n++] = l->v[i];
-	l->n = n;
-}
-
-static int find_spans(struct why_run *w, struct err *err)
-{
-	struct buf others = BUF_INIT;
-	struct why_spans s = { .dir = w->files.dir, .name = w->a->span, .mono_offset_ns = w->files.mono_offset_ns, .syms = &w->syms, .others = &others };
-	uint32_t i, n = 0;
-	int r;
-
-	if (!w->files.dir)
-		return err_set(err, -EINVAL, "--span looks for events, and %s is a Go trace alone: name the recording (--task, --region are of the Go trace)", w->a->input);
-	r = why_spans_collect(&s, &w->list, err);
-	if (r == 0 && !w->list.n) {
-		r = err_set(err, -ENOENT, "no span '%s' that begins and ends in %s", w->a->span, w->a->input);
-		if (w->list.open)
-			err_set(err, r, "no span '%s' that begins and ends in %s, but %llu that do one of both", w->a->span, w->a->input, (unsigned long long)w->list.open);
-		else if (others.len)
-			err_set(err, r, "no span '%s' in %s (there are: %s)", w->a->span, w->a->input, others.data);
-		else if (s.without_goroutine)
-			err_set(err, r, "the spans '%s' in %s say no goroutine", w->a->span, w->a->input);
-	}
-	buf_done(&others);
-	if (r < 0)
-		return r;
-	for (i = 0; i < w->list.n; i++) {
-		const struct why_span *x = &w->list.v[i];
-		const struct why_file *f = why_files_at(&w->files, x->process, x->from_ns, x->to_ns);
-
-		if (f && f->begin_ns <= x->from_ns && f->end_ns >= x->to_ns)
-			w->list.v[n++] = *x;
-	}
-	w->outside = w->list.n - n;
-	w->list.n = n;
-	return n ? 0 : err_set(err, -ENOENT, "no Go trace of %s covers a span '%s'", w->a->input, w->a->span);
-}
-
-static int find_candidates(struct why_run *w, struct err *err)
-{
-	const struct why_args *a = w->a;
-	int r = a->what == WHY_OF_SPAN ? find_spans(w, err) : why_file_collect(w->file, &w->syms, a->what, a->what_name, &w->list, err);
-
-	if (r < 0)
-		return r;
-	if (a->from || a->to != UINT64_MAX)
-		keep_between(&w->list, at_time(w->start_ns, a->from), at_time(w->start_ns, a->to));
-	if (!w->list.n)
-		return err_set(err, -ENOENT, "no %s '%s' that begins and ends in %s%s%s", a->what == WHY_OF_TASK ? "task" : a->what == WHY_OF_REGION ? "region"
-																		     : "span",
-			       a->what_name, a->from || a->to != UINT64_MAX ? "that time of " : "", a->input,
-			       w->list.open ? " (some are open: they began before it, or end after it)" : "");
-	why_list_sort(&w->list);
-	return 0;
-}
-
 static int choose(struct why_run *w, struct err *err)
 {
-	const struct why_args *a = w->a;
-	uint32_t i, n, mid;
+	const struct why_pick *p = &w->a->pick;
+	uint32_t i, n, mid, first;
 	int r;
 
-	if (a->what == WHY_OF_GOROUTINE || a->what == WHY_OF_RANGE) {
+	if (p->what == WHY_OF_GOROUTINE || p->what == WHY_OF_RANGE) {
 		r = make_room(w, 1, err);
 		if (r == 0)
-			w->asked[0].span = (struct why_span) { .from_ns = a->from ? at_time(w->start_ns, a->from) : INT64_MIN,
-							       .to_ns = a->to != UINT64_MAX ? at_time(w->start_ns, a->to) : INT64_MAX,
-							       .g = a->what == WHY_OF_RANGE ? -1 : (int64_t)a->goroutine,
-							       .what = (uint8_t)a->what };
+			w->asked[0].span = (struct why_span) { .from_ns = p->from ? why_pick_time(w->start_ns, p->from) : INT64_MIN,
+							       .to_ns = why_pick_time(w->start_ns, p->to),
+							       .g = p->what == WHY_OF_RANGE ? -1 : (int64_t)w->a->goroutine,
+							       .what = (uint8_t)p->what };
 		return r;
 	}
-	r = find_candidates(w, err);
+	r = why_pick_find(p, &w->files, w->file, &w->syms, w->start_ns, &w->list, &w->outside, err);
 	if (r < 0)
 		return r;
-	if (a->has_q) {
-		r = make_room(w, 1, err);
-		if (r == 0)
-			w->asked[0].span = w->list.v[why_list_at(&w->list, a->q)];
-		return r;
-	}
-	if (a->slowest || w->list.n == 1) {
-		n = !a->slowest ? 1 : a->slowest < w->list.n ? (uint32_t)a->slowest
-							     : w->list.n;
+	if (p->has_q || p->slowest || w->list.n == 1) {
+		n = why_pick_choose(p, &w->list, &first);
 		r = make_room(w, n, err);
 		for (i = 0; i < n && r == 0; i++)
-			w->asked[i].span = w->list.v[i];
+			w->asked[i].span = w->list.v[first + i];
 		return r;
 	}
 	/* the slowest by itself, the slowest hundredth, and the hundredth around the median */
@@ -396,7 +274,7 @@ static int look_around(struct why_run *w, struct err *err)
 
 	for (i = 1; i < w->files.n && w->files.v[i].pid == w->files.v[0].pid; i++)
 		;
-	if (w->a->what != WHY_OF_SPAN || i >= w->files.n || w->group)
+	if (w->a->pick.what != WHY_OF_SPAN || i >= w->files.n || w->group)
 		return 0;
 	for (i = 0; i < w->nasked; i++) {
 		if (w->asked[i].span.from_ns < s.from_ns)
@@ -448,7 +326,7 @@ static void compare_of(const struct why_run *w, struct why_compare *c)
 	const struct why_span *p50 = &l->v[why_list_at(l, 0.5)], *p99 = &l->v[why_list_at(l, 0.99)];
 
 	*c = (struct why_compare) {
-		.name = w->a->what_name,
+		.name = w->a->pick.name,
 		.count = l->n,
 		.open = l->open,
 		.p50_ns = (uint64_t)(p50->to_ns - p50->from_ns),
@@ -521,11 +399,11 @@ static int answer(struct why_run *w, struct err *err)
 	uint32_t i;
 	int r;
 
-	r = why_files_open(&w->files, w->a->input, err);
-	if (r == 0 && w->a->what != WHY_OF_SPAN)
-		r = pick_file(w, err);
+	r = why_files_open(&w->files, w->a->pick.input, err);
+	if (r == 0 && w->a->pick.what != WHY_OF_SPAN)
+		r = why_pick_file(&w->a->pick, &w->files, &w->file, err);
 	if (r == 0)
-		r = find_start(w, err);
+		r = why_pick_start(&w->a->pick, &w->files, w->file, &w->start_ns, err);
 	if (r == 0 && w->files.dir && kview_open(&w->kernel, w->files.dir, err) < 0) {
 		if (err->code != -ENOENT)
 			return err->code;
@@ -541,10 +419,10 @@ static int answer(struct why_run *w, struct err *err)
 		return r;
 	for (i = 0; i < w->nasked; i++)
 		if (!w->asked[i].done) {
-			if (w->a->what == WHY_OF_GOROUTINE)
-				return err_set(err, -ENOENT, "%s does not mention goroutine %llu (gander go goroutines --by goroutine lists them)", w->a->input,
+			if (w->a->pick.what == WHY_OF_GOROUTINE)
+				return err_set(err, -ENOENT, "%s does not mention goroutine %llu (gander go goroutines --by goroutine lists them)", w->a->pick.input,
 					       (unsigned long long)w->a->goroutine);
-			return err_set(err, -ENOENT, "%s ends before the time that was asked for", w->a->input);
+			return err_set(err, -ENOENT, "%s ends before the time that was asked for", w->a->pick.input);
 		}
 	for (i = 0; i < w->nasked; i++)
 		if (gopath_check(&w->path[i]))
@@ -558,67 +436,43 @@ static int answer(struct why_run *w, struct err *err)
 	return r;
 }
 
-static int parse_at(struct why_args *a, struct err *err)
-{
-	char *end = NULL;
-
-	if (!a->at)
-		return 0;
-	a->has_q = true;
-	if (!strcmp(a->at, "median")) {
-		a->q = 0.5;
-	} else if (!strcmp(a->at, "max")) {
-		a->q = 1;
-	} else {
-		a->q = *a->at == 'p' ? strtod(a->at + 1, &end) / 100 : -1;
-		if (!end || end == a->at + 1 || *end || !isfinite(a->q) || a->q < 0 || a->q > 1)
-			return err_set(err, -EINVAL, "--at '%s': p50, p99, p99.9, median or max is expected", a->at);
-	}
-	return 0;
-}
-
 static int check_args(struct why_args *a, int n, struct err *err)
 {
 	int kinds = (a->goroutine != UINT64_MAX) + !!a->task + !!a->region + !!a->span;
+	struct why_pick *p = &a->pick;
 
 	if (n != 1)
 		return err_set(err, -EINVAL, "why needs one recording or trace");
 	if (kinds > 1)
 		return err_set(err, -EINVAL, "why answers one question at a time: --goroutine, --task, --region or --span");
-	if (!kinds && !a->from && a->to == UINT64_MAX)
+	if (!kinds && !p->from && p->to == UINT64_MAX)
 		return err_set(err, -EINVAL, "why needs a question: --goroutine, --task, --region, --span, or a time (--from, --to)");
 	if (a->goroutine > INT64_MAX && a->goroutine != UINT64_MAX)
 		return err_set(err, -EINVAL, "there is no goroutine %llu", (unsigned long long)a->goroutine);
-	if (a->to <= a->from)
+	if (p->to <= p->from)
 		return err_set(err, -EINVAL, "--to must be later than --from");
-	if ((a->at || a->slowest) && !a->task && !a->region && !a->span)
-		return err_set(err, -EINVAL, "--slowest and --at choose among tasks, regions or spans");
-	if (a->at && a->slowest)
-		return err_set(err, -EINVAL, "--slowest and --at exclude each other");
-	if (a->slowest > SLOWEST_MAX)
-		return err_set(err, -EINVAL, "--slowest: at most %u", SLOWEST_MAX);
-	a->what = a->goroutine != UINT64_MAX ? WHY_OF_GOROUTINE : a->task ? WHY_OF_TASK
+	p->what = a->goroutine != UINT64_MAX ? WHY_OF_GOROUTINE : a->task ? WHY_OF_TASK
 							  : a->region     ? WHY_OF_REGION
 							  : a->span       ? WHY_OF_SPAN
 									  : WHY_OF_RANGE;
-	a->what_name = a->task ? a->task : a->region ? a->region
-						     : a->span;
-	return parse_at(a, err);
+	p->name = a->task ? a->task : a->region ? a->region
+						: a->span;
+	return why_pick_check(p, err);
 }
 
 static int run(int argc, char **argv)
 {
-	struct why_args a = { .goroutine = UINT64_MAX, .pid = UINT64_MAX, .to = UINT64_MAX };
+	struct why_args a = { .goroutine = UINT64_MAX, .pick = { .pid = UINT64_MAX, .to = UINT64_MAX } };
 	const struct opt opts[] = {
 		{ OPT_STR, 0, "span", "NAME", "spans of events with that name, in a recording", &a.span },
 		{ OPT_STR, 't', "task", "NAME", "tasks of runtime/trace whose type contains NAME", &a.task },
 		{ OPT_STR, 'r', "region", "NAME", "regions of runtime/trace whose type contains NAME", &a.region },
 		{ OPT_U64, 'g', "goroutine", "N", "the whole life of this goroutine, or its part between --from and --to", &a.goroutine },
-		{ OPT_U64, 'n', "slowest", "N", "the N slowest of them, each by itself", &a.slowest },
-		{ OPT_STR, 0, "at", "QUANTILE", "the one at p50, p99, p99.9, median, max", &a.at },
-		{ OPT_DURATION, 0, "from", "TIME", "from that time after the trace's begin", &a.from },
-		{ OPT_DURATION, 0, "to", "TIME", "up to that time", &a.to },
-		{ OPT_U64, 0, "pid", "PID", "of a recording of several programs: this one's goroutines, tasks, regions", &a.pid },
+		{ OPT_U64, 'n', "slowest", "N", "the N slowest of them, each by itself", &a.pick.slowest },
+		{ OPT_STR, 0, "at", "QUANTILE", "the one at p50, p99, p99.9, median, max", &a.pick.at },
+		{ OPT_DURATION, 0, "from", "TIME", "from that time after the trace's begin", &a.pick.from },
+		{ OPT_DURATION, 0, "to", "TIME", "up to that time", &a.pick.to },
+		{ OPT_U64, 0, "pid", "PID", "of a recording of several programs: this one's goroutines, tasks, regions", &a.pick.pid },
 		{ OPT_FLAG, 'a', "all", NULL, "also the hops below 1 %", &a.all },
 		{ OPT_FLAG, 's', "stacks", NULL, "each hop's whole stack under it", &a.stacks },
 		{ OPT_FLAG, 0, "hops", NULL, "the path hop by hop too, in the order of time", &a.hops },
@@ -634,7 +488,7 @@ static int run(int argc, char **argv)
 
 	if (n < 0 || check_args(&a, n, &err) < 0)
 		return cli_usage(&err);
-	a.input = argv[1];
+	a.pick.input = argv[1];
 	r = gosyms_init(&w.syms) < 0 ? err_set(&err, -ENOMEM, "out of memory") : answer(&w, &err);
 	for (i = 0; i < w.nasked; i++)
 		gopath_done(&w.path[i]);
