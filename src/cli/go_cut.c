@@ -1,24 +1,26 @@
-/* gander go cut. A task or region is found by a first pass over the file; what is written then is its time. */
-#include "base/map.h"
+/* gander go cut. A task or region is found by a first pass over the file; what is written then is its time. Spans are those of a recording's events, chosen
+ * as `gander why` chooses them (why_pick.h); of the trace only the generations around one are read. */
 #include "cli/go_input.h"
 #include "cli/go_run.h"
+#include "cli/why_pick.h"
 #include "export/export.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static int run(int argc, char **argv);
 
 const struct verb go_cut = {
 	"go cut",
-	"[OPTIONS] -o FILE TRACE",
+	"[OPTIONS] -o FILE TRACE|RECORDING",
 	"a part of a trace as a trace of its own",
 	{
 		"gander go cut --from 1.2s --to 1.3s -o part.out trace.out",
 		"gander go cut --task request --around 5ms -o slowest.out trace.out",
+		"gander go cut --span shop.request --slowest 1 -o request.trace recording",
 		"gander go cut -g 71 -g 102 -o two.out trace.out",
-		"gander go cut --generations 2-3 -o part.out trace.out",
 	},
 	run,
 };
@@ -142,13 +144,16 @@ struct cut {
 	const char *to, *generations, *task, *region;
 	struct opt_list goroutine;
 	uint64_t id[OPT_LIST_MAX], around;
+	/* of a recording */
+	struct why_pick pick;
+	struct why_files files;
+	struct gosyms syms;
+	bool misused; /* the error is one of the command line */
 };
 
-static int prepare(struct cut *c, const char *spec, struct err *err)
+static int check(struct cut *c, bool is_recording, struct err *err)
 {
-	struct finder f = { .name = c->task ? c->task : c->region, .region = c->region != NULL };
-	char *end;
-	int i, r;
+	int kinds = !!c->task + !!c->region + !!c->pick.name, i, r;
 
 	for (i = 0; i < c->goroutine.n; i++) {
 		r = opt_u64(c->goroutine.v[i], &c->id[i], err);
@@ -164,12 +169,32 @@ static int prepare(struct cut *c, const char *spec, struct err *err)
 	}
 	if (c->o.to_ns && c->o.to_ns < c->o.from_ns)
 		return err_set(err, -EINVAL, "--to is before --from");
+	if (c->pick.name && !is_recording)
+		return err_set(err, -EINVAL, "--span: a Go trace has no spans of events: name the recording, or use --task or --region, which are of the trace");
+	if (c->pick.pid != UINT64_MAX && !is_recording)
+		return err_set(err, -EINVAL, "--pid chooses among the traces of a recording");
+	if (kinds > 1)
+		return err_set(err, -EINVAL, "--task, --region and --span exclude each other");
+	if (c->pick.name && c->generations)
+		return err_set(err, -EINVAL, "--span and --generations exclude each other");
+	if ((c->pick.at || c->pick.slowest) && !c->pick.name)
+		return err_set(err, -EINVAL, "--slowest and --at choose among spans (of tasks and regions it is the slowest)");
+	return why_pick_check(&c->pick, err);
+}
+
+/* The times of a task or region, in the trace `spec`. */
+static int prepare(struct cut *c, const char *spec, struct err *err)
+{
+	struct finder f = { .name = c->task ? c->task : c->region, .region = c->region != NULL };
+	char *end;
+	int r;
+
 	if (!f.name)
 		return 0;
-	if (c->task && c->region)
-		return err_set(err, -EINVAL, "--task and --region exclude each other");
-	if (!strcmp(spec, "-") || go_input_is_url(spec))
+	if (!strcmp(spec, "-") || go_input_is_url(spec)) {
+		c->misused = true;
 		return err_set(err, -EINVAL, "--task and --region read the trace twice: it must be a file");
+	}
 	if (c->task) {
 		f.id = strtoull(c->task, &end, 10);
 		f.by_id = end != c->task && !*end;
@@ -180,14 +205,148 @@ static int prepare(struct cut *c, const char *spec, struct err *err)
 	c->o.from_ns = (uint64_t)(f.best_from - f.first);
 	c->o.from_ns -= c->around < c->o.from_ns ? c->around : c->o.from_ns;
 	c->o.to_ns = (uint64_t)(f.best_to - f.first) + c->around;
-	fprintf(stderr, "%s '%s': %s%llu of that name, the slowest from %.6f to %.6f s\n", f.region ? "region" : "task", f.name, "", (unsigned long long)f.n,
+	fprintf(stderr, "%s '%s': %llu of that name, the slowest from %.6f to %.6f s\n", f.region ? "region" : "task", f.name, (unsigned long long)f.n,
 		(double)(f.best_from - f.first) / 1e9, (double)(f.best_to - f.first) / 1e9);
 	return 0;
 }
 
+/* Writes the part of `t`, a trace of the file `from`. `to` is left without a file when it would be empty. */
+static int write_part(struct cut *c, struct gander_gotrace *t, const char *from, const char *to, struct gocut_stats *stats, struct err *err)
+{
+	char *source[] = { NULL, (char *)from };
+	FILE *out = NULL;
+	int r;
+
+	*stats = (struct gocut_stats) { 0 };
+	r = go_output_open(&out, to, 1, source, err);
+	if (r < 0)
+		return r;
+	r = gocut_run(t, out, &c->o, stats, err);
+	if (r < 0)
+		err_prefix(err, "%s", from);
+	return go_output_close(out, to, r, r < 0 && !stats->events, err);
+}
+
+static void tell_part(const struct gocut_stats *stats)
+{
+	if (stats->events)
+		fprintf(stderr, "%llu events, %.6f to %.6f s\n", (unsigned long long)stats->events, (double)stats->from_ns / 1e9, (double)stats->to_ns / 1e9);
+}
+
+/* A trace from its begin on. */
+static int cut_trace(struct cut *c, const char *spec, struct gocut_stats *stats, struct err *err)
+{
+	struct go_input *in = NULL;
+	int r = prepare(c, spec, err);
+
+	if (r >= 0)
+		r = go_input_open(&in, spec, 0, err);
+	if (r < 0)
+		return r;
+	c->o.progress = go_input_progress;
+	c->o.progress_arg = in;
+	r = write_part(c, go_input_reader(in), go_input_name(in), c->to, stats, err);
+	go_input_progress_done(in);
+	tell_part(stats);
+	go_input_close(in);
+	return r;
+}
+
+/* One span, from the generations around it. */
+static int cut_span(struct cut *c, const struct why_span *s, int64_t start_ns, const char *to, struct gocut_stats *stats, struct err *err)
+{
+	struct why_file *f = why_files_at(&c->files, s->process, s->from_ns, s->to_ns);
+	uint64_t from = (uint64_t)(s->from_ns - start_ns), until = (uint64_t)(s->to_ns - start_ns);
+	struct gander_gotrace *t = NULL;
+	struct gogens_reader gens;
+	int r;
+
+	c->o.start_ns = &start_ns;
+	c->o.never_empty = true;
+	c->o.from_ns = from - (c->around < from ? c->around : from);
+	c->o.to_ns = until + c->around < until ? UINT64_MAX : until + c->around;
+	fprintf(stderr, "span %016llx: %.6f to %.6f s of process %u, ended by goroutine %lld\n", (unsigned long long)s->id, (double)from / 1e9, (double)until / 1e9, s->process,
+		(long long)s->g);
+	r = why_file_open_at(f, start_ns + (int64_t)c->o.from_ns, &gens, &t, err);
+	if (r < 0)
+		return r;
+	r = write_part(c, t, f->path, to, stats, err);
+	tell_part(stats);
+	gander_gotrace_free(t);
+	return r;
+}
+
+/* "OUT.trace" becomes "OUT-2.trace". */
+static void numbered(struct buf *name, const char *to, uint32_t i)
+{
+	const char *base = strrchr(to, '/'), *dot = strrchr(base ? base + 1 : to, '.');
+	size_t stem = dot && dot > (base ? base + 1 : to) ? (size_t)(dot - to) : strlen(to);
+
+	buf_clear(name);
+	buf_printf(name, "%.*s-%u%s", (int)stem, to, i, to + stem);
+}
+
+static int cut_spans(struct cut *c, struct gocut_stats *stats, struct err *err)
+{
+	struct gocut_stats total = { 0 };
+	struct why_list list = { 0 };
+	struct buf name = BUF_INIT;
+	uint64_t outside = 0;
+	uint32_t i, n, first;
+	int64_t start_ns;
+	int r;
+
+	r = gosyms_init(&c->syms) < 0 ? err_set(err, -ENOMEM, "out of memory") : 0;
+	c->pick.what = WHY_OF_SPAN;
+	c->pick.from = c->o.from_ns;
+	c->pick.to = c->o.to_ns ? c->o.to_ns : UINT64_MAX;
+	if (r == 0)
+		r = why_pick_start(&c->pick, &c->files, NULL, &start_ns, err);
+	if (r == 0)
+		r = why_pick_find(&c->pick, &c->files, NULL, &c->syms, start_ns, &list, &outside, err);
+	if (r < 0)
+		goto out;
+	n = why_pick_choose(&c->pick, &list, &first);
+	if (n > 1 && !strcmp(c->to, "-")) {
+		c->misused = true;
+		r = err_set(err, -EINVAL, "-o -: one trace alone fits into standard output, not the %u slowest", n);
+		goto out;
+	}
+	fprintf(stderr, "span '%s': %u of that name%s", c->pick.name, list.n, n > 1 || c->pick.has_q ? "" : ", the slowest:");
+	fprintf(stderr, outside ? " (%llu more are outside of what the Go traces cover)\n" : "\n", (unsigned long long)outside);
+	for (i = 0; i < n && r >= 0; i++) {
+		if (n > 1)
+			numbered(&name, c->to, i + 1);
+		if (buf_failed(&name))
+			r = err_set(err, -ENOMEM, "out of memory");
+		else
+			r = cut_span(c, &list.v[first + i], start_ns, n > 1 ? name.data : c->to, stats, err);
+		total.events += stats->events;
+	}
+	*stats = total;
+out:
+	buf_done(&name);
+	why_list_done(&list);
+	gosyms_done(&c->syms);
+	return r;
+}
+
+static int cut_recording(struct cut *c, struct gocut_stats *stats, struct err *err)
+{
+	struct why_file *file = NULL;
+	int r = why_files_open(&c->files, c->pick.input, err);
+
+	if (r == 0 && c->pick.name)
+		r = cut_spans(c, stats, err);
+	else if (r == 0 && (r = why_pick_file(&c->pick, &c->files, &file, err)) == 0)
+		r = cut_trace(c, file->path, stats, err);
+	why_files_close(&c->files);
+	return r;
+}
+
 static int run(int argc, char **argv)
 {
-	struct cut c = { 0 };
+	struct cut c = { .pick = { .pid = UINT64_MAX } };
 	const struct opt opts[] = {
 		{ OPT_STR, 'o', "output", "FILE", "where to ('-': standard output)", &c.to },
 		{ OPT_DURATION, 0, "from", "TIME", "from this time of the trace on", &c.o.from_ns },
@@ -196,43 +355,34 @@ static int run(int argc, char **argv)
 		{ OPT_LIST, 'g', "goroutine", "ID", "only this goroutine (may be given several times)", &c.goroutine },
 		{ OPT_STR, 't', "task", "ID|TYPE", "the time of this task, of several the slowest one", &c.task },
 		{ OPT_STR, 0, "region", "TYPE", "the time of the slowest region of this type", &c.region },
-		{ OPT_DURATION, 0, "around", "TIME", "with --task and --region: so much before and after", &c.around },
+		{ OPT_STR, 0, "span", "NAME", "of a recording: the time of a span of events, of several the slowest one", &c.pick.name },
+		{ OPT_U64, 'n', "slowest", "N", "with --span: the N slowest, each into a file of its own", &c.pick.slowest },
+		{ OPT_STR, 0, "at", "QUANTILE", "with --span: the one at p50, p99, p99.9, median, max", &c.pick.at },
+		{ OPT_DURATION, 0, "around", "TIME", "with --task, --region and --span: so much before and after", &c.around },
+		{ OPT_U64, 0, "pid", "PID", "of a recording of several programs: this one's trace", &c.pick.pid },
 		{ OPT_END },
 	};
+	struct gocut_stats stats = { 0 };
 	struct err err = ERR_INIT;
-	struct gocut_stats stats;
-	struct go_input *in = NULL;
-	FILE *out = NULL;
+	struct stat st;
+	bool is_recording;
 	int n = opt_parse(&go_cut, opts, argc, argv, &err), r;
 
 	if (n < 0)
 		return cli_usage(&err);
 	if (n != 1 || !c.to) {
-		err_set(&err, -EINVAL, "go cut needs one trace and -o FILE");
+		err_set(&err, -EINVAL, "go cut needs one trace or recording and -o FILE");
 		return cli_usage(&err);
 	}
-	r = prepare(&c, argv[1], &err);
-	if (r == -EINVAL)
+	c.pick.input = argv[1];
+	is_recording = !go_input_is_url(argv[1]) && !stat(argv[1], &st) && S_ISDIR(st.st_mode);
+	if (check(&c, is_recording, &err) < 0)
 		return cli_usage(&err);
-	if (r >= 0)
-		r = go_input_open(&in, argv[1], 0, &err);
-	if (r < 0)
-		return cli_fail(&err);
-	c.o.progress = go_input_progress;
-	c.o.progress_arg = in;
-	r = go_output_open(&out, c.to, 1, argv, &err);
-	if (r >= 0) {
-		r = gocut_run(go_input_reader(in), out, &c.o, &stats, &err);
-		if (r < 0)
-			err_prefix(&err, "%s", go_input_name(in));
-		r = go_output_close(out, c.to, r, r < 0 && !stats.events, &err);
-	}
-	go_input_progress_done(in);
-	if (out && stats.events)
-		fprintf(stderr, "%llu events, %.6f to %.6f s\n", (unsigned long long)stats.events, (double)stats.from_ns / 1e9, (double)stats.to_ns / 1e9);
-	go_input_close(in);
+	r = is_recording ? cut_recording(&c, &stats, &err) : cut_trace(&c, argv[1], &stats, &err);
+	if (c.misused)
+		return cli_usage(&err);
 	if (r < 0)
 		cli_fail(&err);
-	return r >= 0 ? CLI_OK : out && stats.events ? CLI_LOST
-						     : CLI_FAILED;
+	return r >= 0 ? CLI_OK : stats.events ? CLI_LOST
+					      : CLI_FAILED;
 }

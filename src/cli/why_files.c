@@ -274,16 +274,37 @@ static int walk_all(struct why_file *f, struct gosyms *syms, struct why_asked *a
 	return r < 0 ? r : after_pass(f, &p, in, why_walk(&p, go_input_reader(in), asked, n, err), err);
 }
 
+static int open_from(struct why_file *f, uint32_t gen, struct gogens_reader *from, struct gander_gotrace **ret, struct err *err)
+{
+	struct gander_err gerr = GANDER_ERR_INIT;
+	int r;
+
+	*from = (struct gogens_reader) { .g = &f->gens, .fd = f->fd };
+	if (gen < f->gens.n) {
+		from->offset = f->gens.v[gen].offset;
+		r = gander_gotrace_open_read(ret, gogens_read, from, NULL, &gerr);
+	} else {
+		r = gander_gotrace_open(ret, f->path, NULL, &gerr);
+	}
+	return r < 0 ? err_set(err, r, "%s: %s", f->name, gerr.text) : 0;
+}
+
+int why_file_open_at(struct why_file *f, int64_t time_ns, struct gogens_reader *from, struct gander_gotrace **ret, struct err *err)
+{
+	uint32_t at = gogens_at(&f->gens, time_ns);
+
+	return open_from(f, at ? at - 1 : 0, from, ret, err);
+}
+
 static int walk_from(struct why_file *f, uint32_t gen, struct gosyms *syms, struct why_asked *asked, uint32_t n, struct err *err)
 {
-	struct gogens_reader from = { .g = &f->gens, .fd = f->fd, .offset = f->gens.v[gen].offset };
-	struct gander_err gerr = GANDER_ERR_INIT;
-	struct why_pass p = { .syms = syms };
 	struct gander_gotrace *reader;
-	int r = gander_gotrace_open_read(&reader, gogens_read, &from, NULL, &gerr);
+	struct why_pass p = { .syms = syms };
+	struct gogens_reader from;
+	int r = open_from(f, gen, &from, &reader, err);
 
 	if (r < 0)
-		return err_set(err, r, "%s: %s", f->name, gerr.text);
+		return r;
 	r = why_walk(&p, reader, asked, n, err);
 	gander_gotrace_free(reader);
 	return r;

@@ -31,6 +31,9 @@ struct why_file *why_files_at(struct why_files *f, uint32_t pid, int64_t from_ns
 /* When the trace begins: what times on the command line count from. */
 int why_file_begin(struct why_file *f, int64_t *ns, struct err *err);
 
+/* A reader that begins a generation before the one in which that time lies, or with the file where there are none. `from` must outlive it. */
+int why_file_open_at(struct why_file *f, int64_t time_ns, struct gogens_reader *from, struct gander_gotrace **ret, struct err *err);
+
 /* why_collect() over one file. A damaged one is used as far as it goes, and that is said once. */
 int why_file_collect(struct why_file *f, struct gosyms *syms, enum why_what what, const char *name, struct why_list *to, struct err *err);
 /* why_walk() over one file: of the generations around what is asked, or of earlier ones too if what matters began there. Paths must be empty. */

@@ -5,9 +5,9 @@
 #include "cli/why_files.h"
 
 struct why_pick {
-	const char *input; /* as it was given, for messages */
-	const char *name;  /* of spans exactly, of tasks and regions a part of it */
-	const char *at;    /* --at; NULL */
+	const char *input;               /* as it was given, for messages */
+	const char *name;                /* of spans exactly, of tasks and regions a part of it */
+	const char *at;                  /* --at; NULL */
 	uint64_t pid, slowest, from, to; /* pid and to: UINT64_MAX when not asked for; from, to: ns since the start */
 	enum why_what what;
 	bool has_q; /* why_pick_check()'s */

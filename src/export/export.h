@@ -54,6 +54,8 @@ int goanon_run(int64_t (*read)(void *arg, void *to, size_t size), void *arg, FIL
 struct gander_gotrace_info;
 struct gocut_opts {
 	uint64_t from_ns, to_ns;                    /* since the trace's first event; to_ns 0: to the end */
+	const int64_t *start_ns;                    /* what they count from instead, where that is known; NULL */
+	bool never_empty;                           /* where nothing happens in that time, what happens next: it says what was going on */
 	uint64_t first_generation, last_generation; /* counted from 1; last 0: to the end */
 	const uint64_t *goroutine;                  /* only these; none: all */
 	size_t ngoroutine;
@@ -62,7 +64,7 @@ struct gocut_opts {
 };
 struct gocut_stats {
 	uint64_t events;
-	uint64_t from_ns, to_ns; /* what was written, since the trace's first event */
+	uint64_t from_ns, to_ns; /* what was written, in the same time */
 };
 /* Reads `t` to the end of the part. A damaged trace is an error, but what came before the damage has been written as a sound trace. */
 int gocut_run(struct gander_gotrace *t, FILE *out, const struct gocut_opts *o, struct gocut_stats *ret, struct err *err);

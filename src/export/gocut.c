@@ -28,10 +28,15 @@ static int reader_error(const struct gander_err *gerr, int r, struct err *err)
 	return err_set(err, r, "%s", gerr->text);
 }
 
+static uint64_t since(int64_t time_ns, int64_t first_ns)
+{
+	return time_ns > first_ns ? (uint64_t)time_ns - (uint64_t)first_ns : 0;
+}
+
 /* Whether what comes next is to be written; *begin: where that begins. */
 static bool wanted(const struct gocut_opts *o, const struct gander_gotrace_event *e, uint64_t generation, int64_t first_ns, int64_t *begin, bool *over)
 {
-	uint64_t at = (uint64_t)(e->time_ns - first_ns);
+	uint64_t at = since(e->time_ns, first_ns);
 
 	*begin = e->kind == GANDER_GOTRACE_SYNC || !o->from_ns ? e->time_ns : first_ns + (int64_t)o->from_ns;
 	if ((o->to_ns && at > o->to_ns) || (o->last_generation && generation > o->last_generation)) {
@@ -50,38 +55,39 @@ int gocut_run(struct gander_gotrace *t, FILE *out, const struct gocut_opts *o, s
 	struct gander_gotrace_event e;
 	struct gowrite *w = NULL;
 	uint64_t n = 0;
-	bool on = false, over = false;
+	bool on = false, over = false, alone = false;
 	int64_t first_ns = 0, begin;
-	int r, got;
+	int r, got = 0;
 
 	*ret = (struct gocut_stats) { 0 };
 	r = gowrite_new(&w, t, out, &wo, err);
 	if (r < 0)
 		return r;
-	while ((got = gander_gotrace_next(t, &e, &gerr)) > 0) {
+	while (!alone && (got = gander_gotrace_next(t, &e, &gerr)) > 0) {
 		if (e.kind == GANDER_GOTRACE_SYNC)
 			gander_gotrace_info(t, &info);
 		if (!n++)
-			first_ns = e.time_ns;
+			first_ns = o->start_ns ? *o->start_ns : e.time_ns;
 		if (o->progress && !(n & 0x1ffff)) {
 			gander_gotrace_info(t, &info);
 			o->progress(o->progress_arg, &info);
 		}
-		if (!on && wanted(o, &e, info.generations, first_ns, &begin, &over)) {
+		if (!on && (wanted(o, &e, info.generations, first_ns, &begin, &over) || (over && o->never_empty))) {
 			r = gowrite_begin(w, begin, err);
 			if (r < 0)
 				goto out;
 			on = true;
-			ret->from_ns = (uint64_t)(begin - first_ns);
+			alone = over;
+			ret->from_ns = since(begin, first_ns);
 		} else if (on) {
 			wanted(o, &e, info.generations, first_ns, &begin, &over);
 		}
-		if (over)
+		if (over && !alone)
 			break;
 		r = gowrite_event(w, &e, err);
 		if (r < 0)
 			goto out;
-		ret->to_ns = (uint64_t)(e.time_ns - first_ns);
+		ret->to_ns = since(e.time_ns, first_ns);
 	}
 	ret->events = gowrite_events(w);
 	if (!ret->events) {

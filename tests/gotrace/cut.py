@@ -42,6 +42,15 @@ def sound(t, gander, tool, path, name):
         t.check(util.same_text(gander, tool, path), name + ': the text of go tool trace')
 
 
+def same_part(t, gander, whole, out, begin, end, what):
+    """What is in `out` from begin to end is what the whole trace has then."""
+    want, part = ([e for e in x if begin <= e[0] <= end and b' Sync ' not in e[1]] for x in (whole, events(gander, out)[0]))
+    have, had = set(part), set(want)
+    missing = [e for e in want if e not in have and not SAME_STATE.search(e[1])]
+    made = [e for e in part if e not in had and b' Metric ' not in e[1]]
+    t.check(not missing and not made, f'{what}: its {len(want)} events', f'{len(missing)} missing, {len(made)} too many: {(missing + made)[:1]}')
+
+
 def by_time(t, gander, tool, path, name, tmp):
     """All that happens from..to is in the cut, at the same times; what else is there says what the states are."""
     whole, _ = events(gander, path)
@@ -58,16 +67,10 @@ def by_time(t, gander, tool, path, name, tmp):
         if not t.check(r.returncode == 0, what, r.stderr):
             continue
         sound(t, gander, tool, out, what)
-        part = [e for e in events(gander, out)[0] if begin <= e[0] <= end]
-        want = [e for e in whole if begin <= e[0] <= end]
         if not a and not b:
-            t.check(part == want, what + ': every event')
-            continue
-        want, part = ([e for e in x if b' Sync ' not in e[1]] for x in (want, part))
-        have, had = set(part), set(want)
-        missing = [e for e in want if e not in have and not SAME_STATE.search(e[1])]
-        made = [e for e in part if e not in had and b' Metric ' not in e[1]]
-        t.check(not missing and not made, f'{what}: its {len(want)} events', f'{len(missing)} missing, {len(made)} too many: {(missing + made)[:1]}')
+            t.check(events(gander, out)[0] == whole, what + ': every event')
+        else:
+            same_part(t, gander, whole, out, begin, end, what)
 
 
 def by_goroutine(t, gander, tool, path, name, tmp):

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""recording.py GANDER WORKDIR: `gander why` on recordings of live programs: a wait for another process, and a program from which others take the CPU.
+"""recording.py GANDER WORKDIR: `gander why` on recordings of live programs: a wait for another process, and a program from which others take the CPU; and
+`gander go cut --span` on the first.
 
 The right answers are written here by hand. With GANDER_TEST_VERSIONS=1 the latter under Go 1.22 to 1.27 too. What the machine does not allow (the kernel's view) is skipped by name. Nothing depends on how long something takes.
 """
@@ -15,6 +16,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'gotrace'))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import gotrace_util as util  # noqa: E402
+import cut  # noqa: E402
 from causes import VERSIONS  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -116,6 +118,61 @@ def across(t, prog, work):
     t.check(exact(span), 'another process: every sum is exact')
     there = [x for x in span['tree'][1:] if x['process'] == back.pid]
     t.check(bool(there) and any(x['kind'] == 'mutex' for x in there), 'another process: its hops say whose they are')
+    cut_spans(t, rec, [back.pid, front.pid], work)
+
+
+def cut_spans(t, rec, pids, work):
+    """The times of spans as Go traces of their own: chosen as `gander why` does, sound, and with the events of the whole trace."""
+    tool, out = util.trace_tool(), os.path.join(work, 'span.trace')
+
+    def go_cut(*args):
+        return util.run([gander, 'go', 'cut', '-o', out, *args])
+
+    def spans(*args):
+        return json.loads(util.run([gander, 'why', rec, '--span', 'front.request', '--json', *args]).stdout)['spans']
+
+    def same(path, span, what):
+        trace = os.path.join(rec, 'go', f'pair-{span["process"]}.trace')
+        whole = cut.events(gander, trace)[0]
+        start = min(cut.events(gander, os.path.join(rec, 'go', f'pair-{p}.trace'))[0][0][0] for p in pids)
+        cut.sound(t, gander, tool, path, what)
+        begin = start + span['start_ns']
+        cut.same_part(t, gander, whole, path, begin, begin + span['duration_ns'], what)
+
+    for args in (['--slowest', '1'], ['--at', 'p50'], ['--at', 'p1'], ['--at', 'max', '--around', '3ms']):
+        what = 'cut of a span ' + ' '.join(args)
+        r = go_cut(rec, '--span', 'front.request', *args)
+        if t.check(r.returncode == 0 and 'of that name' in r.stderr, what, r.stderr):
+            same(out, spans(*args[:2])[0], what)
+    with open(out, 'rb') as f:
+        once = f.read()
+    r = subprocess.run([gander, 'go', 'cut', '-o', '-', rec, '--span', 'front.request', '--around', '3ms'], capture_output=True)
+    t.check(r.returncode == 0 and r.stdout == once, 'cut of a span: the slowest without being asked, and to standard output', r.stderr)
+    r = go_cut(rec, '--span', 'front.request', '--slowest', '3')
+    if t.check(r.returncode == 0, 'cut of three spans', r.stderr):
+        for i, span in enumerate(spans('--slowest', '3')):
+            same(os.path.join(work, f'span-{i + 1}.trace'), span, f'cut of three spans, number {i + 1}')
+    r = go_cut(rec, '--span', 'http.server')
+    t.check(r.returncode == 0 and f'of process {pids[0]}' in r.stderr, 'cut of a span in the other program', r.stderr)
+    r = go_cut(rec, '--span', 'front.nothing', '--at', 'p50')
+    if t.check(r.returncode == 0, 'cut of a span in which nothing of the trace lies', r.stderr):
+        cut.sound(t, gander, tool, out, 'cut of a span in which nothing of the trace lies')
+    r = go_cut(rec, '--pid', str(pids[1]), '--to', '1h')
+    t.check(r.returncode == 0, 'cut of a recording: the trace of one program', r.stderr)
+    whole = os.path.join(rec, 'go', f'pair-{pids[1]}.trace')
+    os.unlink(out)
+    for what, status, words, args in (('a name that there is not', 1, 'there are: .*front.request', [rec, '--span', 'front']),
+                                      ('a trace alone', 2, 'no spans of events.*--task or --region', [whole, '--span', 'front.request']),
+                                      ('and generations', 2, 'exclude', [rec, '--span', 'front.request', '--generations', '1']),
+                                      ('the slowest and a quantile', 2, 'exclude', [rec, '--span', 'front.request', '--slowest', '1', '--at', 'p50']),
+                                      ('a quantile of nothing', 2, 'choose among', [rec, '--at', 'p50']),
+                                      ('several into standard output', 2, 'alone', [rec, '--span', 'front.request', '--slowest', '2', '-o', '-']),
+                                      ('a time without any', 1, 'in that time', [rec, '--span', 'front.request', '--to', '1ns']),
+                                      ('no program named', 1, 'several Go traces', [rec, '--from', '1ms'])):
+        r = go_cut(*args)
+        t.check(r.returncode == status and re.search(words, r.stderr) and r.stderr.count('\n') == 1 and not os.path.exists(out), 'cut, ' + what, (r.returncode, r.stderr))
+    r = util.run([gander, 'go', 'cut', '-o', whole, rec, '--span', 'front.request'])
+    t.check(r.returncode == 1 and os.path.getsize(whole) > len(once), 'cut: the trace itself is not overwritten', r.stderr)
 
 
 def no_cpu(t, prog, work, label='no CPU'):

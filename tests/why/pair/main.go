@@ -25,6 +25,7 @@ const long = 200 * time.Millisecond
 
 var (
 	spanAsk  = gander.NewSpan("front.request", gander.Info)
+	spanNone = gander.NewSpan("front.nothing", gander.Info)
 	spanSpin = gander.NewSpan("spin.work", gander.Info)
 )
 
@@ -78,6 +79,8 @@ func front(url string) func() {
 		check(err)
 		io.Copy(io.Discard, res.Body)
 		res.Body.Close()
+		span.End()
+		_, span = spanNone.Start(ctx)
 		span.End()
 	}
 }
