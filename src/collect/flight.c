@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define DRAIN_TRIES 8 /* of one call, while the program sets aside or overwrites what is being read */
+
 static struct gd_flight *ring_of(const struct flight *f)
 {
 	return (struct gd_flight *)(f->r->map + GD_OFF_FLIGHT);
@@ -281,10 +283,8 @@ static int drain_view(struct flight *f, const struct view *v, uint64_t since_ns,
 		bool sound = view_copy(f, v, f->pos, &c, sizeof(c)) && c.pos == f->pos && c.len <= GD_CHUNK_MAX &&
 			     sizeof(c) + c.len <= v->end - f->pos && view_copy(f, v, f->pos + sizeof(c), data, c.len);
 
-		if (!view_holds(f, v, f->pos)) {
-			lose_place(f, load_acquire(&ring_of(f)->tail)); /* [TRAIL] */
+		if (!view_holds(f, v, f->pos)) /* the caller looks where it has gone */
 			break;
-		}
 		if (!sound) {
 			f->sink.lost_bytes += v->end - f->pos;
 			lose_place(f, v->end);
@@ -299,30 +299,36 @@ static int drain_view(struct flight *f, const struct view *v, uint64_t since_ns,
 
 int flight_drain(struct flight *f, uint64_t since_ns, struct err *err)
 {
-	struct view v, saved;
-	int res;
+	struct view v = { 0 }, saved;
+	unsigned tries;
+	int res = 0;
 
-	/* what the ring had where we are may have been set aside since */
-	if (view_of_saved(f, &saved) && f->pos >= saved.tail && f->pos <= saved.end) {
-		res = drain_view(f, &saved, since_ns, err);
-		if (res < 0)
-			return res;
-		if (f->pos == saved.end) { /* a recording has all of it now */
-			f->pos = next_packet(saved.end);
-			flight_saved_taken(f);
+	/* The program may set aside what the ring has where we are at any moment, also while it is read. It is in `saved` before the ring's tail
+	 * passes it [SAVED], so what the tail is found to have passed is looked for there once more before it is given up for lost. */
+	for (tries = 0; tries < DRAIN_TRIES && res == 0; tries++) {
+		if (view_of_saved(f, &saved) && f->pos >= saved.tail && f->pos <= saved.end) {
+			res = drain_view(f, &saved, since_ns, err);
+			if (res < 0)
+				break;
+			if (f->pos == saved.end) { /* a recording has all of it now */
+				f->pos = next_packet(saved.end);
+				flight_saved_taken(f);
+			}
 		}
+		if (f->pos < v.tail) { /* of the round before */
+			if (f->pos == load_relaxed(&ring_of(f)->saved.end)) /* only the gap that setting aside leaves: somebody else has taken it */
+				f->pos = next_packet(f->pos);
+			if (f->pos < v.tail)
+				lose_place(f, v.tail);
+		}
+		view_of_ring(f, &v);
+		if (v.end < v.tail || f->pos < v.tail) /* set aside, given up or overwritten */
+			continue;
+		res = drain_view(f, &v, since_ns, err);
+		if (f->pos >= v.end)
+			break;
 	}
-	view_of_ring(f, &v);
-	if (v.end < v.tail) /* it is just being given up */
-		return 0;
-	if (f->pos > v.end) /* set aside, and the ring has not gone on yet */
-		return 0;
-	if (f->pos < v.tail) {
-		if (next_packet(f->pos) != v.tail) /* else only the gap that setting aside leaves */
-			lose_place(f, v.tail);
-		f->pos = v.tail;
-	}
-	return drain_view(f, &v, since_ns, err);
+	return res;
 }
 
 bool flight_saved(const struct flight *f)

@@ -19,6 +19,22 @@
 
 static const uint8_t mark = GO_END_MARK;
 
+/* Called once where the collector is about to read what it has just looked at: it allocates its buffer there. */
+static void (*meanwhile)(void *arg);
+static void *meanwhile_arg;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_malloc(size_t size)
+{
+	void (*now)(void *) = meanwhile;
+
+	meanwhile = NULL;
+	if (now)
+		now(meanwhile_arg);
+	return __real_malloc(size);
+}
+
 struct at {
 	struct mkregion m;
 	struct region *r;
@@ -172,6 +188,20 @@ static void sessions_and_time(void **state)
 	at_done(&a);
 }
 
+/* As flight.Snapshot() does it: the packets change hands, the ring goes on at the next. */
+static void put_aside(struct at *a)
+{
+	struct gd_flight *g = mkregion_ring(&a->m);
+	uint64_t next = (g->end + GD_PACKET - 1) & ~(uint64_t)(GD_PACKET - 1);
+
+	memcpy(g->saved.packet, g->packet, sizeof(g->packet));
+	g->saved.tail = g->tail;
+	g->saved.end = g->end;
+	snprintf(g->saved.reason, sizeof(g->saved.reason), "too slow");
+	g->saved.state = GD_SAVED_READY;
+	g->tail = g->end = next;
+}
+
 static void set_aside(void **state)
 {
 	struct buf all = BUF_INIT, later = BUF_INIT, set = BUF_INIT;
@@ -186,14 +216,7 @@ static void set_aside(void **state)
 	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
 	generation(&a, 2, 100, &all);
 	buf_put(&set, all.data + set.len, all.len - set.len);
-	/* the packets change hands; the ring goes on at the next */
-	memcpy(g->saved.packet, g->packet, sizeof(g->packet));
-	g->saved.tail = g->tail;
-	g->saved.end = g->end;
-	snprintf(g->saved.reason, sizeof(g->saved.reason), "too slow");
-	g->saved.state = GD_SAVED_READY;
-	a.m.ring_first++;
-	g->tail = g->end = GD_PACKET;
+	put_aside(&a);
 	generation(&a, 3, 100, &later);
 	buf_put(&all, later.data, later.len);
 	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
@@ -208,6 +231,88 @@ static void set_aside(void **state)
 	buf_done(&later);
 	buf_done(&set);
 	at_done(&a);
+}
+
+static void put_aside_and_go_on(void *arg)
+{
+	uint8_t data[100];
+	struct at *a = arg;
+
+	put_aside(a);
+	mkregion_chunk(&a->m, GD_CHUNK_BATCH, 3, 0, data, mkregion_batch(data, 3, 3, 20));
+	mkregion_chunk(&a->m, GD_CHUNK_END, 3, 3000, &mark, 1);
+}
+
+/* In the middle of a generation, and while the collector reads it. */
+static void set_aside_meanwhile(void **state)
+{
+	struct buf all = BUF_INIT;
+	uint8_t data[100];
+	uint32_t begun;
+	struct at a;
+
+	for (begun = 0; begun < 2; begun++) {
+		at_open(&a, 6);
+		mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+		generation(&a, 1, 60000, &all); /* more than a packet */
+		if (begun)
+			assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+		generation(&a, 2, 100, &all);
+		mkregion_chunk(&a.m, GD_CHUNK_BATCH, 3, 0, data, mkregion_batch(data, 3, 9, 50));
+		buf_put(&all, data, mkregion_batch(data, 3, 9, 50));
+		meanwhile = put_aside_and_go_on;
+		meanwhile_arg = &a;
+		assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+		assert_null(meanwhile);
+		buf_put(&all, data, mkregion_batch(data, 3, 3, 20));
+		buf_put(&all, &mark, 1);
+		assert_int_equal(a.f.sink.nparts, 1);
+		assert_int_equal(a.f.sink.part[0].generations, 3);
+		assert_int_equal(a.f.sink.lost_generations, 0);
+		expect_file(a.dir, "made-7.trace", &all);
+		assert_int_equal(mkregion_ring(&a.m)->saved.state, GD_SAVED_TAKEN);
+		buf_done(&all);
+		at_done(&a);
+	}
+}
+
+/* By somebody else, when all of it had been read already: the gap is none. When not, it is lost, and half a generation is not written. */
+static void set_aside_and_taken(void **state)
+{
+	struct buf all = BUF_INIT;
+	uint8_t data[100];
+	uint32_t read;
+	struct at a;
+
+	for (read = 0; read < 2; read++) {
+		at_open(&a, 6);
+		mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+		generation(&a, 1, 100, &all);
+		if (!read)
+			assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+		mkregion_chunk(&a.m, GD_CHUNK_BATCH, 2, 0, data, mkregion_batch(data, 2, 9, 50));
+		if (read) {
+			assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+			buf_put(&all, data, mkregion_batch(data, 2, 9, 50));
+		}
+		put_aside(&a);
+		mkregion_ring(&a.m)->saved.state = GD_SAVED_NONE;
+		mkregion_chunk(&a.m, GD_CHUNK_BATCH, 2, 0, data, mkregion_batch(data, 2, 3, 20));
+		mkregion_chunk(&a.m, GD_CHUNK_END, 2, 2000, &mark, 1);
+		if (read) {
+			buf_put(&all, data, mkregion_batch(data, 2, 3, 20));
+			buf_put(&all, &mark, 1);
+		}
+		assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+		expect_file(a.dir, "made-7.trace", &all);
+		assert_int_equal(a.f.sink.part[0].generations, read ? 2 : 1);
+		generation(&a, 3, 100, NULL);
+		assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+		assert_int_equal(a.f.sink.lost_generations, read ? 0 : 1);
+		assert_int_equal(a.f.sink.nparts, read ? 1 : 2);
+		buf_done(&all);
+		at_done(&a);
+	}
 }
 
 static void damage(void **state)
@@ -422,6 +527,8 @@ int main(void)
 		cmocka_unit_test(a_lap_loses_whole_generations),
 		cmocka_unit_test(sessions_and_time),
 		cmocka_unit_test(set_aside),
+		cmocka_unit_test(set_aside_meanwhile),
+		cmocka_unit_test(set_aside_and_taken),
 		cmocka_unit_test(damage),
 		cmocka_unit_test(asks),
 		cmocka_unit_test(batches),
