@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define NEW_SLOT_PACKETS 8u             /* overwrite mode */
-#define BORN_GRACE_NS    10000000000ull /* so long the collector of `record -- CMD` may take to find a new region */
+#define BORN_GRACE_NS    60000000000ull /* so long the collector of a recording may take to find a new region; programs that start wait as long */
 
 uint32_t channel_free_packets(const struct channel *ch)
 {
@@ -105,10 +105,10 @@ static void switch_off(struct region *r, unsigned c)
 	store_release(&region_channel(r, c)->state, GD_CHANNEL_OFF);
 }
 
-/* A region that was born recorded waits for its collector. */
+/* A region that was born or forked into a recording waits for its collector. */
 static bool is_expected(const struct region *r, const struct gd_channel *g)
 {
-	return (r->head.flags & (GD_FLAG_BORN | GD_FLAG_FORKED)) && clock_ns(CLOCK_MONOTONIC) - r->head.start.mono_ns < BORN_GRACE_NS;
+	return !load_relaxed(&g->collector_pid) && clock_ns(CLOCK_MONOTONIC) - r->head.start.mono_ns < BORN_GRACE_NS;
 }
 
 void channel_clean_stale(struct region *r)

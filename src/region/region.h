@@ -304,7 +304,7 @@ struct gd_channel {
 	uint32_t block_ms;               /* discard mode: wait so long for a packet before losing (tests), <= GD_BLOCK_MAX */
 	uint32_t keys_first, keys_count; /* count mode: packets that form the table of struct gd_count_key */
 	uint8_t session[16];             /* the recording's id */
-	uint32_t collector_pid;          /* informative; the lock says who lives */
+	uint32_t collector_pid;          /* 0: it is yet to come; else informative, the lock says who lives */
 	uint32_t epoch;                  /* grows when a new recording takes the channel */
 	uint64_t trigger;                /* [FREEZE] GD_TRIGGER; writers look at it when they take a packet, and when a condition holds */
 	uint64_t trigger_time;           /* the whole counter of GD_TRIGGER_TIME(); not there if its writer died in between */

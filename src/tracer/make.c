@@ -228,6 +228,7 @@ static void take_over(char *map, const char *from, uint32_t on, struct inherited
 	const struct gd_header *old = (const struct gd_header *)from;
 	struct gd_header *h = (struct gd_header *)map;
 	const struct gd_control *control = (const struct gd_control *)(from + GD_OFF_CONTROL);
+	struct gd_channel *ch = (struct gd_channel *)(map + GD_OFF_CHANNELS);
 	uint32_t i;
 	unsigned c;
 
@@ -245,11 +246,10 @@ static void take_over(char *map, const char *from, uint32_t on, struct inherited
 	}
 	for (c = 0; c < GD_CHANNELS; c++)
 		if (on & 1u << c) {
-			memcpy((struct gd_channel *)(map + GD_OFF_CHANNELS) + c, (const struct gd_channel *)(from + GD_OFF_CHANNELS) + c,
-			       offsetof(struct gd_channel, granted));
-			/* frozen is the parent's ring */
-			if (((struct gd_channel *)(map + GD_OFF_CHANNELS))[c].trigger & GD_TRIGGER_FROZEN)
-				((struct gd_channel *)(map + GD_OFF_CHANNELS))[c].trigger = 0;
+			memcpy(&ch[c], (const struct gd_channel *)(from + GD_OFF_CHANNELS) + c, offsetof(struct gd_channel, granted));
+			ch[c].collector_pid = 0; /* it is yet to come: a child of this one goes on with the recording too */
+			if (ch[c].trigger & GD_TRIGGER_FROZEN) /* the parent's ring is */
+				ch[c].trigger = 0;
 		}
 	for (i = 0; i < much.classes; i++)
 		((struct gd_class *)(map + gd_class_offset(i)))->enabled &= on * (GD_ENABLED(0) | GD_FILTERED(0) | GD_COUNTING(0) | GD_CONDITIONAL(0));
@@ -271,7 +271,7 @@ static uint32_t channels_to_keep(const char *from)
 		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = GD_LOCK_CHANNEL(c), .l_len = 1 };
 		const struct gd_channel *ch = (const struct gd_channel *)(from + GD_OFF_CHANNELS) + c;
 
-		/* one that was born into a recording has its collector yet to come */
+		/* one that was born or forked into a recording may have its collector yet to come */
 		if (on & 1u << c && ch->collector_pid && !sys(SYS_fcntl, fd, F_OFD_GETLK, &lock) && lock.l_type == F_UNLCK)
 			on &= ~(1u << c);
 	}

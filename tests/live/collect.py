@@ -231,6 +231,18 @@ def command_and_its_children():
 
 
 @case
+def forked_grandchildren():
+    """As a daemon forks: the child's region has no collector yet when it forks again."""
+    p = Program(1, 1000, env={"HOLD": "1", "FORK": "5", "GRAND": "1"}, name="grandforker" + TAG)
+    r = Recording("fork3", "-p", p.pid).wait_ready()
+    n = p.go()
+    time.sleep(0.4)
+    m = agree(r.dir, r.stop(), n + 5 * 1100)
+    same("programs", len(m["programs"]), 11)
+    p.end()
+
+
+@case
 def forked_children():
     p = Program(1, 1000, env={"HOLD": "1", "FORK": "5"}, name="forker" + TAG)
     one = Recording("fork1", "-p", p.pid).wait_ready()

@@ -341,6 +341,35 @@ static void a_dead_collectors_channel_is_cleaned(void **state)
 	mkregion_done(&m);
 }
 
+/* A program that was born or forked into a recording is found by its collector a moment later: others leave it alone for a minute. */
+static void a_recording_waits_for_its_collector(void **state)
+{
+	static const struct {
+		uint64_t age_ns;
+		uint32_t collector_pid, state;
+	} cases[] = {
+		{ 0, 0, GD_CHANNEL_ON },
+		{ 50000000000, 0, GD_CHANNEL_ON },
+		{ 61000000000, 0, GD_CHANNEL_OFF },
+		{ 0, 1, GD_CHANNEL_OFF }, /* it has come, and is dead */
+	};
+	struct mkregion m;
+	struct region *r;
+	unsigned i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		mkregion_new(&m, NULL, 8, 1);
+		mkregion_header(&m)->start.mono_ns -= cases[i].age_ns;
+		mkregion_born(&m, 0, session, GD_MODE_DISCARD, 0, 8, 4);
+		mkregion_channel(&m, 0)->collector_pid = cases[i].collector_pid;
+		assert_int_equal(open_made(&r, &m, NULL), 0);
+		channel_clean_stale(r);
+		assert_int_equal(mkregion_channel(&m, 0)->state, cases[i].state);
+		region_close(r);
+		mkregion_done(&m);
+	}
+}
+
 static void overwrite_mode_keeps_the_newest(void **state)
 {
 	static uint8_t copy[GD_PACKET];
@@ -572,6 +601,7 @@ int main(void)
 		cmocka_unit_test(everything_is_drained_once),
 		cmocka_unit_test(levels_exclusions_and_later_rules),
 		cmocka_unit_test(a_dead_collectors_channel_is_cleaned),
+		cmocka_unit_test(a_recording_waits_for_its_collector),
 		cmocka_unit_test(overwrite_mode_keeps_the_newest),
 		cmocka_unit_test(damage_is_survived),
 		cmocka_unit_test(a_file_that_shrinks_is_no_sigbus),
