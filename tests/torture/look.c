@@ -1,6 +1,7 @@
 /* look COUNTFILE DIR: reads every region under DIR (a /dev/shm) and checks it against the program's own count. Shares no code with src/collect.
  * Prints one line of JSON: emitted, in the trace, lost, missing (neither in the trace nor excused), twice, torn, out of order, from
- * writers that must be off; and how many regions and bytes of memory there are. */
+ * writers that must be off; how many regions and bytes of memory there are; and how many of them were born into a recording that somebody has
+ * switched off since. */
 #include "torture.h"
 
 #include "lib/mini.h"
@@ -107,7 +108,7 @@ static void visit(struct mini *m, struct gd_packet *p, const char *ev, size_t le
 int main(int argc, char **argv)
 {
 	uint64_t emitted = 0, missing = 0, excused = 0, lost = 0, memory = 0, cut = 0;
-	int regions = 0, broken = 0, unborn = 0, ch;
+	int regions = 0, broken = 0, unborn = 0, ended = 0, ch;
 	const char *at, *end;
 	struct look l = { 0 };
 	struct dirent *e;
@@ -154,6 +155,7 @@ int main(int argc, char **argv)
 		for (at = m.map + GD_OFF_HEAP, end = at + mini_header(&m)->heap_used; end - at >= 8 && gd_load32(at);
 		     at += (8 + (size_t)gd_load32(at) + 7) & ~(size_t)7)
 			unborn += gd_load32(at + 4) == GD_RECORD_NOTE && !memcmp(at + 8, "the recording", 13);
+		ended += mini_header(&m)->flags & GD_FLAG_BORN && pread(m.fd, &i, 4, GD_OFF_CHANNELS) == 4 && i != GD_CHANNEL_ON;
 		for (ch = 0; ch < (int)GD_CHANNELS; ch++) {
 			if (pread(m.fd, &i, 4, GD_OFF_CHANNELS + ch * (off_t)sizeof(struct gd_channel)) != 4 || i != GD_CHANNEL_ON)
 				continue;
@@ -178,8 +180,8 @@ int main(int argc, char **argv)
 		missing += gone > w->excuse ? gone - w->excuse : 0;
 	}
 	printf("{\"emitted\": %lu, \"trace\": %lu, \"lost\": %lu, \"missing\": %lu, \"excused\": %lu, \"twice\": %lu, \"torn\": %lu, \"order\": %lu, \"off\": %lu, "
-	       "\"other\": %lu, \"regions\": %d, \"memory\": %lu, \"broken\": %d, \"cut\": %lu, \"unborn\": %d, \"failed\": %u, \"note\": \"%s\", \"extra\": %lu, \"done\": %u}\n",
-	       emitted, l.trace, lost, missing, excused, l.twice, l.torn, l.order, l.off, l.other, regions, memory, broken, cut, unborn, l.file->failed, l.file->note,
+	       "\"other\": %lu, \"regions\": %d, \"memory\": %lu, \"broken\": %d, \"cut\": %lu, \"unborn\": %d, \"ended\": %d, \"failed\": %u, \"note\": \"%s\", \"extra\": %lu, \"done\": %u}\n",
+	       emitted, l.trace, lost, missing, excused, l.twice, l.torn, l.order, l.off, l.other, regions, memory, broken, cut, unborn, ended, l.file->failed, l.file->note,
 	       l.file->extra[0], l.file->done);
 	return 0;
 }
