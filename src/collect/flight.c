@@ -315,8 +315,9 @@ int flight_drain(struct flight *f, uint64_t since_ns, struct err *err)
 				flight_saved_taken(f);
 			}
 		}
-		if (f->pos < v.tail) { /* of the round before */
-			if (f->pos == load_relaxed(&ring_of(f)->saved.end)) /* only the gap that setting aside leaves: somebody else has taken it */
+		/* the tail of the round before; at saved.end there is only the gap that setting aside leaves, and somebody else has taken it */
+		if (f->pos < v.tail) {
+			if (f->pos == load_relaxed(&ring_of(f)->saved.end))
 				f->pos = next_packet(f->pos);
 			if (f->pos < v.tail)
 				lose_place(f, v.tail);

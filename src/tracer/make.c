@@ -247,8 +247,9 @@ static void take_over(char *map, const char *from, uint32_t on, struct inherited
 	for (c = 0; c < GD_CHANNELS; c++)
 		if (on & 1u << c) {
 			memcpy(&ch[c], (const struct gd_channel *)(from + GD_OFF_CHANNELS) + c, offsetof(struct gd_channel, granted));
-			ch[c].collector_pid = 0; /* it is yet to come: a child of this one goes on with the recording too */
-			if (ch[c].trigger & GD_TRIGGER_FROZEN) /* the parent's ring is */
+			/* its collector is yet to come: a child of this one goes on with the recording too; what is frozen is the parent's ring */
+			ch[c].collector_pid = 0;
+			if (ch[c].trigger & GD_TRIGGER_FROZEN)
 				ch[c].trigger = 0;
 		}
 	for (i = 0; i < much.classes; i++)
