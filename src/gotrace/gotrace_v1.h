@@ -4,6 +4,7 @@
 #ifndef GANDER_GOTRACE_V1_H
 #define GANDER_GOTRACE_V1_H
 
+#include "gotrace/gotrace_follow.h"
 #include "gotrace/gotrace_internal.h"
 
 #define V1_BATCHES_MAX    (8u << 20)
@@ -100,6 +101,7 @@ struct v1_batch {
 
 /* One P's batches, decoded one event ahead. A taken event stays where it is until the next is taken. */
 struct v1_proc {
+	struct follower f; /* while counting */
 	int32_t pid;
 	int32_t first, batch, last; /* the first, current (or next to load) and last; -1 */
 	uint8_t *buf;
@@ -120,9 +122,6 @@ struct v1_proc {
 	int64_t syscall_ts; /* and of the last system call's begin */
 	unsigned pending;   /* events of ev, from cur on, that are decoded but not taken */
 	bool in_syscall;    /* the last event was that begin */
-	bool ended, waits;
-	int64_t head; /* the time of the event at which it stopped */
-	struct v1_proc *next_waiting;
 };
 
 enum { G_DEAD,

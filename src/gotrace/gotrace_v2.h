@@ -6,6 +6,7 @@
 #ifndef GANDER_GOTRACE_V2_H
 #define GANDER_GOTRACE_V2_H
 
+#include "gotrace/gotrace_follow.h"
 #include "gotrace/gotrace_internal.h"
 
 #define V2_PAD        64    /* zero bytes behind buf, so that wide loads need no check */
@@ -105,6 +106,7 @@ struct v2_task {
 
 /* One thread's events of this generation; one more for what no thread wrote. */
 struct v2_cursor {
+	struct follower f;      /* while counting */
 	const uint8_t *p, *end; /* in the current batch, behind the pending event */
 	int64_t time;           /* of the pending event */
 	uint64_t args[4];
@@ -113,10 +115,6 @@ struct v2_cursor {
 	int32_t batch, last; /* current and last batch */
 	uint8_t type;
 	uint8_t len; /* bytes of the pending event, from its type; 255: that or more */
-
-	/* counting */
-	bool waits, ended;
-	struct v2_cursor *next_waiting;
 };
 
 #define V2_QUEUE 4

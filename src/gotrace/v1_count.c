@@ -4,35 +4,26 @@
  * and the outcome of all checks do not depend on it as long as each goroutine sees its own events in the same order. So each P is followed as far
  * as it goes: until its next event needs a goroutine in a state that another P's event will bring about. All checks are made here too, and those that
  * the order of time implies in addition: whatever is odd in any way makes this give up, and the trace is counted event by event from its
- * beginning, so that the error is the same one. docs/gotrace.md says why the outcome is the same ("Counting").
- *
- * Time goes on in slices, so that no P runs so far ahead that the goroutines it makes need more memory than those that live at a time. */
+ * beginning, so that the error is the same one. docs/gotrace.md says why the outcome is the same ("Counting"). */
 #include "gotrace/gotrace_v1.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define SLICE_EVENTS 65536u /* of one P, at most; a slice is meant to have about as many of all */
-#define RANGES_MAX   (1u << 20)
-#define PAD          64 /* a hot record is shorter */
+#define RANGES_MAX (1u << 20)
+#define PAD        64 /* a hot record is shorter */
 
-enum { GIVE_UP = -1,
-       WAIT,
-       TAKEN,
-       PARKED }; /* its next event lies behind the slice */
+enum { TAKEN = 1,
+       WAIT = 0 };
 
 struct counting {
+	struct following f; /* a goroutine (or V1_KEY_GC) is what is waited for */
 	struct v1 *v;
 	uint64_t *counts;
 	uint64_t transitions;
 	struct idset created, tasks;
-	struct idmap waiting;   /* goroutine (or V1_KEY_GC) -> the P's that wait for it */
-	struct v1_proc **ready; /* a stack: each P at most once */
-	uint32_t nready;
-	int64_t horizon;
 	int64_t gc_touched;
 	struct v1_proc *gc_by;
-	uint64_t taken; /* in this slice */
 	struct v1_range {
 		int64_t ts;
 		uint8_t type;
@@ -43,23 +34,9 @@ struct counting {
 /* The event waits until somebody changes the state of goroutine `id`, which is g if it exists. */
 static __attribute__((noinline)) int wait_for(struct counting *k, struct v1_proc *pr, uint64_t id, struct v1_g *g)
 {
-	pr->next_waiting = idmap_del(&k->waiting, id);
-	pr->waits = true;
-	if (idmap_put(&k->waiting, id, pr) < 0)
-		return GIVE_UP;
 	if (g)
 		g->awaited = true;
-	return WAIT;
-}
-
-static __attribute__((noinline)) void wake(struct counting *k, uint64_t id)
-{
-	struct v1_proc *pr = idmap_del(&k->waiting, id);
-
-	for (; pr; pr = pr->next_waiting) {
-		pr->waits = false;
-		k->ready[k->nready++] = pr;
-	}
+	return following_wait(&k->f, &pr->f, id);
 }
 
 /* The goroutine's state was changed by this P's event. */
@@ -69,7 +46,7 @@ static always_inline void touch(struct counting *k, struct v1_g *g, struct v1_pr
 	g->touched = ts;
 	if (unlikely(g->awaited)) {
 		g->awaited = false;
-		wake(k, g->id);
+		following_wake(&k->f, g->id);
 	}
 }
 
@@ -195,8 +172,8 @@ static int create(struct counting *k, struct v1_proc *pr, int64_t ts, uint64_t i
 	g->seq = 1;
 	g->merged = g->state = G_RUNNABLE;
 	touch(k, g, pr, ts);
-	if (unlikely(k->waiting.count))
-		wake(k, id);
+	if (unlikely(k->f.waiting.count))
+		following_wake(&k->f, id);
 	k->transitions++;
 	return TAKEN;
 }
@@ -219,7 +196,7 @@ static int gc_start(struct counting *k, struct v1_proc *pr, const struct v1_even
 	k->gc_by = pr;
 	k->gc_touched = ev->ts;
 	k->v->gc_seq++;
-	wake(k, V1_KEY_GC);
+	following_wake(&k->f, V1_KEY_GC);
 	return range(k, ev);
 }
 
@@ -242,10 +219,10 @@ static __attribute__((noinline)) int take(struct counting *k, struct v1_proc *pr
 	bool in_syscall = pr->in_syscall;
 	int r;
 
-	pr->head = ev->ts;
+	pr->f.head = ev->ts;
 	if (ev->ts < pr->at)
 		return GIVE_UP;
-	if (ev->ts > k->horizon)
+	if (ev->ts > k->f.horizon)
 		return PARKED;
 	if (ev->type != V1_SYSBLOCK)
 		pr->in_syscall = false;
@@ -366,21 +343,21 @@ static int hot(struct counting *k, struct v1_proc *pr, uint32_t *left)
 		case RECORD(V1_START_LOCAL, 2):
 			q = get(get(p + 1, &x), &id);
 			ts = (int64_t)((uint64_t)pr->ts + x);
-			if (unlikely((ts > k->horizon) | (ts < at)))
+			if (unlikely((ts > k->f.horizon) | (ts < at)))
 				goto far;
 			r = start(k, pr, ts, id, 0, false);
 			break;
 		case RECORD(V1_GO_START, 3):
 			q = get(get(get(p + 1, &x), &id), &seq);
 			ts = (int64_t)((uint64_t)pr->ts + x);
-			if (unlikely((ts > k->horizon) | (ts < at)))
+			if (unlikely((ts > k->f.horizon) | (ts < at)))
 				goto far;
 			r = start(k, pr, ts, id, seq, true);
 			break;
 		case RECORD(V1_UNBLOCK_LOCAL, 3):
 			q = get(get(get(p + 1, &x), &id), &seq);
 			ts = (int64_t)((uint64_t)pr->ts + x);
-			if (unlikely((ts > k->horizon) | (ts < at)))
+			if (unlikely((ts > k->f.horizon) | (ts < at)))
 				goto far;
 			r = unblock(k, pr, ts, id, 0, false, 0);
 			break;
@@ -388,7 +365,7 @@ static int hot(struct counting *k, struct v1_proc *pr, uint32_t *left)
 			q = p[1] < PAD ? p + 2 + p[1] : end;
 			get(get(get(p + 2, &x), &id), &seq);
 			ts = (int64_t)((uint64_t)pr->ts + x);
-			if (unlikely((ts > k->horizon) | (ts < at) | (q >= end)))
+			if (unlikely((ts > k->f.horizon) | (ts < at) | (q >= end)))
 				goto far;
 			r = unblock(k, pr, ts, id, seq, true, 0);
 			break;
@@ -396,7 +373,7 @@ static int hot(struct counting *k, struct v1_proc *pr, uint32_t *left)
 			q = p[1] < PAD ? p + 2 + p[1] : end;
 			get(get(get(get(p + 2, &x), &id), &seq), &real);
 			ts = (int64_t)((uint64_t)pr->ts + x);
-			if (unlikely((ts > k->horizon) | (ts < at) | (q >= end)))
+			if (unlikely((ts > k->f.horizon) | (ts < at) | (q >= end)))
 				goto far;
 			r = unblock(k, pr, ts, id, seq, true, (int64_t)real);
 			break;
@@ -409,7 +386,7 @@ static int hot(struct counting *k, struct v1_proc *pr, uint32_t *left)
 		case RECORD(V1_BLOCK_NET, 2):
 			q = get(get(p + 1, &x), &id);
 			ts = (int64_t)((uint64_t)pr->ts + x);
-			if (unlikely((ts > k->horizon) | (ts < at)))
+			if (unlikely((ts > k->f.horizon) | (ts < at)))
 				goto far;
 			r = leave(k, pr, ts, G_WAITING);
 			break;
@@ -417,21 +394,21 @@ static int hot(struct counting *k, struct v1_proc *pr, uint32_t *left)
 		case RECORD(V1_GO_PREEMPT, 2):
 			q = get(get(p + 1, &x), &id);
 			ts = (int64_t)((uint64_t)pr->ts + x);
-			if (unlikely((ts > k->horizon) | (ts < at)))
+			if (unlikely((ts > k->f.horizon) | (ts < at)))
 				goto far;
 			r = leave(k, pr, ts, G_RUNNABLE);
 			break;
 		case RECORD(V1_GO_END, 1):
 			q = get(p + 1, &x);
 			ts = (int64_t)((uint64_t)pr->ts + x);
-			if (unlikely((ts > k->horizon) | (ts < at)))
+			if (unlikely((ts > k->f.horizon) | (ts < at)))
 				goto far;
 			r = finish(k, pr);
 			break;
 		case RECORD(V1_SYSCALL, 2):
 			q = get(get(p + 1, &x), &id);
 			ts = (int64_t)((uint64_t)pr->ts + x);
-			if (unlikely((ts > k->horizon) | (ts < at)))
+			if (unlikely((ts > k->f.horizon) | (ts < at)))
 				goto far;
 			r = begin_syscall(k, pr, ts);
 			if (unlikely(r != TAKEN))
@@ -444,7 +421,7 @@ static int hot(struct counting *k, struct v1_proc *pr, uint32_t *left)
 			goto far;
 		}
 		if (unlikely(r != TAKEN)) {
-			pr->head = ts;
+			pr->f.head = ts;
 			goto out;
 		}
 		pr->in_syscall = false;
@@ -462,9 +439,10 @@ out:
 	return r;
 }
 
-/* Follows the P as far as it goes: WAIT, PARKED or GIVE_UP. */
-static int follow(struct counting *k, struct v1_proc *pr)
+static int follow(struct following *f, struct follower *x)
 {
+	struct counting *k = (struct counting *)f;
+	struct v1_proc *pr = (struct v1_proc *)x;
 	uint32_t left = SLICE_EVENTS;
 	int r = TAKEN;
 
@@ -475,12 +453,12 @@ static int follow(struct counting *k, struct v1_proc *pr)
 				break;
 			r = v1_decode(k->v, pr, &pr->ev[pr->cur], NULL);
 			if (r <= 0) {
-				pr->ended = !r;
+				x->ended = !r;
 				r = r < 0 ? GIVE_UP : PARKED;
 				break;
 			}
 			pr->pending = 1;
-			pr->head = pr->ev[pr->cur].ts;
+			x->head = pr->ev[pr->cur].ts;
 			if (!left)
 				break;
 		}
@@ -491,45 +469,13 @@ static int follow(struct counting *k, struct v1_proc *pr)
 		if (--pr->pending)
 			pr->cur = pr->cur == 2 ? 0 : pr->cur + 1;
 	}
-	k->taken += SLICE_EVENTS - left;
+	f->taken += SLICE_EVENTS - left;
 	if (r != TAKEN)
 		return r;
-	/* Enough: the slice ends here. What else happens at this time belongs to the next one. */
 	if (!pr->pending)
-		pr->head = pr->at;
-	if (pr->at <= k->horizon)
-		k->horizon = pr->at - 1;
+		x->head = pr->at;
+	following_cut(f, pr->at);
 	return PARKED;
-}
-
-static int slice(struct counting *k, int64_t span)
-{
-	const struct v1 *v = k->v;
-	int64_t from = INT64_MAX;
-	struct v1_proc *pr;
-	uint32_t i;
-
-	k->nready = 0;
-	for (i = 0; i < v->nproc; i++) {
-		pr = v->proc[i];
-		if (pr->ended || pr->waits)
-			continue;
-		k->ready[k->nready++] = pr;
-		if (pr->head < from)
-			from = pr->head;
-	}
-	if (!k->nready)
-		return k->waiting.count ? GIVE_UP : 0;
-	k->horizon = from > INT64_MAX - span ? INT64_MAX : from + span;
-	k->taken = 0;
-	while (k->nready)
-		if (follow(k, k->ready[--k->nready]) == GIVE_UP)
-			return GIVE_UP;
-	/* Whoever could have been waited for has come this far. */
-	for (i = 0; i < v->nproc; i++)
-		if (v->proc[i]->waits && v->proc[i]->head <= k->horizon)
-			return GIVE_UP;
-	return 1;
 }
 
 static int range_cmp(const void *a, const void *b)
@@ -562,24 +508,25 @@ static bool ranges_alternate(struct counting *k)
 }
 
 /* The state that v1_next() has left is taken over. */
-static bool take_over(const struct v1 *v)
+static bool take_over(struct counting *k)
 {
+	struct v1 *v = k->v;
 	struct v1_proc *pr;
 	uint32_t i;
 
 	for (i = 0; i < v->nproc; i++) {
 		pr = v->proc[i];
-		pr->state = v1_p_get((struct v1 *)v, pr->pid);
+		pr->state = v1_p_get(v, pr->pid);
 		if (!pr->state)
 			return false;
 		pr->run = pr->state->g ? idmap_get(&v->gs, pr->state->g) : NULL;
 		if (pr->state->g && (!pr->run || pr->run->state != G_RUNNING || pr->run->merged != G_RUNNING))
 			return false;
 		pr->at = v->merged_ts;
-		pr->ended = !pr->have;
 		pr->pending = pr->have + (pr->have && pr->have_ahead);
-		pr->head = pr->ev[pr->cur].ts;
-		pr->in_syscall = pr->waits = false;
+		pr->in_syscall = false;
+		pr->f = (struct follower) { .head = pr->ev[pr->cur].ts, .ended = !pr->have };
+		k->f.all[i] = &pr->f;
 	}
 	return true;
 }
@@ -587,21 +534,12 @@ static bool take_over(const struct v1 *v)
 /* Counts the rest: true, or false when it is to be counted event by event. */
 static bool count_rest(struct v1 *v, uint64_t *counts)
 {
-	struct counting k = { .v = v, .counts = counts };
-	int64_t span = 1 << 16;
+	struct counting k = { .f.follow = follow, .v = v, .counts = counts };
 	bool done = false;
-	int r;
 
-	k.ready = calloc(v->nproc + 1, sizeof(*k.ready));
-	if (idset_init(&k.created) < 0 || idset_init(&k.tasks) < 0 || idmap_init(&k.waiting) < 0 || !k.ready || !take_over(v))
+	if (idset_init(&k.created) < 0 || idset_init(&k.tasks) < 0 || following_init(&k.f, v->nproc) < 0 || !take_over(&k))
 		goto out;
-	while ((r = slice(&k, span)) > 0) {
-		if (k.taken < SLICE_EVENTS / 2 && span < INT64_MAX / 4)
-			span *= 2;
-		else if (k.taken > SLICE_EVENTS * 2 && span > 1)
-			span /= 2;
-	}
-	if (r < 0 || !ranges_alternate(&k))
+	if (following_all(&k.f) < 0 || !ranges_alternate(&k))
 		goto out;
 	counts[GANDER_GOTRACE_STATE_TRANSITION] += k.transitions + (v->nexits - v->exit_next);
 	counts[GANDER_GOTRACE_STACK_SAMPLE] += v->nsample - v->sample_next;
@@ -611,8 +549,7 @@ static bool count_rest(struct v1 *v, uint64_t *counts)
 out:
 	idset_done(&k.created);
 	idset_done(&k.tasks);
-	idmap_done(&k.waiting);
-	free(k.ready);
+	following_done(&k.f);
 	free(k.range);
 	return done;
 }

@@ -8,21 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLICE_EVENTS 65536u /* of one thread, at most; a slice is meant to have about as many of all */
-#define TASKS_MAX    (256u << 10)
-
-enum { GIVE_UP = -1,
-       PARKED = 3 }; /* its next event lies behind the slice */
+#define TASKS_MAX (256u << 10)
 
 struct counting {
+	struct following f; /* the cursors of this generation */
 	struct v2 *v;
-	struct idset ids;          /* of goroutines that began or ended in this generation */
-	struct idmap waiting;      /* what is waited for -> cursors */
-	struct v2_cursor **ready;  /* a stack: each at most once */
-	struct v2_cursor **cursor; /* of this generation */
-	uint32_t nready, n;
-	int64_t horizon;
-	uint64_t taken; /* in this slice */
+	struct idset ids; /* of goroutines that began or ended in this generation */
 	uint64_t transitions;
 	uint64_t begun; /* goroutines and regions that begin: an upper bound of what lives at a time */
 	struct v2_cursor *gc_by;
@@ -40,35 +31,18 @@ struct counting {
 #define KEY_M(id) ((id) | 2ull << 62)
 #define KEY_GC    (3ull << 62)
 
-static __attribute__((noinline)) int wait_for(struct counting *k, struct v2_cursor *c, uint64_t key)
-{
-	c->next_waiting = idmap_del(&k->waiting, key);
-	c->waits = true;
-	return idmap_put(&k->waiting, key, c) < 0 ? GIVE_UP : WAIT;
-}
-
 static __attribute__((noinline)) int wait_g(struct counting *k, struct v2_cursor *c, uint64_t id, struct v2_g *g)
 {
 	if (g)
 		g->awaited = true;
-	return wait_for(k, c, id);
+	return following_wait(&k->f, &c->f, id);
 }
 
 static __attribute__((noinline)) int wait_p(struct counting *k, struct v2_cursor *c, uint64_t id, struct v2_p *p)
 {
 	if (p)
 		p->awaited = true;
-	return wait_for(k, c, KEY_P(id));
-}
-
-static __attribute__((noinline)) void wake(struct counting *k, uint64_t key)
-{
-	struct v2_cursor *c = idmap_del(&k->waiting, key);
-
-	for (; c; c = c->next_waiting) {
-		c->waits = false;
-		k->ready[k->nready++] = c;
-	}
+	return following_wait(&k->f, &c->f, KEY_P(id));
 }
 
 /* The state of the goroutine, or of the P, was changed or looked at by this thread's event. */
@@ -78,7 +52,7 @@ static always_inline void touch_g_at(struct counting *k, struct v2_g *g, struct 
 	g->touched = time;
 	if (unlikely(g->awaited)) {
 		g->awaited = false;
-		wake(k, g->id);
+		following_wake(&k->f, g->id);
 	}
 }
 
@@ -93,7 +67,7 @@ static always_inline void touch_p_at(struct counting *k, struct v2_p *p, struct 
 	p->touched = time;
 	if (unlikely(p->awaited)) {
 		p->awaited = false;
-		wake(k, KEY_P(p->id));
+		following_wake(&k->f, KEY_P(p->id));
 	}
 }
 
@@ -160,8 +134,8 @@ static int appear(struct counting *k, struct v2_cursor *c)
 	k->begun++;
 	g = idmap_get(&k->v->gs, id);
 	touch_g(k, g, c);
-	if (k->waiting.count)
-		wake(k, id);
+	if (k->f.waiting.count)
+		following_wake(&k->f, id);
 	return TAKEN;
 }
 
@@ -190,11 +164,11 @@ static int go_status(struct counting *k, struct v2_cursor *c, struct v2_m *m)
 		other = idmap_get(&v->ms, c->args[1]);
 		enter(v, other);
 		other->after = c->time;
-		wake(k, KEY_M(c->args[1]));
+		following_wake(&k->f, KEY_M(c->args[1]));
 	}
 	touch_g(k, idmap_get(&v->gs, c->args[0]), c);
-	if (!g && k->waiting.count)
-		wake(k, c->args[0]);
+	if (!g && k->f.waiting.count)
+		following_wake(&k->f, c->args[0]);
 	return TAKEN;
 }
 
@@ -211,8 +185,8 @@ static int proc_status(struct counting *k, struct v2_cursor *c, struct v2_m *m)
 	if (take(k, c) != TAKEN)
 		return GIVE_UP;
 	touch_p(k, idmap_get(&v->ps, c->args[0]), c);
-	if (!p && k->waiting.count)
-		wake(k, KEY_P(c->args[0]));
+	if (!p && k->f.waiting.count)
+		following_wake(&k->f, KEY_P(c->args[0]));
 	return TAKEN;
 }
 
@@ -321,12 +295,12 @@ static int gc_mark(struct counting *k, struct v2_cursor *c)
 		return GIVE_UP;
 	r = v2_take(k->v, c);
 	if (r == WAIT)
-		return wait_for(k, c, KEY_GC);
+		return following_wait(&k->f, &c->f, KEY_GC);
 	if (r != TAKEN)
 		return GIVE_UP;
 	k->gc_by = c;
 	k->gc_touched = c->time;
-	wake(k, KEY_GC);
+	following_wake(&k->f, KEY_GC);
 	return TAKEN;
 }
 
@@ -551,7 +525,7 @@ static always_inline uint32_t hot(struct counting *k, struct v2_cursor *c, struc
 		case EV_GO_START:
 			q = quick(quick(quick(p + 1, &delta, &odd), &x, &odd), &y, &odd);
 			t = (int64_t)((uint64_t)time + (uint64_t)v2_ns(v, delta));
-			if (unlikely((q > end) | odd | (t > k->horizon) | (t < time)))
+			if (unlikely((q > end) | odd | (t > k->f.horizon) | (t < time)))
 				goto out;
 			g = idmap_get(&v->gs, x);
 			if (unlikely(!g || g->status != GO_RUNNABLE || !g_next(v, g, y) || m->p == GANDER_GOTRACE_NONE ||
@@ -565,7 +539,7 @@ static always_inline uint32_t hot(struct counting *k, struct v2_cursor *c, struc
 		case EV_GO_UNBLOCK:
 			q = quick(quick(quick(quick(p + 1, &delta, &odd), &x, &odd), &y, &odd), &z, &odd);
 			t = (int64_t)((uint64_t)time + (uint64_t)v2_ns(v, delta));
-			if (unlikely((q > end) | odd | (t > k->horizon) | (t < time)))
+			if (unlikely((q > end) | odd | (t > k->f.horizon) | (t < time)))
 				goto out;
 			g = idmap_get(&v->gs, x);
 			if (unlikely(!g || g->status != GO_WAITING || !g_next(v, g, y) || !LATER_AT(g, c, t, true) ||
@@ -578,7 +552,7 @@ static always_inline uint32_t hot(struct counting *k, struct v2_cursor *c, struc
 		case EV_GO_STOP:
 			q = quick(quick(quick(p + 1, &delta, &odd), &x, &odd), &y, &odd);
 			t = (int64_t)((uint64_t)time + (uint64_t)v2_ns(v, delta));
-			if (unlikely((q > end) | odd | (t > k->horizon) | (t < time) | (m->p == GANDER_GOTRACE_NONE) |
+			if (unlikely((q > end) | odd | (t > k->f.horizon) | (t < time) | (m->p == GANDER_GOTRACE_NONE) |
 				     (m->g == GANDER_GOTRACE_NONE)))
 				goto out;
 			g = cur_g(v, m);
@@ -591,7 +565,7 @@ static always_inline uint32_t hot(struct counting *k, struct v2_cursor *c, struc
 		case EV_GO_SYSCALL_BEGIN:
 			q = quick(quick(quick(p + 1, &delta, &odd), &x, &odd), &y, &odd);
 			t = (int64_t)((uint64_t)time + (uint64_t)v2_ns(v, delta));
-			if (unlikely((q > end) | odd | (t > k->horizon) | (t < time)) || !own_both(k, c, m, t, GO_RUNNING, &g, &pp) ||
+			if (unlikely((q > end) | odd | (t > k->f.horizon) | (t < time)) || !own_both(k, c, m, t, GO_RUNNING, &g, &pp) ||
 			    unlikely(x != pp->seq + 1 || !stack_ok(v, y, &none, false)))
 				goto out;
 			g->status = GO_SYSCALL;
@@ -602,7 +576,7 @@ static always_inline uint32_t hot(struct counting *k, struct v2_cursor *c, struc
 		case EV_GO_SYSCALL_END:
 			q = quick(p + 1, &delta, &odd);
 			t = (int64_t)((uint64_t)time + (uint64_t)v2_ns(v, delta));
-			if (unlikely((q > end) | odd | (t > k->horizon) | (t < time)) || !own_both(k, c, m, t, GO_SYSCALL, &g, &pp) ||
+			if (unlikely((q > end) | odd | (t > k->f.horizon) | (t < time)) || !own_both(k, c, m, t, GO_SYSCALL, &g, &pp) ||
 			    unlikely(pp->status != PROC_SYSCALL))
 				goto out;
 			g->status = GO_RUNNING;
@@ -612,7 +586,7 @@ static always_inline uint32_t hot(struct counting *k, struct v2_cursor *c, struc
 		case EV_GO_SWITCH:
 			q = quick(quick(quick(p + 1, &delta, &odd), &x, &odd), &y, &odd);
 			t = (int64_t)((uint64_t)time + (uint64_t)v2_ns(v, delta));
-			if (unlikely((q > end) | odd | (t > k->horizon) | (t < time)) || !own_both(k, c, m, t, GO_RUNNING, &g, NULL))
+			if (unlikely((q > end) | odd | (t > k->f.horizon) | (t < time)) || !own_both(k, c, m, t, GO_RUNNING, &g, NULL))
 				goto out;
 			next = idmap_get(&v->gs, x);
 			if (unlikely(!next || next->status != GO_WAITING || !g_next(v, next, y) || !LATER_AT(next, c, t, true)))
@@ -639,8 +613,7 @@ out:
 	return left;
 }
 
-/* Follows the thread as far as it goes: WAIT, PARKED or GIVE_UP. */
-static int follow(struct counting *k, struct v2_cursor *c)
+static int follow_thread(struct counting *k, struct v2_cursor *c)
 {
 	uint32_t left = SLICE_EVENTS;
 	struct v2_m *m = c->m;
@@ -649,12 +622,12 @@ static int follow(struct counting *k, struct v2_cursor *c)
 	if (unlikely(!m)) {
 		m = thread_of(k, c);
 		if (!m)
-			return wait_for(k, c, KEY_M((uint64_t)c->mid));
+			return following_wait(&k->f, &c->f, KEY_M((uint64_t)c->mid));
 		c->m = m;
 		enter(k->v, m);
 	}
 	for (; left; left--) {
-		if (unlikely(c->time > k->horizon))
+		if (unlikely(c->time > k->f.horizon))
 			goto out;
 		if (unlikely((c->time < m->at) | (c->time <= m->after)) &&
 		    (c->time < m->at || c->time < m->after || (c->time != INT64_MIN && c->type != EV_GO_SYSCALL_END_BLOCKED)))
@@ -668,47 +641,25 @@ static int follow(struct counting *k, struct v2_cursor *c)
 		if (r < 0)
 			return GIVE_UP;
 		if (!r) {
-			c->ended = true;
+			c->f.ended = true;
 			r = PARKED;
 			goto out;
 		}
 		r = PARKED;
 	}
-	/* Enough: the slice ends here. What else happens at this time belongs to the next one. */
-	if (m->at <= k->horizon)
-		k->horizon = m->at - 1;
+	following_cut(&k->f, m->at);
 out:
-	k->taken += SLICE_EVENTS - left;
+	k->f.taken += SLICE_EVENTS - left;
 	return r;
 }
 
-static int slice(struct counting *k, int64_t span)
+static int follow(struct following *f, struct follower *x)
 {
-	int64_t from = INT64_MAX;
-	struct v2_cursor *c;
-	uint32_t i;
+	struct v2_cursor *c = (struct v2_cursor *)x;
+	int r = follow_thread((struct counting *)f, c);
 
-	k->nready = 0;
-	for (i = 0; i < k->n; i++) {
-		c = k->cursor[i];
-		if (c->ended || c->waits)
-			continue;
-		k->ready[k->nready++] = c;
-		if (c->time < from)
-			from = c->time;
-	}
-	if (!k->nready)
-		return k->waiting.count ? GIVE_UP : 0;
-	k->horizon = from > INT64_MAX - span ? INT64_MAX : from + span;
-	k->taken = 0;
-	while (k->nready)
-		if (follow(k, k->ready[--k->nready]) == GIVE_UP)
-			return GIVE_UP;
-	/* Whoever could have been waited for has come this far. */
-	for (i = 0; i < k->n; i++)
-		if (k->cursor[i]->waits && k->cursor[i]->time <= k->horizon)
-			return GIVE_UP;
-	return 1;
+	x->head = c->time;
+	return r;
 }
 
 static int task_cmp(const void *a, const void *b)
@@ -760,28 +711,22 @@ static bool samples_sound(const struct v2 *v)
 
 bool v2_count_generation(struct v2 *v)
 {
-	struct counting k = { .v = v, .n = v->nheap };
+	struct counting k = { .f.follow = follow, .v = v };
 	uint64_t live = v->gs.count + v->nregions;
-	int64_t span = 1 << 16;
+	struct v2_cursor *c;
 	bool done = false;
 	uint32_t i;
-	int r;
 
-	k.ready = calloc(k.n, sizeof(*k.ready));
-	k.cursor = calloc(k.n, sizeof(*k.cursor));
-	if (idset_init(&k.ids) < 0 || idmap_init(&k.waiting) < 0 || !k.ready || !k.cursor)
+	if (idset_init(&k.ids) < 0 || following_init(&k.f, v->nheap) < 0)
 		goto out;
-	for (i = 0; i < k.n; i++)
-		k.cursor[i] = v->heap[i].ptr;
-	v->none.seen = 0;
-	while ((r = slice(&k, span)) > 0) {
-		if (k.taken < SLICE_EVENTS / 2 && span < INT64_MAX / 4)
-			span *= 2;
-		else if (k.taken > SLICE_EVENTS * 2 && span > 1)
-			span /= 2;
+	for (i = 0; i < v->nheap; i++) {
+		c = v->heap[i].ptr;
+		c->f = (struct follower) { .head = c->time };
+		k.f.all[i] = &c->f;
 	}
+	v->none.seen = 0;
 	/* What could reach a limit in one order and not in another is counted in the right one. */
-	if (r < 0 || live + k.begun >= V2_LIVE_MAX || v->tasks.count + k.ntask >= V2_LIVE_MAX || !samples_sound(v) || !tasks_apply(&k))
+	if (following_all(&k.f) < 0 || live + k.begun >= V2_LIVE_MAX || v->tasks.count + k.ntask >= V2_LIVE_MAX || !samples_sound(v) || !tasks_apply(&k))
 		goto out;
 	v->counts[GANDER_GOTRACE_STATE_TRANSITION] += k.transitions;
 	v->counts[GANDER_GOTRACE_STACK_SAMPLE] += v->nsample;
@@ -790,9 +735,7 @@ bool v2_count_generation(struct v2 *v)
 	done = true;
 out:
 	idset_done(&k.ids);
-	idmap_done(&k.waiting);
-	free(k.ready);
-	free(k.cursor);
+	following_done(&k.f);
 	free(k.task);
 	return done;
 }

@@ -196,6 +196,31 @@ static void counts_what_it_reads(void **state)
 	}
 }
 
+/* A thread has more events than a slice of the counting takes, all at the least time there is. */
+static void counts_the_earliest_times(void **state)
+{
+	/* batches begin with their type, generation, thread, time and length */
+	static const uint8_t begin[] = "go 1.22 trace\0\0\0"
+				       "\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x05\x05\x08\xa8\xd6\xb9\x07" /* a frequency */
+				       "\x01\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x04\x0d\x00\x00\x01";    /* P 0 runs */
+	static const uint8_t batch[] = "\x01\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\xb8\x8e\x03";
+	static const uint8_t metric[] = "\x25\x00\x01";
+	enum { EVENTS = 17000,
+	       BATCHES = 4 };
+	uint8_t *data = malloc(sizeof(begin) + BATCHES * (sizeof(batch) + EVENTS * 3)), *p = data;
+	unsigned i, k;
+
+	assert_non_null(data);
+	p = mempcpy(p, begin, sizeof(begin) - 1);
+	for (i = 0; i < BATCHES; i++) {
+		p = mempcpy(p, batch, sizeof(batch) - 1);
+		for (k = 0; k < EVENTS; k++)
+			p = mempcpy(p, metric, 3);
+	}
+	count_and_compare("the earliest times", data, (size_t)(p - data));
+	free(data);
+}
+
 static void refuses_what_is_no_trace(void **state)
 {
 	static const struct {
@@ -351,6 +376,7 @@ int main(void)
 		cmocka_unit_test(cut_at_every_byte),
 		cmocka_unit_test(damaged_at_random),
 		cmocka_unit_test(counts_what_it_reads),
+		cmocka_unit_test(counts_the_earliest_times),
 		cmocka_unit_test(refuses_what_is_no_trace),
 		cmocka_unit_test(every_way_in),
 		cmocka_unit_test(hands_on_read_errors),
