@@ -1,8 +1,10 @@
 #include "analyze/gogens.h"
+#include "gotrace/gotrace.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { BATCH = 1,
@@ -62,7 +64,7 @@ static int add(struct gogens *g, uint64_t offset, uint64_t time, uint64_t freq)
 		g->v = v;
 		g->cap = cap;
 	}
-	g->v[g->n++] = (struct gogen) { offset, (int64_t)((double)time * (1 / ((double)freq / 1e9))) };
+	g->v[g->n++] = (struct gogen) { offset, gotrace_trunc_ns((double)time * (1 / ((double)freq / 1e9))) };
 	return 0;
 }
 
@@ -70,10 +72,11 @@ int gogens_find(struct gogens *g, int fd)
 {
 	uint64_t at = sizeof(g->head), gen = 0, first = 0, freq = 0, least = UINT64_MAX, id, thread, time, size;
 	uint8_t block[HEAD_MAX + DATA_MAX];
+	struct stat st;
 	int r = 0;
 
 	memset(g, 0, sizeof(*g));
-	if (pread(fd, g->head, sizeof(g->head), 0) != (ssize_t)sizeof(g->head) || memcmp(g->head, "go 1.2", 6) || g->head[6] < '2')
+	if (fstat(fd, &st) < 0 || pread(fd, g->head, sizeof(g->head), 0) != (ssize_t)sizeof(g->head) || memcmp(g->head, "go 1.2", 6) || g->head[6] < '2')
 		return 0;
 	while (r == 0 && g->n < GOGENS_MAX) {
 		ssize_t n = pread(fd, block, sizeof(block), (off_t)at);
@@ -86,8 +89,8 @@ int gogens_find(struct gogens *g, int fd)
 		if (n > 0 && *block == EXPERIMENTAL)
 			p++;
 		if (n <= 0 || (*block != BATCH && *block != EXPERIMENTAL) || p > end || !varint(&p, end, &id) || !varint(&p, end, &thread) || !varint(&p, end, &time) ||
-		    !varint(&p, end, &size) || size > BATCH_MAX)
-			break;
+		    !varint(&p, end, &size) || size > BATCH_MAX || at + (uint64_t)(p - block) + size > (uint64_t)st.st_size)
+			break; /* a batch that is cut off counts for nothing with the reader, too */
 		if (id != gen) {
 			if (gen && freq)
 				r = add(g, first, least, freq);
@@ -96,7 +99,7 @@ int gogens_find(struct gogens *g, int fd)
 			freq = 0;
 			least = UINT64_MAX;
 		}
-		if (*block == BATCH && time < least)
+		if (time < least || !least) /* to the reader 0 is no time */
 			least = time;
 		if (*block == BATCH && size && (*p == FREQUENCY || *p == SYNC)) {
 			uint64_t f = frequency(p, size < (uint64_t)(end - p) ? p + size : end);

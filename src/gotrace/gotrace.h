@@ -12,6 +12,14 @@ static inline struct gander_err *err_public(struct err *err)
 	return (struct gander_err *)err;
 }
 
+/* What Go's conversion of a float64 to int64 gives on amd64, out of range too. */
+static inline int64_t gotrace_trunc_ns(double d)
+{
+	if (!(d > -9223372036854775808.0 && d < 9223372036854775808.0))
+		return INT64_MIN;
+	return (int64_t)d;
+}
+
 /* For who reads the bytes without the events. NN of "go 1.NN trace" and three zero bytes in the 16 of `head`; 0: something else. */
 unsigned gotrace_version(const void *head);
 int gotrace_wire_args(unsigned type);       /* of a v2 event, without its time; -1: no such event */

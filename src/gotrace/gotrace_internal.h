@@ -190,14 +190,6 @@ static inline int varint(const uint8_t **p, const uint8_t *end, uint64_t *ret)
 	return -1;
 }
 
-/* What Go's conversion of a float64 to int64 gives on amd64, out of range too. */
-static inline int64_t trunc_ns(double d)
-{
-	if (unlikely(!(d > -9223372036854775808.0 && d < 9223372036854775808.0)))
-		return INT64_MIN;
-	return (int64_t)d;
-}
-
 /* ---- sort: keys with something attached ---- */
 
 struct keyed {

@@ -211,7 +211,7 @@ static inline int64_t v2_ns(const struct v2 *v, uint64_t units)
 {
 	if (likely(v->unit_ns && units < (1ull << 46)))
 		return (int64_t)(units * v->unit_ns);
-	return trunc_ns((double)units * v->ns_per_unit);
+	return gotrace_trunc_ns((double)units * v->ns_per_unit);
 }
 
 static inline uint64_t v2_off(const struct v2 *v, const uint8_t *p)

@@ -579,7 +579,7 @@ static always_inline int convert(struct v1 *v, struct v1_event *ev, struct gande
 		[V1_BLOCK_NET] = STR_NETWORK,
 		[V1_BLOCK_GC] = STR_ASSIST_WAIT,
 	};
-	int64_t ns = trunc_ns((double)(int64_t)((uint64_t)ev->ts - (uint64_t)v->min_ts) * v->ns_per_tick), stk, start;
+	int64_t ns = gotrace_trunc_ns((double)(int64_t)((uint64_t)ev->ts - (uint64_t)v->min_ts) * v->ns_per_tick), stk, start;
 	struct v1_g *g = ev->g ? known(v, ev, ev->g) : NULL, *other;
 	struct v1_p *p;
 	int r = 1;
