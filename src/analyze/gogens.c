@@ -1,4 +1,5 @@
 #include "analyze/gogens.h"
+#include "base/varint.h"
 #include "gotrace/gotrace.h"
 
 #include <stdbool.h>
@@ -18,20 +19,6 @@ enum { BATCH = 1,
 #define DATA_MAX  64u /* of a batch that says the frequency */
 #define BATCH_MAX 65536u
 
-static bool varint(const uint8_t **p, const uint8_t *end, uint64_t *v)
-{
-	unsigned shift;
-
-	for (*v = 0, shift = 0; *p < end && shift < 64; shift += 7) {
-		uint8_t b = *(*p)++;
-
-		*v |= (uint64_t)(b & 0x7f) << shift;
-		if (!(b & 0x80))
-			return true;
-	}
-	return false;
-}
-
 /* The frequency that a batch says: a lone one, or the sync batch, in which it stands among snapshots. 0: it says none. */
 static uint64_t frequency(const uint8_t *p, const uint8_t *end)
 {
@@ -43,11 +30,11 @@ static uint64_t frequency(const uint8_t *p, const uint8_t *end)
 		uint8_t type = *p++;
 
 		if (type == FREQUENCY)
-			return varint(&p, end, &v) ? v : 0;
+			return varint_get(&p, end, &v) ? v : 0;
 		if (type != SNAPSHOT)
 			return 0;
 		for (i = 0; i < 4; i++)
-			if (!varint(&p, end, &v))
+			if (!varint_get(&p, end, &v))
 				return 0;
 	}
 	return 0;
@@ -88,8 +75,8 @@ int gogens_find(struct gogens *g, int fd)
 		}
 		if (n > 0 && *block == EXPERIMENTAL)
 			p++;
-		if (n <= 0 || (*block != BATCH && *block != EXPERIMENTAL) || p > end || !varint(&p, end, &id) || !varint(&p, end, &thread) || !varint(&p, end, &time) ||
-		    !varint(&p, end, &size) || size > BATCH_MAX || at + (uint64_t)(p - block) + size > (uint64_t)st.st_size)
+		if (n <= 0 || (*block != BATCH && *block != EXPERIMENTAL) || p > end || !varint_get(&p, end, &id) || !varint_get(&p, end, &thread) || !varint_get(&p, end, &time) ||
+		    !varint_get(&p, end, &size) || size > BATCH_MAX || at + (uint64_t)(p - block) + size > (uint64_t)st.st_size)
 			break; /* a batch that is cut off counts for nothing with the reader, too */
 		if (id != gen) {
 			if (gen && freq)

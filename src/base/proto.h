@@ -2,39 +2,26 @@
 #ifndef GANDER_BASE_PROTO_H
 #define GANDER_BASE_PROTO_H
 
-#include "base/buf.h"
+#include "base/varint.h"
 
 #include <string.h>
 
-static inline void proto_varint(struct buf *b, uint64_t v)
-{
-	unsigned char tmp[10];
-	unsigned n = 0;
-
-	while (v >= 0x80) {
-		tmp[n++] = (unsigned char)(v | 0x80);
-		v >>= 7;
-	}
-	tmp[n++] = (unsigned char)v;
-	buf_put(b, tmp, n);
-}
-
 static inline void proto_u64(struct buf *b, unsigned field, uint64_t v)
 {
-	proto_varint(b, (uint64_t)field << 3);
-	proto_varint(b, v);
+	varint_put(b, (uint64_t)field << 3);
+	varint_put(b, v);
 }
 
 static inline void proto_fixed64(struct buf *b, unsigned field, uint64_t v)
 {
-	proto_varint(b, (uint64_t)field << 3 | 1);
+	varint_put(b, (uint64_t)field << 3 | 1);
 	buf_put(b, &v, sizeof(v)); /* little-endian, as all machines that gander runs on */
 }
 
 static inline void proto_bytes(struct buf *b, unsigned field, const void *data, size_t len)
 {
-	proto_varint(b, (uint64_t)field << 3 | 2);
-	proto_varint(b, len);
+	varint_put(b, (uint64_t)field << 3 | 2);
+	varint_put(b, len);
 	buf_put(b, data, len);
 }
 

@@ -1,4 +1,5 @@
 /* Whole generations into files. */
+#include "base/varint.h"
 #include "collect/collect_go.h"
 
 #include <fcntl.h>
@@ -39,23 +40,6 @@ void go_sink_done(struct go_sink *s)
 	s->nparts = 0;
 }
 
-static bool varint(const uint8_t **p, const uint8_t *end, uint64_t *v)
-{
-	unsigned shift;
-
-	*v = 0;
-	for (shift = 0; shift < 70 && *p < end; shift += 7) {
-		uint8_t b = *(*p)++;
-
-		if (shift == 63 && b > 1)
-			return false;
-		*v |= (uint64_t)(b & 0x7f) << shift;
-		if (!(b & 0x80))
-			return true;
-	}
-	return false;
-}
-
 size_t go_batch(const uint8_t *data, size_t len, uint64_t *gen)
 {
 	const uint8_t *p = data, *end = data + len;
@@ -65,11 +49,11 @@ size_t go_batch(const uint8_t *data, size_t len, uint64_t *gen)
 	if (!len || (*p != 1 && *p != 49))
 		return 0;
 	p += *p == 49 ? 2 : 1;
-	if (p > end || !varint(&p, end, gen)) {
+	if (p > end || !varint_get(&p, end, gen)) {
 		*gen = 0;
 		return 0;
 	}
-	if (!*gen || !varint(&p, end, &thread) || !varint(&p, end, &time) || !varint(&p, end, &size) || size > GO_BATCH_MAX ||
+	if (!*gen || !varint_get(&p, end, &thread) || !varint_get(&p, end, &time) || !varint_get(&p, end, &size) || size > GO_BATCH_MAX ||
 	    size > (uint64_t)(end - p))
 		return 0;
 	return (size_t)(p - data) + size;

@@ -8,10 +8,10 @@
  * pkg3.(*x7).x8.func1 is a closure of a method of a type in a package. */
 #include "base/buf.h"
 #include "base/map.h"
+#include "base/varint.h"
 #include "export/export.h"
 #include "export/goraw.h"
 #include "gotrace/gotrace.h"
-#include "gotrace/gotrace_write.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -328,10 +328,10 @@ static void put_batch(struct anon *a, const struct held *h, const void *data, si
 
 	buf_clear(b);
 	buf_putc(b, GORAW_BATCH);
-	gotrace_put_varint(b, h->gen);
-	gotrace_put_varint(b, h->thread);
-	gotrace_put_varint(b, h->time);
-	gotrace_put_varint(b, size);
+	varint_put(b, h->gen);
+	varint_put(b, h->thread);
+	varint_put(b, h->time);
+	varint_put(b, size);
 	put_out(a, b->data, b->len);
 	put_out(a, data, size);
 }
@@ -341,7 +341,7 @@ static bool see_strings(struct anon *a, const uint8_t *p, const uint8_t *end)
 	uint64_t id, n;
 
 	while (p < end) {
-		if (*p++ != GORAW_STRING || !goraw_varint(&p, end, &id) || !goraw_varint(&p, end, &n) || n > (uint64_t)(end - p))
+		if (*p++ != GORAW_STRING || !varint_get(&p, end, &id) || !varint_get(&p, end, &n) || n > (uint64_t)(end - p))
 			return false;
 		note_string(a, id, (const char *)p, n);
 		p += n;
@@ -354,10 +354,10 @@ static bool see_stacks(struct anon *a, const uint8_t *p, const uint8_t *end)
 	uint64_t v, n, func, file;
 
 	while (p < end) {
-		if (*p++ != GORAW_STACK || !goraw_varint(&p, end, &v) || !goraw_varint(&p, end, &n) || n > 128)
+		if (*p++ != GORAW_STACK || !varint_get(&p, end, &v) || !varint_get(&p, end, &n) || n > 128)
 			return false;
 		for (; n; n--) {
-			if (!goraw_varint(&p, end, &v) || !goraw_varint(&p, end, &func) || !goraw_varint(&p, end, &file) || !goraw_varint(&p, end, &v))
+			if (!varint_get(&p, end, &v) || !varint_get(&p, end, &func) || !varint_get(&p, end, &file) || !varint_get(&p, end, &v))
 				return false;
 			note_frame(a, func, file);
 		}
@@ -371,7 +371,7 @@ static void write_strings(struct anon *a, const struct held *h, const uint8_t *p
 
 	buf_clear(&a->batch);
 	buf_putc(&a->batch, GORAW_STRINGS);
-	while (p < end && *p++ == GORAW_STRING && goraw_varint(&p, end, &id) && goraw_varint(&p, end, &n)) {
+	while (p < end && *p++ == GORAW_STRING && varint_get(&p, end, &id) && varint_get(&p, end, &n)) {
 		rename_string(a, id, (const char *)p, n);
 		p += n;
 		if (a->batch.len + a->name.len + 24 > 65536) {
@@ -380,8 +380,8 @@ static void write_strings(struct anon *a, const struct held *h, const uint8_t *p
 			buf_putc(&a->batch, GORAW_STRINGS);
 		}
 		buf_putc(&a->batch, GORAW_STRING);
-		gotrace_put_varint(&a->batch, id);
-		gotrace_put_varint(&a->batch, a->name.len);
+		varint_put(&a->batch, id);
+		varint_put(&a->batch, a->name.len);
 		buf_put(&a->batch, a->name.data, a->name.len);
 	}
 	put_batch(a, h, a->batch.data, a->batch.len);
@@ -393,18 +393,18 @@ static void write_stacks(struct anon *a, const struct held *h, const uint8_t *p,
 
 	buf_clear(&a->batch);
 	buf_putc(&a->batch, GORAW_STACKS);
-	while (p < end && *p++ == GORAW_STACK && goraw_varint(&p, end, &id) && goraw_varint(&p, end, &n)) {
+	while (p < end && *p++ == GORAW_STACK && varint_get(&p, end, &id) && varint_get(&p, end, &n)) {
 		if (a->batch.len + 24 + 40 * n > 65536) {
 			put_batch(a, h, a->batch.data, a->batch.len);
 			buf_clear(&a->batch);
 			buf_putc(&a->batch, GORAW_STACKS);
 		}
 		buf_putc(&a->batch, GORAW_STACK);
-		gotrace_put_varint(&a->batch, id);
-		gotrace_put_varint(&a->batch, n);
+		varint_put(&a->batch, id);
+		varint_put(&a->batch, n);
 		for (i = 0; i < 4 * n; i++) {
-			goraw_varint(&p, end, &v);
-			gotrace_put_varint(&a->batch, i % 4 ? v : new_pc(a, v));
+			varint_get(&p, end, &v);
+			varint_put(&a->batch, i % 4 ? v : new_pc(a, v));
 		}
 	}
 	put_batch(a, h, a->batch.data, a->batch.len);
@@ -423,20 +423,20 @@ static bool write_sync(struct anon *a, const struct held *h, const uint8_t *p, c
 
 		buf_putc(&a->batch, (char)type);
 		if (type == GORAW_FREQUENCY) {
-			if (!goraw_varint(&p, end, v))
+			if (!varint_get(&p, end, v))
 				return false;
-			gotrace_put_varint(&a->batch, v[0]);
+			varint_put(&a->batch, v[0]);
 		} else if (type == GORAW_SNAPSHOT) {
 			for (i = 0; i < 4; i++)
-				if (!goraw_varint(&p, end, &v[i]))
+				if (!varint_get(&p, end, &v[i]))
 					return false;
 			if (!a->has_mono)
 				a->first_mono = v[1];
 			a->has_mono = true;
-			gotrace_put_varint(&a->batch, v[0]);
-			gotrace_put_varint(&a->batch, v[1]);
-			gotrace_put_varint(&a->batch, (v[1] - a->first_mono) / 1000000000);
-			gotrace_put_varint(&a->batch, (v[1] - a->first_mono) % 1000000000);
+			varint_put(&a->batch, v[0]);
+			varint_put(&a->batch, v[1]);
+			varint_put(&a->batch, (v[1] - a->first_mono) / 1000000000);
+			varint_put(&a->batch, (v[1] - a->first_mono) % 1000000000);
 		} else {
 			return false;
 		}
@@ -539,10 +539,10 @@ static int see_record(void *ctx, const struct goraw_record *r, struct err *err)
 	if (r->type == GORAW_V1_STRING) {
 		note_string(a, r->id, r->text, r->text_size);
 	} else if (r->type == GORAW_V1_STACK) {
-		if (!goraw_varint(&p, end, &v) || !goraw_varint(&p, end, &n))
+		if (!varint_get(&p, end, &v) || !varint_get(&p, end, &n))
 			return err_set(err, -EPROTO, "a stack of the trace is damaged");
 		for (; n; n--) {
-			if (!goraw_varint(&p, end, &v) || !goraw_varint(&p, end, &func) || !goraw_varint(&p, end, &file) || !goraw_varint(&p, end, &v))
+			if (!varint_get(&p, end, &v) || !varint_get(&p, end, &func) || !varint_get(&p, end, &file) || !varint_get(&p, end, &v))
 				return err_set(err, -EPROTO, "a stack of the trace is damaged");
 			note_frame(a, func, file);
 		}
@@ -561,30 +561,30 @@ static int write_record(void *ctx, const struct goraw_record *r, struct err *err
 	buf_putc(b, (char)(r->type | r->n << 6));
 	if (r->type == GORAW_V1_STRING) {
 		rename_string(a, r->id, r->text, r->text_size);
-		gotrace_put_varint(b, r->id);
-		gotrace_put_varint(b, a->name.len);
+		varint_put(b, r->id);
+		varint_put(b, a->name.len);
 		buf_put(b, a->name.data, a->name.len);
 	} else if (r->type == GORAW_V1_STACK) {
 		buf_clear(&a->entry);
-		goraw_varint(&p, end, &v);
-		gotrace_put_varint(&a->entry, v);
-		goraw_varint(&p, end, &n);
-		gotrace_put_varint(&a->entry, n);
+		varint_get(&p, end, &v);
+		varint_put(&a->entry, v);
+		varint_get(&p, end, &n);
+		varint_put(&a->entry, n);
 		for (i = 0; i < 4 * n; i++) {
-			goraw_varint(&p, end, &v);
-			gotrace_put_varint(&a->entry, i % 4 ? v : new_pc(a, v));
+			varint_get(&p, end, &v);
+			varint_put(&a->entry, i % 4 ? v : new_pc(a, v));
 		}
-		gotrace_put_varint(b, a->entry.len);
+		varint_put(b, a->entry.len);
 		buf_put(b, a->entry.data, a->entry.len);
 	} else {
 		if (r->n == 3)
-			gotrace_put_varint(b, r->args_size);
+			varint_put(b, r->args_size);
 		buf_put(b, r->args, r->args_size);
 		if (r->type == GORAW_V1_LOG) {
 			buf_clear(&a->name);
 			if (r->text_size)
 				buf_printf(&a->name, "s%llu", (unsigned long long)number(a, &a->texts, r->text, r->text_size));
-			gotrace_put_varint(b, a->name.len);
+			varint_put(b, a->name.len);
 			buf_put(b, a->name.data, a->name.len);
 		}
 	}

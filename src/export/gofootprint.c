@@ -1,4 +1,5 @@
 /* What makes a trace big: bytes and numbers by kind of event or table. Every byte of the file is in exactly one row. */
+#include "base/varint.h"
 #include "export/export.h"
 #include "export/goraw.h"
 #include "gotrace/gotrace.h"
@@ -49,18 +50,18 @@ static uint64_t entries(const struct goraw_batch *b)
 
 		n++;
 		if (type == GORAW_STRING) {
-			if (!goraw_varint(&p, end, &v) || !goraw_varint(&p, end, &len) || len > (uint64_t)(end - p))
+			if (!varint_get(&p, end, &v) || !varint_get(&p, end, &len) || len > (uint64_t)(end - p))
 				break;
 			p += len;
 		} else if (type == GORAW_STACK) {
-			if (!goraw_varint(&p, end, &v) || !goraw_varint(&p, end, &len) || len > 128)
+			if (!varint_get(&p, end, &v) || !varint_get(&p, end, &len) || len > 128)
 				break;
 			for (i = 0; i < 4 * len; i++)
-				if (!goraw_varint(&p, end, &v))
+				if (!varint_get(&p, end, &v))
 					return n;
 		} else if (type == GORAW_SAMPLE) {
 			for (i = 0; i < 5; i++)
-				if (!goraw_varint(&p, end, &v))
+				if (!varint_get(&p, end, &v))
 					return n;
 		} else {
 			break;
@@ -111,7 +112,7 @@ static int on_batch(void *ctx, const struct goraw_batch *b, struct err *err)
 		uint64_t v;
 
 		for (i = 0; i <= n; i++)
-			if (!goraw_varint(&p, end, &v))
+			if (!varint_get(&p, end, &v))
 				n = -1;
 		if (n < 0) { /* the reader tells what is wrong; here only the bytes must add up */
 			add(f, ROW_BAD, (uint64_t)(end - from), 1);

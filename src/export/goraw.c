@@ -1,4 +1,5 @@
 #include "export/goraw.h"
+#include "base/varint.h"
 #include "gotrace/gotrace.h"
 
 #include <stdlib.h>
@@ -8,26 +9,6 @@
 #define MAX_BATCH     65536
 #define MAX_V1_STRING 1000000
 #define MAX_V1_ARGS   65536
-
-bool goraw_varint(const uint8_t **p, const uint8_t *end, uint64_t *v)
-{
-	unsigned shift;
-
-	*v = 0;
-	for (shift = 0; shift < 70; shift += 7) {
-		uint8_t b;
-
-		if (*p == end)
-			return false;
-		b = *(*p)++;
-		if (shift == 63 && b > 1)
-			return false;
-		*v |= (uint64_t)(b & 0x7f) << shift;
-		if (b < 0x80)
-			return true;
-	}
-	return false;
-}
 
 struct in {
 	goraw_read_fn *read;
@@ -79,7 +60,7 @@ static bool varint(struct in *in, uint64_t *v)
 	size_t n = have(in, 10);
 
 	start = p = in->buf + in->at;
-	if (!goraw_varint(&p, start + (n < 10 ? n : 10), v))
+	if (!varint_get(&p, start + (n < 10 ? n : 10), v))
 		return false;
 	in->at += (size_t)(p - start);
 	return true;
@@ -141,7 +122,7 @@ static int64_t skip_varints(const uint8_t *p, size_t n, unsigned count)
 	uint64_t v;
 
 	while (count--)
-		if (!goraw_varint(&p, start + n, &v))
+		if (!varint_get(&p, start + n, &v))
 			return -1;
 	return p - start;
 }
@@ -190,7 +171,7 @@ static int walk_v1(struct in *in, const struct goraw_visitor *v, struct err *err
 				const uint8_t *p = in->buf + in->at, *end = in->buf + in->len;
 				uint64_t text;
 
-				if (!goraw_varint(&p, end, &text) || text > MAX_V1_STRING || text > (uint64_t)(end - p))
+				if (!varint_get(&p, end, &text) || text > MAX_V1_STRING || text > (uint64_t)(end - p))
 					return broken(in, "a log's text", err);
 				rec.text = (const char *)p;
 				rec.text_size = text;

@@ -55,7 +55,4 @@ struct goraw_visitor {
 typedef int64_t goraw_read_fn(void *arg, void *to, size_t size);
 int goraw_walk(goraw_read_fn *read, void *arg, const struct goraw_visitor *v, struct err *err);
 
-/* Within a batch: false at a bad varint. */
-bool goraw_varint(const uint8_t **p, const uint8_t *end, uint64_t *v);
-
 #endif

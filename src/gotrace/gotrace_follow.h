@@ -32,8 +32,8 @@ struct following {
 
 int following_init(struct following *f, uint32_t n); /* 0 or -ENOMEM; `all` is for the caller to fill */
 void following_done(struct following *f);
-int following_all(struct following *f);                                           /* 0 all came to their ends, or GIVE_UP */
-int following_wait(struct following *f, struct follower *x, uint64_t key);        /* 0 or GIVE_UP */
+int following_all(struct following *f);                                    /* 0 all came to their ends, or GIVE_UP */
+int following_wait(struct following *f, struct follower *x, uint64_t key); /* 0 or GIVE_UP */
 void following_wake(struct following *f, uint64_t key);
 /* It has done enough: the slice ends before `at`. What else happens at this time belongs to the next one. */
 void following_cut(struct following *f, int64_t at);

@@ -2,6 +2,7 @@
 #ifndef GANDER_GOTRACE_INTERNAL_H
 #define GANDER_GOTRACE_INTERNAL_H
 
+#include "base/varint.h"
 #include "gotrace/gotrace.h"
 #include "gotrace/gotrace_map.h"
 
@@ -162,33 +163,6 @@ enum {
 
 #define WIRE_MAX_ARGS 5               /* with the time delta */
 extern const uint8_t wire_nargs[256]; /* of timed events, with the time delta; 0: not such an event */
-
-/* ---- varints ---- */
-
-/* Reads one varint from [*p, end): 0, or -1 when it is cut, longer than ten bytes or larger than 64 bits. */
-static inline int varint(const uint8_t **p, const uint8_t *end, uint64_t *ret)
-{
-	const uint8_t *s = *p;
-	uint64_t v = 0;
-	unsigned i;
-
-	if (likely(s < end && *s < 0x80)) {
-		*ret = *s;
-		*p = s + 1;
-		return 0;
-	}
-	for (i = 0; i < 10 && s < end; i++, s++) {
-		v |= (uint64_t)(*s & 0x7f) << (7 * i);
-		if (*s < 0x80) {
-			if (i == 9 && *s > 1)
-				return -1;
-			*ret = v;
-			*p = s + 1;
-			return 0;
-		}
-	}
-	return -1;
-}
 
 /* ---- sort: keys with something attached ---- */
 

@@ -12,9 +12,6 @@
 
 #include <stdio.h>
 
-struct buf;
-void gotrace_put_varint(struct buf *b, uint64_t v);
-
 struct gowrite_opts {
 	/* Whether this goroutine is in the new trace; NULL: all. What the others do is left out, but for the Ps and threads they used. */
 	bool (*keep)(void *ctx, int64_t goroutine);

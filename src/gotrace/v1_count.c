@@ -320,10 +320,8 @@ static always_inline const uint8_t *get(const uint8_t *p, uint64_t *ret)
 		*ret = x;
 		return p + 2;
 	}
-	if (varint(&p, p + 10, ret) < 0) {
-		*ret = 0;
+	if (!varint_get(&p, p + 10, ret))
 		p += 10;
-	}
 	return p;
 }
 

@@ -244,7 +244,7 @@ static int add_string(struct v1 *v, struct scan *s, uint64_t at, struct err *err
 	char *text;
 	int64_t n;
 
-	if (varint(&p, end, &id) < 0 || varint(&p, end, &len) < 0)
+	if (!varint_get(&p, end, &id) || !varint_get(&p, end, &len))
 		return corrupt(at, err, "malformed string");
 	s->pos = (size_t)(p - s->buf);
 	if (!id)
@@ -290,7 +290,7 @@ static int get_args(const uint8_t **pp, const uint8_t *end, unsigned n, uint64_t
 
 	if (n < 3) {
 		for (i = 0; i <= n; i++) {
-			if (varint(&p, end, &x) < 0)
+			if (!varint_get(&p, end, &x))
 				return -1;
 			if (i < max)
 				args[i] = x;
@@ -298,11 +298,11 @@ static int get_args(const uint8_t **pp, const uint8_t *end, unsigned n, uint64_t
 		*pp = p;
 		return (int)i;
 	}
-	if (varint(&p, end, &len) < 0 || len > V1_ARGS_BYTES_MAX || len > (uint64_t)(end - p))
+	if (!varint_get(&p, end, &len) || len > V1_ARGS_BYTES_MAX || len > (uint64_t)(end - p))
 		return -1;
 	end = p + len;
 	for (i = 0; p < end; i++) {
-		if (varint(&p, end, &x) < 0)
+		if (!varint_get(&p, end, &x))
 			return -1;
 		if (i < max)
 			args[i] = x;
@@ -429,9 +429,9 @@ static int index_all(struct v1 *v, struct err *err)
 			r = corrupt(at, err, "unknown event type %u", type);
 			goto out;
 		}
-		if (likely(n < 3 && v1_args[type] == n + 1u && v->nbatch && varint(&p, end, &args[0]) == 0)) {
+		if (likely(n < 3 && v1_args[type] == n + 1u && v->nbatch && varint_get(&p, end, &args[0]))) {
 			/* What most events are: only their time matters here. */
-			for (i = 0; i < n && varint(&p, end, &args[1]) == 0; i++)
+			for (i = 0; i < n && varint_get(&p, end, &args[1]); i++)
 				;
 			if (likely(i == n)) {
 				ts = (int64_t)((uint64_t)ts + args[0]);
@@ -452,7 +452,7 @@ static int index_all(struct v1 *v, struct err *err)
 				r = corrupt(at, err, "Batch has wrong number of arguments: got %u, want 2", n + 1);
 				goto out;
 			}
-			if (varint(&p, end, &args[0]) < 0 || varint(&p, end, &args[1]) < 0) {
+			if (!varint_get(&p, end, &args[0]) || !varint_get(&p, end, &args[1])) {
 				r = corrupt(at, err, "malformed batch header");
 				goto out;
 			}
@@ -508,7 +508,7 @@ static int index_all(struct v1 *v, struct err *err)
 			if (type == V1_SYSEXIT)
 				r = add_exit(v, ts, args, at, err);
 			if (type == V1_LOG) {
-				if (varint(&p, end, &len) < 0 || len > V1_STRING_MAX)
+				if (!varint_get(&p, end, &len) || len > V1_STRING_MAX)
 					r = corrupt(at, err, "malformed message of a UserLog event");
 				s.pos = (size_t)(p - s.buf);
 				if (!r && !scan_skip(v, &s, len))
@@ -615,7 +615,7 @@ static int next_batch(struct v1 *v, struct v1_proc *pr, struct err *err)
 	if (r < 0)
 		return r;
 	pr->p++;
-	if (varint(&pr->p, pr->lim, &pid) < 0 || varint(&pr->p, pr->lim, &ticks) < 0)
+	if (!varint_get(&pr->p, pr->lim, &pid) || !varint_get(&pr->p, pr->lim, &ticks))
 		return corrupt(b->off, err, "malformed batch header");
 	pr->ts = (int64_t)ticks;
 	pr->batch = b->next;
@@ -647,14 +647,14 @@ int v1_decode(struct v1 *v, struct v1_proc *pr, struct v1_event *ev, struct err 
 		type = *p & 0x3f;
 		n = *p++ >> 6;
 		if (unlikely(type == V1_STRING)) {
-			if (varint(&p, pr->lim, &skip) < 0 || varint(&p, pr->lim, &skip) < 0)
+			if (!varint_get(&p, pr->lim, &skip) || !varint_get(&p, pr->lim, &skip))
 				return corrupt(at, err, "malformed string");
 			goto skip_text;
 		}
 		want = type < V1_TYPES ? v1_args[type] : 0;
 		if (likely(want && n < 3 && want == n + 1u)) {
 			for (i = 0; i < want; i++)
-				if (unlikely(varint(&p, pr->lim, &args[i]) < 0))
+				if (unlikely(!varint_get(&p, pr->lim, &args[i])))
 					return corrupt(at, err, "malformed %s event", v1_name(type));
 		} else {
 			got = get_args(&p, pr->lim, n, args, 5);
@@ -721,7 +721,7 @@ int v1_decode(struct v1 *v, struct v1_proc *pr, struct v1_event *ev, struct err 
 		break;
 	case V1_LOG:
 		p = pr->p;
-		if (varint(&p, pr->lim, &skip) < 0 || skip > V1_STRING_MAX)
+		if (!varint_get(&p, pr->lim, &skip) || skip > V1_STRING_MAX)
 			return corrupt(at, err, "malformed message of a UserLog event");
 		ev->text_off = pr->lim_off - (uint64_t)(pr->lim - p);
 		ev->text_len = (uint32_t)skip;

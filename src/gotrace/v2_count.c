@@ -479,10 +479,8 @@ static always_inline const uint8_t *quick(const uint8_t *p, uint64_t *ret, bool 
 		*ret = x;
 		return p + 2;
 	}
-	if (varint(&p, p + 10, ret) < 0) {
-		*ret = 0;
+	if (!varint_get(&p, p + 10, ret))
 		*odd = true;
-	}
 	return p;
 }
 

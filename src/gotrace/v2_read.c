@@ -127,7 +127,7 @@ const uint8_t *v2_str_raw(struct v2 *v, uint64_t id, uint32_t *ret_len)
 	if (!ref)
 		return NULL;
 	p = v->buf + ref->off;
-	varint(&p, v->buf + v->len, &len);
+	varint_get(&p, v->buf + v->len, &len);
 	*ret_len = (uint32_t)len;
 	return p;
 }
@@ -199,9 +199,9 @@ static int64_t pc_frame(struct v2 *v, struct v2_pc *pc)
 		return pc->frame - 1;
 	f.pc = pc->pc;
 	f.line = 0;
-	varint(&p, end, &func);
-	varint(&p, end, &file);
-	varint(&p, end, &f.line);
+	varint_get(&p, end, &func);
+	varint_get(&p, end, &file);
+	varint_get(&p, end, &f.line);
 	if (v2_str(v, func, &f.func) < 0 || v2_str(v, file, &f.file) < 0)
 		return -ENOMEM;
 	id = tables_frame(v->tab, &f);
@@ -228,12 +228,12 @@ int v2_stk(struct v2 *v, uint64_t id, uint32_t *ret)
 	if (!ref->id) { /* it was checked when the generation was read: no varint fails */
 		p = v->buf + ref->off;
 		n = 0;
-		varint(&p, end, &n);
+		varint_get(&p, end, &n);
 		for (i = 0; i < n && i < V2_FRAMES_MAX; i++) {
 			pc = 0;
-			varint(&p, end, &pc);
+			varint_get(&p, end, &pc);
 			for (j = 0; j < 3; j++)
-				varint(&p, end, &skip);
+				varint_get(&p, end, &skip);
 			r = pc_frame(v, pc_slot(v, pc));
 			if (r < 0)
 				return (int)r;
@@ -260,10 +260,10 @@ static int read_strings(struct v2 *v, const uint8_t *p, const uint8_t *end, stru
 		at = p;
 		if (*p++ != EV_STRING)
 			return corrupt(v, at, err, "expected a string, found event type %u", *at);
-		if (varint(&p, end, &id) < 0)
+		if (!varint_get(&p, end, &id))
 			return corrupt(v, at, err, "malformed string id");
 		len_at = p;
-		if (varint(&p, end, &len) < 0)
+		if (!varint_get(&p, end, &len))
 			return corrupt(v, at, err, "malformed length of string %llu", (unsigned long long)id);
 		if (len > V2_STRING_MAX)
 			return corrupt(v, at, err, "invalid string size %llu, maximum is %u", (unsigned long long)len, V2_STRING_MAX);
@@ -292,18 +292,18 @@ static int read_stacks(struct v2 *v, const uint8_t *p, const uint8_t *end, struc
 		at = p;
 		if (*p++ != EV_STACK)
 			return corrupt(v, at, err, "expected a stack, found event type %u", *at);
-		if (varint(&p, end, &id) < 0)
+		if (!varint_get(&p, end, &id))
 			return corrupt(v, at, err, "malformed stack id");
 		n_at = p;
-		if (varint(&p, end, &n) < 0)
+		if (!varint_get(&p, end, &n))
 			return corrupt(v, at, err, "malformed number of frames of stack %llu", (unsigned long long)id);
 		if (n > V2_FRAMES_MAX)
 			return corrupt(v, at, err, "invalid stack size %llu, maximum is %u", (unsigned long long)n, V2_FRAMES_MAX);
 		for (i = 0; i < n; i++) {
-			if (varint(&p, end, &pc) < 0)
+			if (!varint_get(&p, end, &pc))
 				return corrupt(v, at, err, "malformed frame %u of stack %llu", i + 1, (unsigned long long)id);
 			func_at = p;
-			if (varint(&p, end, &func) < 0 || varint(&p, end, &file) < 0 || varint(&p, end, &line) < 0)
+			if (!varint_get(&p, end, &func) || !varint_get(&p, end, &file) || !varint_get(&p, end, &line))
 				return corrupt(v, at, err, "malformed frame %u of stack %llu", i + 1, (unsigned long long)id);
 			slot = pc_slot(v, pc);
 			if (slot->off)
@@ -335,8 +335,8 @@ static int read_samples(struct v2 *v, const uint8_t *p, const uint8_t *end, stru
 		at = p;
 		if (*p++ != EV_CPU_SAMPLE)
 			return corrupt(v, at, err, "expected a CPU sample, found event type %u", *at);
-		if (varint(&p, end, &time) < 0 || varint(&p, end, &m) < 0 || varint(&p, end, &pid) < 0 || varint(&p, end, &g) < 0 ||
-		    varint(&p, end, &stack) < 0)
+		if (!varint_get(&p, end, &time) || !varint_get(&p, end, &m) || !varint_get(&p, end, &pid) || !varint_get(&p, end, &g) ||
+		    !varint_get(&p, end, &stack))
 			return corrupt(v, at, err, "malformed CPU sample");
 		if (v2_grow(&v->sample, v->nsample + 1, &v->cap_sample, sizeof(*v->sample)) < 0 ||
 		    v2_grow(&v->sample_order, v->nsample + 1, &v->cap_sample_order, sizeof(*v->sample_order)) < 0)
@@ -362,7 +362,7 @@ static int read_sync(struct v2 *v, const uint8_t *p, const uint8_t *end, uint64_
 		if (*at == EV_FREQUENCY) {
 			if (v->has_freq)
 				return corrupt(v, at, err, "found multiple frequency events");
-			if (varint(&p, end, &freq) < 0 || !freq)
+			if (!varint_get(&p, end, &freq) || !freq)
 				return corrupt(v, at, err, "expected a frequency above 0");
 			v->has_freq = true;
 			v->ns_per_unit = 1.0 / ((double)freq / 1e9);
@@ -370,8 +370,8 @@ static int read_sync(struct v2 *v, const uint8_t *p, const uint8_t *end, uint64_
 		} else if (*at == EV_CLOCK_SNAPSHOT && v->t->version >= 25) {
 			if (v->has_clock)
 				return corrupt(v, at, err, "found multiple clock snapshot events");
-			if (varint(&p, end, &delta) < 0 || varint(&p, end, &v->snap_mono) < 0 || varint(&p, end, &v->snap_sec) < 0 ||
-			    varint(&p, end, &v->snap_nsec) < 0)
+			if (!varint_get(&p, end, &delta) || !varint_get(&p, end, &v->snap_mono) || !varint_get(&p, end, &v->snap_sec) ||
+			    !varint_get(&p, end, &v->snap_nsec))
 				return corrupt(v, at, err, "malformed clock snapshot");
 			v->has_clock = true;
 			time += delta;
@@ -441,7 +441,7 @@ static int read_header(struct v2 *v, size_t pos, struct header *h, struct err *e
 			return corrupt(v, at, err, "truncated: the input ends inside a batch header");
 		h->exp = *p++;
 	}
-	if (varint(&p, end, &h->gen) < 0 || varint(&p, end, &h->m) < 0 || varint(&p, end, &h->time) < 0 || varint(&p, end, &h->size) < 0)
+	if (!varint_get(&p, end, &h->gen) || !varint_get(&p, end, &h->m) || !varint_get(&p, end, &h->time) || !varint_get(&p, end, &h->size))
 		return corrupt(v, at, err, "%s", v->eof && end - at < HEADER_MAX ? "truncated: the input ends inside a batch header" : "malformed number in a batch header");
 	if (h->size > V2_BATCH_MAX)
 		return corrupt(v, at, err, "invalid batch size %llu, maximum is %u", (unsigned long long)h->size, V2_BATCH_MAX);

@@ -122,17 +122,6 @@ static int grow(void *array, uint32_t n, uint32_t *cap, size_t size)
 
 /* ---- bytes ---- */
 
-void gotrace_put_varint(struct buf *b, uint64_t v)
-{
-	char text[10];
-	unsigned n = 0;
-
-	for (; v >= 0x80; v >>= 7)
-		text[n++] = (char)(v | 0x80);
-	text[n++] = (char)v;
-	buf_put(b, text, n);
-}
-
 static void put_out(struct gowrite *w, const void *data, size_t n)
 {
 	errno = 0;
@@ -146,10 +135,10 @@ static void put_batch(struct gowrite *w, uint8_t experiment, uint64_t thread, in
 	buf_putc(&w->head, experiment ? EV_EXPERIMENTAL_BATCH : EV_EVENT_BATCH);
 	if (experiment)
 		buf_putc(&w->head, (char)experiment);
-	gotrace_put_varint(&w->head, w->gen);
-	gotrace_put_varint(&w->head, thread);
-	gotrace_put_varint(&w->head, (uint64_t)time);
-	gotrace_put_varint(&w->head, size);
+	varint_put(&w->head, w->gen);
+	varint_put(&w->head, thread);
+	varint_put(&w->head, (uint64_t)time);
+	varint_put(&w->head, size);
 	put_out(w, w->head.data, w->head.len);
 	put_out(w, data, size);
 }
@@ -178,9 +167,9 @@ static void put_event(struct gowrite *w, struct gw_m *m, uint8_t type, int64_t t
 	if (!m->batch.len)
 		m->base = m->last = exact(time);
 	buf_putc(&m->batch, (char)type);
-	gotrace_put_varint(&m->batch, (uint64_t)time - (uint64_t)m->last);
+	varint_put(&m->batch, (uint64_t)time - (uint64_t)m->last);
 	for (i = 0; i < n; i++)
-		gotrace_put_varint(&m->batch, args[i]);
+		varint_put(&m->batch, args[i]);
 	m->last = time;
 }
 
@@ -250,15 +239,15 @@ static void write_stacks(struct gowrite *w)
 		if (!b->len)
 			buf_putc(b, EV_STACKS);
 		buf_putc(b, EV_STACK);
-		gotrace_put_varint(b, i + 1);
-		gotrace_put_varint(b, n);
+		varint_put(b, i + 1);
+		varint_put(b, n);
 		for (j = 0; j < n; j++) {
 			const struct gander_gotrace_frame *f = gander_gotrace_frame(w->t, frames[j]);
 
-			gotrace_put_varint(b, f->pc);
-			gotrace_put_varint(b, str(w, f->func));
-			gotrace_put_varint(b, str(w, f->file));
-			gotrace_put_varint(b, f->line);
+			varint_put(b, f->pc);
+			varint_put(b, str(w, f->func));
+			varint_put(b, str(w, f->file));
+			varint_put(b, f->line);
 		}
 	}
 	if (b->len)
@@ -279,8 +268,8 @@ static void write_strings(struct gowrite *w)
 		if (!b->len)
 			buf_putc(b, EV_STRINGS);
 		buf_putc(b, EV_STRING);
-		gotrace_put_varint(b, i + 1);
-		gotrace_put_varint(b, w->texts.ent[i].len);
+		varint_put(b, i + 1);
+		varint_put(b, w->texts.ent[i].len);
 		buf_put(b, intern_text(&w->texts, i), w->texts.ent[i].len);
 	}
 	if (b->len)
@@ -398,13 +387,13 @@ static void write_sync(struct gowrite *w, bool partial)
 	if (w->t->version >= 25)
 		buf_putc(b, EV_SYNC);
 	buf_putc(b, EV_FREQUENCY);
-	gotrace_put_varint(b, CLOCK_NS);
+	varint_put(b, CLOCK_NS);
 	if (w->t->version >= 25) {
 		buf_putc(b, EV_CLOCK_SNAPSHOT);
-		gotrace_put_varint(b, (uint64_t)at + later - (uint64_t)base);
-		gotrace_put_varint(b, (s->sync.has_clock ? s->sync.mono_ns : (uint64_t)at) + later);
-		gotrace_put_varint(b, (uint64_t)s->sync.wall_sec + wall / CLOCK_NS);
-		gotrace_put_varint(b, wall % CLOCK_NS);
+		varint_put(b, (uint64_t)at + later - (uint64_t)base);
+		varint_put(b, (s->sync.has_clock ? s->sync.mono_ns : (uint64_t)at) + later);
+		varint_put(b, (uint64_t)s->sync.wall_sec + wall / CLOCK_NS);
+		varint_put(b, wall % CLOCK_NS);
 	}
 	put_batch(w, 0, NO_THREAD, base, b->data, b->len);
 }
@@ -859,11 +848,11 @@ static void sample_event(struct gowrite *w, const struct gander_gotrace_event *e
 	if (!b->len)
 		buf_putc(b, EV_CPU_SAMPLES);
 	buf_putc(b, EV_CPU_SAMPLE);
-	gotrace_put_varint(b, (uint64_t)e->time_ns);
-	gotrace_put_varint(b, (uint64_t)e->thread);
-	gotrace_put_varint(b, (uint64_t)e->proc);
-	gotrace_put_varint(b, e->goroutine == GANDER_GOTRACE_NONE ? 0 : (uint64_t)e->goroutine);
-	gotrace_put_varint(b, stk(w, e->stack));
+	varint_put(b, (uint64_t)e->time_ns);
+	varint_put(b, (uint64_t)e->thread);
+	varint_put(b, (uint64_t)e->proc);
+	varint_put(b, e->goroutine == GANDER_GOTRACE_NONE ? 0 : (uint64_t)e->goroutine);
+	varint_put(b, stk(w, e->stack));
 }
 
 /* What a goroutine says of itself. */

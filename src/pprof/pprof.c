@@ -237,12 +237,12 @@ void pprof_sample(struct pprof *p, const uint64_t *location, unsigned nlocation,
 	buf_clear(&p->msg);
 	buf_clear(&p->sub);
 	for (i = 0; i < nlocation; i++)
-		proto_varint(&p->sub, location[i]);
+		varint_put(&p->sub, location[i]);
 	if (nlocation)
 		proto_bytes(&p->msg, 1, p->sub.data, p->sub.len);
 	buf_clear(&p->sub);
 	for (i = 0; i < p->ntypes; i++)
-		proto_varint(&p->sub, (uint64_t)values[i]);
+		varint_put(&p->sub, (uint64_t)values[i]);
 	proto_bytes(&p->msg, 2, p->sub.data ? p->sub.data : "", p->sub.len);
 	for (i = 0; i < nlabels; i++) {
 		const struct pprof_label *l = &labels[i];
