@@ -1,6 +1,7 @@
 /* Hit counters: the programs count, in memory that is theirs; this side adds up what they have counted, storing nothing. */
 #include "collect/collect.h"
 #include "collect/collect_clock.h"
+#include "collect/collect_words.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -123,6 +124,9 @@ static void sum(struct counter *k, struct counted *p, struct count_table *t)
 	for (s = 0; s < p->r->nslots; s++) {
 		q = channel_chain(&p->ch, s, list, &newest);
 		for (i = 0; i < q; i++) {
+			/* the packet that the slot had before this count, of events or of other hits: counting opens another */
+			if (packet_look(p->r, list[i]).epoch != p->ch.epoch)
+				continue;
 			if (pread(p->r->fd, page, counters * 8, (off_t)packet_offset(list[i]) + GD_PACKET_HEADER) != (ssize_t)(counters * 8))
 				continue;
 			for (c = 0; c < counters; c++)

@@ -358,6 +358,15 @@ def counting():
     got = {x["event"]: x["count"] for x in json.loads(c.communicate()[0])["counts"]}
     same("counts", got, {"test.step": 10000, "test.text": 1000})
     same("sum", sum(got.values()), n)
+    r = json.loads(gander("count", "-p", p.pid, "--json", "--for", "0.1s").stdout)
+    same("the next count begins with nothing", r["counts"], [])
+    p.end()
+    p = Program(1, 1000, env={"HOLD": "1"})
+    r = Recording("counted", "-p", p.pid, "-c", "none").wait_ready()
+    p.go()
+    agree(r.dir, r.stop())
+    r = json.loads(gander("count", "-p", p.pid, "--json", "--for", "0.1s").stdout)
+    same("recorded events are no hits", r["counts"], [])
     p.end()
     p = Program(1, 1000, env={"HOLD": "1"})
     c = subprocess.Popen([GANDER, "count", "-p", str(p.pid), "--by", "path", "--json", "-e", "*"], stdout=subprocess.PIPE, text=True)
@@ -547,6 +556,24 @@ def squatters():
 
 
 @case
+def nobody_reads():
+    p = Program(1, 100)
+    gander("record", "-p", p.pid, "--for", "0.1s", "-o", new("unread"))
+    end, closed = os.pipe()
+    os.close(end)
+    for args in ["report", new("unread")], ["export", new("unread")], ["events", "-c", new("unread")], ["count", "-p", str(p.pid), "-i", "0.1s"], ["list"]:
+        r = subprocess.run([GANDER, *args], stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60)
+        check("%s | head" % args[0], r.returncode in (0, -signal.SIGPIPE) and not r.stderr, "%d %s" % (r.returncode, r.stderr))
+        if args[0] == "count":
+            args += ["--for", "0.1s"]
+        with open("/dev/full", "w") as full:
+            r = subprocess.run([GANDER, *args], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        check("%s to a full disk" % args[0], r.returncode == 1 and "cannot write the output" in r.stderr, "%d %s" % (r.returncode, r.stderr))
+    os.close(closed)
+    p.end()
+
+
+@case
 def bad_input():
     p = Program(1, 10)
     for args, status, text in [
@@ -561,6 +588,8 @@ def bad_input():
         (["record", "-p", p.pid, "-c", "tid,what"], 2, "column 5"),
         (["record", "-p", p.pid, "--rotate", "often"], 2, "--rotate"),
         (["record", "-p", p.pid, "--for", "soon"], 2, "no duration"),
+        (["record", "-p", p.pid, "--for", "0s"], 2, "more than 0"),
+        (["count", "-p", p.pid, "--for", "0"], 2, "more than 0"),
         (["record", "-p", os.getpid(), "-o", new("none")], 1, "no gander events"),
         (["record", "-p", p.pid, "-o", "/proc/nothing/here"], 1, "cannot make"),
         (["record", "-p", p.pid, "-o", TOP], 1, "not empty"),
