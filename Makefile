@@ -88,6 +88,7 @@ lint:
 	@tools/lint
 
 install: all
+	@$(if $(PREFIX),meson configure $(BUILD) --prefix '$(abspath $(PREFIX))' && $(NINJA) -C $(BUILD) >/dev/null)
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
 
 clean:
