@@ -102,6 +102,7 @@ void opt_help(const struct verb *verb, const struct opt *opts, FILE *out)
 static int set_value(const struct opt *o, const char *shown, const char *value, struct err *err)
 {
 	struct opt_list *list;
+	uint64_t ns;
 	int r = 0;
 
 	switch (o->kind) {
@@ -124,7 +125,12 @@ static int set_value(const struct opt *o, const char *shown, const char *value, 
 		r = opt_size(value, o->target, err);
 		break;
 	case OPT_DURATION:
-		r = opt_duration(value, o->target, err);
+	case OPT_PERIOD:
+		r = opt_duration(value, &ns, err);
+		if (r == 0 && o->kind == OPT_PERIOD && !ns)
+			r = err_set(err, -EINVAL, "more than 0 (examples: 10s, 300ms, 2m)");
+		if (r == 0)
+			*(uint64_t *)o->target = ns;
 		break;
 	case OPT_END:
 		break;

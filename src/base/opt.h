@@ -17,6 +17,7 @@ enum opt_kind {
 	OPT_U64,      /* uint64_t * */
 	OPT_SIZE,     /* uint64_t *, bytes, takes k M G (powers of 1024) */
 	OPT_DURATION, /* uint64_t *, nanoseconds, takes ns us ms s m h, default unit s */
+	OPT_PERIOD,   /* the same, more than 0 */
 };
 
 #define OPT_LIST_MAX 64

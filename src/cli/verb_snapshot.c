@@ -15,7 +15,7 @@ static struct {
 static const struct opt opts[] = {
 	{ OPT_LIST, 'p', "pid", "PID|NAME", "program, by number or name; a number also of one that has died; several times", &o.pids },
 	{ OPT_STR, 'o', "output", "DIR", "where the recording goes (default: snapshot-DATE-TIME)", &o.dir },
-	{ OPT_DURATION, 0, "last", "TIME", "only what happened in the last 10s", &o.last },
+	{ OPT_PERIOD, 0, "last", "TIME", "only what happened in the last 10s", &o.last },
 	{ OPT_STR, 0, "url", "URL", "where a program without the flight package has its /debug/pprof (default: looked for)", &o.url },
 	{ OPT_U64, 0, "ctf", "1|2", "format: CTF 1.8 (default) or CTF 2", &o.ctf },
 	{ OPT_FLAG, 0, "json", NULL, "print the summary as JSON", &o.json },

@@ -75,12 +75,13 @@ static void options_parse(void **state)
 	static const struct verb verb = { .name = "t", .args = "", .summary = "" };
 	bool flag = false;
 	const char *str = NULL;
-	uint64_t ns = 0, size = 0;
+	uint64_t ns = 0, size = 0, period = 0;
 	struct opt_list list = { .n = 0 };
 	const struct opt opts[] = {
 		{ OPT_FLAG, 'f', "flag", NULL, "", &flag },
 		{ OPT_STR, 'o', "out", "DIR", "", &str },
 		{ OPT_DURATION, 0, "for", "T", "", &ns },
+		{ OPT_PERIOD, 0, "every", "T", "", &period },
 		{ OPT_SIZE, 0, "size", "N", "", &size },
 		{ OPT_LIST, 'e', "event", "GLOB", "", &list },
 		{ OPT_END },
@@ -103,6 +104,13 @@ static void options_parse(void **state)
 	assert_int_equal(list.n, 2);
 	assert_string_equal(list.v[0], "a*");
 	assert_int_equal(opt_duration("soon", &ns, &err), -EINVAL);
+	assert_int_equal(opt_parse(&verb, opts, 2, (char *[]) { a[0], (char[]) { "--every=2s" }, NULL }, &err), 0);
+	assert_int_equal(period, 2000000000);
+	assert_int_equal(opt_parse(&verb, opts, 2, (char *[]) { a[0], (char[]) { "--every=0s" }, NULL }, &err), -EINVAL);
+	assert_string_equal(err.text, "--every: more than 0 (examples: 10s, 300ms, 2m)");
+	assert_int_equal(period, 2000000000);
+	assert_int_equal(opt_parse(&verb, opts, 2, (char *[]) { a[0], (char[]) { "--for=0s" }, NULL }, &err), 0);
+	assert_int_equal(ns, 0);
 	assert_int_equal(opt_u64("-1", &ns, &err), -EINVAL);
 }
 
