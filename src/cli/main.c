@@ -1,8 +1,11 @@
 /* gander: one binary, familiar verbs. This file is the table of verbs and nothing else. */
 #include "cli/cli.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 extern const struct verb verb_events, verb_export, verb_report;
 extern const struct verb verb_go, verb_why;
@@ -59,6 +62,22 @@ static void usage(FILE *out)
 	fprintf(out, "\n'gander VERB --help' explains a verb and ends with examples.\n");
 }
 
+/* The verb's status, if what it printed has arrived. Whoever closed the pipe has seen enough. */
+static int printed(int status)
+{
+	struct pollfd out = { .fd = STDOUT_FILENO };
+	struct err err = ERR_INIT;
+
+	if (fflush(stdout))
+		err_set(&err, -errno, "cannot write the output: %m");
+	else if (ferror(stdout)) /* the reason was another call's */
+		err_set(&err, -EIO, "cannot write the output");
+	else
+		return status;
+	/* POLLERR: nobody is left to read */
+	return status == CLI_FAILED || (poll(&out, 1, 0) > 0 && out.revents & POLLERR) ? status : cli_fail(&err);
+}
+
 int main(int argc, char **argv)
 {
 	int i;
@@ -77,7 +96,7 @@ int main(int argc, char **argv)
 	}
 	for (i = 0; cli_verbs[i]; i++)
 		if (!strcmp(argv[1], cli_verbs[i]->name))
-			return cli_verbs[i]->run(argc - 1, argv + 1);
+			return printed(cli_verbs[i]->run(argc - 1, argv + 1));
 	fprintf(stderr, "gander: unknown verb '%s' (gander --help lists them)\n", argv[1]);
 	return CLI_USAGE;
 }

@@ -19,8 +19,8 @@ static struct {
 static const struct opt opts[] = {
 	CHOICE_OPTS(o.c),
 	{ OPT_STR, 'b', "by", "FIELD", "count by the value of this field", &o.by },
-	{ OPT_DURATION, 0, "for", "TIME", "stop after so long", &o.for_ns },
-	{ OPT_DURATION, 'i', "interval", "TIME", "between two looks (default 1s)", &o.interval },
+	{ OPT_PERIOD, 0, "for", "TIME", "stop after so long", &o.for_ns },
+	{ OPT_PERIOD, 'i', "interval", "TIME", "between two looks (default 1s)", &o.interval },
 	{ OPT_FLAG, 0, "json", NULL, "print the final counts as JSON", &o.json },
 	{ OPT_FLAG, 'q', "quiet", NULL, "only the final table", &o.quiet },
 	{ OPT_END },
@@ -150,15 +150,15 @@ static void on_table(void *arg, const struct count_table *t, uint64_t elapsed, b
 			if (t->lost)
 				printf("not counted: %llu\n", (unsigned long long)t->lost);
 		}
-		fflush(stdout);
 	} else if (!o.json && !o.quiet) {
 		if (isatty(1))
 			fputs("\033[H\033[J", stdout);
 		print_table(v, t->n, TOP, elapsed);
 		if (!isatty(1))
 			putchar('\n');
-		fflush(stdout);
 	}
+	if (fflush(stdout))
+		cli_stop = 1; /* `gander count -p shop | head` */
 	free(last.before);
 	qsort(v, t->n, sizeof(*v), by_identity);
 	last.before = v;

@@ -169,7 +169,7 @@ static int run(int argc, char **argv)
 		}
 	}
 	if (export_text(argv[1], !strcmp(to, "json"), f, &where, &r, &err) < 0) {
-		cli_fail(&err);
+		ret = err.code == -EPIPE ? CLI_OK : cli_fail(&err); /* `gander export DIR | head` */
 		goto out;
 	}
 	for (i = 0; i < gander_ctf_notes(r); i++)
