@@ -548,13 +548,37 @@ static void count_problem(void *arg, const char *where, const char *text)
 {
 }
 
+/* The kernel is none; one that is in several chunks or snapshots has a trace of the same name in each. */
+static uint32_t count_programs(const struct report *p, bool *kernel)
+{
+	struct intern seen = { 0 };
+	uint32_t i, n = 0;
+	bool added = true;
+
+	for (i = 0; i < gander_ctf_traces(p->r); i++) {
+		const char *path = gander_ctf_trace(p->r, i)->path, *name = strrchr(path, '/');
+
+		*kernel |= ctf_trace_is_kernel(p->r, i);
+		if (ctf_trace_is_kernel(p->r, i))
+			continue;
+		name = name ? name + 1 : path;
+		if (p->manifest && intern_bytes(&seen, name, strlen(name), &added) < 0)
+			added = true;
+		n += added;
+	}
+	intern_done(&seen);
+	return n;
+}
+
 static void print_text(struct report *p)
 {
+	bool kernel = false;
+	uint32_t programs = count_programs(p, &kernel);
 	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT];
 	const char *state = str(p->manifest, "state");
 
-	printf("%s: %s events of %u program%s, %s, %s a second\n", p->dir, count_text(a, (double)p->events), gander_ctf_traces(p->r),
-	       gander_ctf_traces(p->r) == 1 ? "" : "s", bytes_text(b, p->bytes), count_text(c, (double)p->events / seconds(p)));
+	printf("%s: %s events of %u program%s%s, %s, %s a second\n", p->dir, count_text(a, (double)p->events), programs,
+	       programs == 1 ? "" : "s", kernel ? " and the kernel" : "", bytes_text(b, p->bytes), count_text(c, (double)p->events / seconds(p)));
 	print_when(p);
 	if (!strcmp(state, "recording"))
 		printf("  still being recorded (or its collector was killed)\n");
