@@ -2,9 +2,9 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "base/table.h"
+#include "cli/http_client.h"
 
 #include <arpa/inet.h>
-#include <curl/curl.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,6 +19,7 @@ struct go_input {
 	int fd; /* -1: a URL */
 	struct gander_gotrace *reader;
 	/* a URL */
+	const struct http_client *http;
 	CURLM *multi;
 	CURL *easy;
 	struct buf got; /* received and not yet taken */
@@ -48,20 +49,23 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg)
 
 static int url_start(struct go_input *in, const char *url, long timeout_s, struct err *err)
 {
-	in->multi = curl_multi_init();
-	in->easy = curl_easy_init();
+	in->http = http_client(err);
+	if (!in->http)
+		return -ENOENT;
+	in->multi = in->http->curl_multi_init();
+	in->easy = in->http->curl_easy_init();
 	if (!in->multi || !in->easy)
 		return err_set(err, -ENOMEM, "out of memory");
-	curl_easy_setopt(in->easy, CURLOPT_URL, url);
-	curl_easy_setopt(in->easy, CURLOPT_WRITEFUNCTION, on_data);
-	curl_easy_setopt(in->easy, CURLOPT_WRITEDATA, in);
-	curl_easy_setopt(in->easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(in->easy, CURLOPT_CONNECTTIMEOUT, 10L);
-	curl_easy_setopt(in->easy, CURLOPT_USERAGENT, "gander/" GANDER_VERSION);
-	curl_easy_setopt(in->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	in->http->curl_easy_setopt(in->easy, CURLOPT_URL, url);
+	in->http->curl_easy_setopt(in->easy, CURLOPT_WRITEFUNCTION, on_data);
+	in->http->curl_easy_setopt(in->easy, CURLOPT_WRITEDATA, in);
+	in->http->curl_easy_setopt(in->easy, CURLOPT_NOSIGNAL, 1L);
+	in->http->curl_easy_setopt(in->easy, CURLOPT_CONNECTTIMEOUT, 10L);
+	in->http->curl_easy_setopt(in->easy, CURLOPT_USERAGENT, "gander/" GANDER_VERSION);
+	in->http->curl_easy_setopt(in->easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	if (timeout_s)
-		curl_easy_setopt(in->easy, CURLOPT_TIMEOUT, timeout_s);
-	if (curl_multi_add_handle(in->multi, in->easy) != CURLM_OK)
+		in->http->curl_easy_setopt(in->easy, CURLOPT_TIMEOUT, timeout_s);
+	if (in->http->curl_multi_add_handle(in->multi, in->easy) != CURLM_OK)
 		return err_set(err, -ENOMEM, "out of memory");
 	return 0;
 }
@@ -69,11 +73,11 @@ static int url_start(struct go_input *in, const char *url, long timeout_s, struc
 static void url_stop(struct go_input *in)
 {
 	if (in->multi && in->easy)
-		curl_multi_remove_handle(in->multi, in->easy);
+		in->http->curl_multi_remove_handle(in->multi, in->easy);
 	if (in->easy)
-		curl_easy_cleanup(in->easy);
+		in->http->curl_easy_cleanup(in->easy);
 	if (in->multi)
-		curl_multi_cleanup(in->multi);
+		in->http->curl_multi_cleanup(in->multi);
 	in->easy = NULL;
 	in->multi = NULL;
 	buf_clear(&in->got);
@@ -88,8 +92,8 @@ static int check_answer(struct go_input *in, struct err *err)
 	long code = 0;
 	int len;
 
-	curl_easy_getinfo(in->easy, CURLINFO_RESPONSE_CODE, &code);
-	curl_easy_getinfo(in->easy, CURLINFO_CONTENT_TYPE, &type);
+	in->http->curl_easy_getinfo(in->easy, CURLINFO_RESPONSE_CODE, &code);
+	in->http->curl_easy_getinfo(in->easy, CURLINFO_CONTENT_TYPE, &type);
 	len = (int)strcspn(body, "\r\n");
 	if (len > 120)
 		len = 120;
@@ -108,17 +112,17 @@ static int url_fill(struct go_input *in, size_t want, struct err *err)
 		int running = 0, left;
 		CURLMsg *msg;
 
-		if (curl_multi_perform(in->multi, &running) != CURLM_OK)
+		if (in->http->curl_multi_perform(in->multi, &running) != CURLM_OK)
 			return err_set(err, -EIO, "%s: the transfer broke off", in->url);
-		while ((msg = curl_multi_info_read(in->multi, &left))) {
+		while ((msg = in->http->curl_multi_info_read(in->multi, &left))) {
 			if (msg->msg != CURLMSG_DONE)
 				continue;
 			in->finished = true;
 			if (msg->data.result != CURLE_OK)
-				return err_set(err, -EIO, "%s: %s", in->url, curl_easy_strerror(msg->data.result));
+				return err_set(err, -EIO, "%s: %s", in->url, in->http->curl_easy_strerror(msg->data.result));
 		}
 		if (!in->finished && in->got.len - in->taken < want)
-			curl_multi_poll(in->multi, NULL, 0, 1000, NULL);
+			in->http->curl_multi_poll(in->multi, NULL, 0, 1000, NULL);
 	}
 	if (buf_failed(&in->got))
 		return err_set(err, -ENOMEM, "out of memory");
@@ -281,10 +285,11 @@ int go_input_url_of(uint64_t pid, uint64_t seconds, char **ret, struct err *err)
 	int r, minor = 0;
 	FILE *f;
 
+	if (!http_client(err))
+		return -ENOENT;
 	r = sockets_of(pid, &inodes, err);
 	if (r < 0)
 		return r;
-	curl_global_init(CURL_GLOBAL_DEFAULT);
 	for (i = 0; i < 2 && minor <= 0; i++) {
 		snprintf(path, sizeof(path), "/proc/%llu/net/%s", (unsigned long long)pid, tables[i]);
 		f = fopen(path, "re");
@@ -330,7 +335,6 @@ static int open_url(struct go_input *in, const char *spec, struct err *err)
 	if (buf_failed(&url))
 		return err_set(err, -ENOMEM, "out of memory");
 	in->url = url.data;
-	curl_global_init(CURL_GLOBAL_DEFAULT);
 	r = say_price_first(in, err);
 	if (r < 0)
 		return r;

@@ -228,99 +228,157 @@ static void cut_front(const struct channel *ch, struct piece *p, const uint8_t *
 
 #define OVERTAKEN_PART 16u
 
-/* One packet of a chain, number seq of its slot, written from the mapping: a copy in between would let a writer at its full speed overtake us. Whether it was
- * overwritten meanwhile is looked at afterwards: then what was written of it is taken back. 1: it is written, or holds nothing that is wanted; 0: it was
- * overwritten: its events are a gap in the numbers. front: nothing is written yet, and what was overwritten before the first is not to be counted. */
-static int packet_out(struct out *o, struct channel *ch, unsigned s, uint32_t packet, uint64_t seq, uint64_t since, uint64_t *next, bool *front, uint8_t *copy,
-		      struct err *err)
+/* Packets of a chain that are written at once, and what is to be as it was when one of them turns out to be overwritten. */
+struct batch {
+	struct piece piece[CTF_PIECES_MAX];
+	struct packet_hold hold[CTF_PIECES_MAX];
+	unsigned index[CTF_PIECES_MAX], n; /* index: in the chain */
+	bool copied;                       /* the last one is in a buffer of ours */
+};
+
+struct place { /* of a chain that is being written */
+	struct slot_pos pos;
+	uint64_t next, base_lost, last_lost;
+	bool front; /* nothing is written yet, and what was overwritten before the first is not to be counted */
+};
+
+static struct place place_of(const struct out *o, const struct channel *ch, unsigned s, uint64_t next, bool front)
+{
+	return (struct place) { ch->slot[s], next, o->base_lost[s], o->last_lost[s], front };
+}
+
+static void go_back(struct out *o, struct channel *ch, unsigned s, const struct place *to, uint64_t *next, bool *front)
+{
+	ch->slot[s] = to->pos;
+	o->base_lost[s] = to->base_lost;
+	o->last_lost[s] = to->last_lost;
+	*next = to->next;
+	*front = to->front;
+}
+
+/* One packet of a chain, number seq of its slot. 1: it is in the batch now, or holds nothing that is wanted; 0: it was overwritten: its events are a gap in the
+ * numbers, and everything is to be as it was before. */
+static int plan_packet(struct out *o, struct channel *ch, unsigned s, uint32_t packet, uint64_t seq, uint64_t since, uint64_t *next, bool *front, uint8_t *copy,
+		       struct batch *b, struct err *err)
 {
 	struct slot_pos *pos = &ch->slot[s];
 	uint64_t overwritten = pos->overwritten;
 	struct piece p = { .slot = s, .packet = packet };
-	struct packet_hold h;
-	struct ctf_mark mark;
+	struct packet_hold *h = &b->hold[b->n];
 	uint64_t word = 0;
 	uint32_t start;
 	int res;
 
-	if (!channel_hold(ch, s, packet, seq, &h))
+	if (!channel_hold(ch, s, packet, seq, h))
 		return 0;
 	start = pos->packet == packet + 1 && pos->seq == seq ? pos->off : GD_PACKET_HEADER;
-	if (h.off < start || h.first + h.count < *next)
+	if (h->off < start || h->first + h->count < *next)
 		return 1;
 	p.off = start;
-	p.len = h.off - start;
-	p.events = (uint32_t)(h.first + h.count - (start == GD_PACKET_HEADER ? h.first : *next));
-	if (start == GD_PACKET_HEADER && h.first > *next)
-		pos->overwritten += h.first - *next;
+	p.len = h->off - start;
+	p.events = (uint32_t)(h->first + h->count - (start == GD_PACKET_HEADER ? h->first : *next));
+	if (start == GD_PACKET_HEADER && h->first > *next)
+		pos->overwritten += h->first - *next;
 	if (*front)
 		o->base_lost[s] += pos->overwritten - overwritten;
 	*front = false;
-	*next = h.first + h.count;
-	p.end = h.last_time;
+	*next = h->first + h->count;
+	p.end = h->last_time;
 	if (p.end < since || p.len < 8)
-		return channel_holds(ch, &h);
+		return channel_holds(ch, h);
 	memcpy(&word, (const uint8_t *)region_packet(ch->r, packet) + start, sizeof(word));
-	p.begin = word >> 16 | h.time_high << 48;
+	p.begin = word >> 16 | h->time_high << 48;
 	if (p.begin < since) {
 		res = channel_copy_packet(ch, s, packet, seq, copy);
 		if (res < 0)
 			return res == -EAGAIN ? 0 : err_set(err, res, "cannot read '%s'", ch->r->path);
 		cut_front(ch, &p, copy, since);
-	} else {
-		copy = NULL;
+		b->copied = true;
 	}
 	if (p.end < p.begin || p.begin < pos->last_time) {
+		b->copied = false;
 		pos->damaged += p.events;
-		return channel_holds(ch, &h);
+		return channel_holds(ch, h);
 	}
 	pos->last_time = p.end;
 	p.lost = slot_lost(pos);
-	res = stream_of(o, ch, s, err);
-	if (res < 0)
-		return res;
-	ctf_stream_mark(o->w, res, &mark);
-	res = out_piece(o, ch, &p, copy ? copy + p.off : NULL, err);
-	if (res < 0)
-		return res;
-	if (!copy && !channel_holds(ch, &h)) {
-		res = ctf_stream_rewind(o->w, &mark, err);
-		return res < 0 ? res : 0;
-	}
 	pos->events += p.events;
 	pos->bytes += p.len;
+	b->piece[b->n++] = p;
 	return 1;
+}
+
+/* Written from the mapping: a copy in between would let a writer at its full speed overtake us. Whether a packet was overwritten meanwhile is
+ * looked at afterwards: then what was written is taken back. Returns which one of the batch, from 1 on, is the last of those; 0: all are there. */
+static int batch_out(struct out *o, const struct channel *ch, unsigned s, const struct batch *b, const uint8_t *copy, struct err *err)
+{
+	struct ctf_piece c[CTF_PIECES_MAX];
+	struct ctf_mark mark;
+	int stream, res;
+	unsigned i;
+
+	if (!b->n)
+		return 0;
+	stream = stream_of(o, ch, s, err);
+	if (stream < 0)
+		return stream;
+	for (i = 0; i < b->n; i++) {
+		const struct piece *p = &b->piece[i];
+		const uint8_t *from = b->copied && i + 1 == b->n ? copy : (const uint8_t *)region_packet(ch->r, p->packet);
+
+		c[i] = (struct ctf_piece) { .begin = p->begin, .end = p->end, .len = p->len, .fd = -1, .data = from + p->off, .discarded = lost_here(o, s, p->lost) };
+	}
+	ctf_stream_mark(o->w, stream, &mark);
+	res = ctf_stream_append_all(o->w, stream, c, b->n, err);
+	if (res < 0)
+		return res;
+	for (i = b->n - b->copied; i > 0; i--)
+		if (!channel_holds(ch, &b->hold[i - 1])) {
+			res = ctf_stream_rewind(o->w, &mark, err);
+			return res < 0 ? res : (int)i;
+		}
+	return 0;
 }
 
 static int chain_out(struct out *o, struct channel *ch, unsigned s, uint8_t *copy, uint64_t since, bool count_front, struct err *err)
 {
-	struct slot_pos *pos = &ch->slot[s], was;
-	uint64_t next = pos->next_event, next_was, base_was, lost_was, newest = 0;
-	unsigned n, i;
+	uint64_t next = ch->slot[s].next_event, newest = 0;
 	uint32_t list[GD_PACKETS_MAX];
-	bool front = !count_front, front_was;
+	unsigned n, i, last;
+	bool front = !count_front, overwritten;
+	struct batch b;
 	int res;
 
 	n = channel_chain(ch, s, list, &newest);
-	for (i = 0; i < n; i++) {
-		was = *pos;
-		next_was = next;
-		front_was = front;
-		base_was = o->base_lost[s];
-		lost_was = o->last_lost[s];
-		res = packet_out(o, ch, s, list[i], newest - (n - 1 - i), since, &next, &front, copy, err);
+	for (i = 0; i < n;) {
+		struct place start = place_of(o, ch, s, next, front);
+
+		b.n = 0;
+		b.copied = overwritten = false;
+		while (i < n && b.n < CTF_PIECES_MAX && !b.copied && !overwritten) {
+			struct place here = place_of(o, ch, s, next, front);
+
+			b.index[b.n] = i;
+			res = plan_packet(o, ch, s, list[i], newest - (n - 1 - i), since, &next, &front, copy, &b, err);
+			if (res < 0)
+				return res;
+			overwritten = !res;
+			if (overwritten)
+				go_back(o, ch, s, &here, &next, &front);
+			i++;
+		}
+		last = i - 1;
+		res = batch_out(o, ch, s, &b, copy, err);
 		if (res < 0)
 			return res;
-		if (!res) {
-			*pos = was;
-			next = next_was;
-			front = front_was;
-			o->base_lost[s] = base_was;
-			o->last_lost[s] = lost_was;
-			i += (n - i) / OVERTAKEN_PART; /* the writer is just here: get ahead of it */
+		if (res) {
+			go_back(o, ch, s, &start, &next, &front);
+			last = b.index[res - 1];
 		}
+		if (res || overwritten)
+			i = last + 1 + (n - last) / OVERTAKEN_PART; /* the writer is just here: get ahead of it */
 	}
-	pos->next_event = next;
+	ch->slot[s].next_event = next;
 	return 0;
 }
 

@@ -621,9 +621,17 @@ static int take_back(const struct stream *s, int r)
 	return ftruncate(s->fd, (off_t)s->size) < 0 && r != -ENOSPC ? -errno : r;
 }
 
+static const char zeros[BLOCK];
+
+static int cannot_append(struct ctf_writer *w, const struct stream *s, int r, struct err *err)
+{
+	r = take_back(s, r);
+	errno = -r;
+	return err_set(err, r, "cannot write to the stream '%s-%u' of '%s': %m", w->kernel ? "cpu" : "slot", s->instance, w->dir);
+}
+
 static int append(struct ctf_writer *w, struct stream *s, const struct ctf_piece *p, size_t pad, struct err *err)
 {
-	static const char zeros[BLOCK];
 	struct packet_head h;
 	struct iovec iov[3] = { { &h, w->head_size } };
 	int r, n = 1;
@@ -640,11 +648,8 @@ static int append(struct ctf_writer *w, struct stream *s, const struct ctf_piece
 		iov[0] = (struct iovec) { (void *)zeros, pad };
 		r = write_parts(s->fd, s->size + w->head_size + p->len, iov, 1);
 	}
-	if (r) {
-		r = take_back(s, r);
-		errno = -r;
-		return err_set(err, r, "cannot write to the stream '%s-%u' of '%s': %m", w->kernel ? "cpu" : "slot", s->instance, w->dir);
-	}
+	if (r)
+		return cannot_append(w, s, r, err);
 	appended(w, s, &h);
 	return 0;
 }
@@ -682,6 +687,53 @@ int ctf_stream_append(struct ctf_writer *w, int stream, const struct ctf_piece *
 	r = start(w, s, piece->begin, err);
 	if (!r)
 		r = append(w, s, piece, 0, err);
+	if (stream_put(w, s) < 0 && !r)
+		r = err_set(err, -errno, "cannot write to a stream of '%s': %m", w->dir);
+	return r;
+}
+
+int ctf_stream_append_all(struct ctf_writer *w, int stream, const struct ctf_piece *piece, unsigned n, struct err *err)
+{
+	struct packet_head h[CTF_PIECES_MAX];
+	struct iovec iov[3 * CTF_PIECES_MAX];
+	struct stream *s, before;
+	int r, parts = 0;
+	uint64_t bytes;
+	unsigned i;
+
+	if (n > CTF_PIECES_MAX)
+		return err_set(err, -EINVAL, "%u packets at once", n);
+	if (n <= 1)
+		return n ? ctf_stream_append(w, stream, piece, err) : 0;
+	if (stream < 0 || stream >= w->nstreams || w->stream[stream].done)
+		return err_set(err, -EBADF, "stream %d of '%s' is not open", stream, w->dir);
+	s = &w->stream[stream];
+	r = ctf_writer_sync(w, err);
+	if (!r)
+		r = stream_take(w, s, err);
+	if (r)
+		return r;
+	r = start(w, s, piece->begin, err);
+	if (!r) {
+		before = *s;
+		bytes = w->bytes;
+		for (i = 0; i < n; i++) {
+			size_t pad = (BLOCK - (s->size + w->head_size + piece[i].len) % BLOCK) % BLOCK;
+
+			make_head(w, s, &piece[i], pad, &h[i]);
+			iov[parts++] = (struct iovec) { &h[i], w->head_size };
+			iov[parts++] = (struct iovec) { (void *)piece[i].data, piece[i].len };
+			if (pad)
+				iov[parts++] = (struct iovec) { (void *)zeros, pad };
+			appended(w, s, &h[i]);
+		}
+		r = write_parts(s->fd, before.size, iov, parts);
+		if (r) {
+			*s = before;
+			w->bytes = bytes;
+			r = cannot_append(w, s, r, err);
+		}
+	}
 	if (stream_put(w, s) < 0 && !r)
 		r = err_set(err, -errno, "cannot write to a stream of '%s': %m", w->dir);
 	return r;
@@ -771,7 +823,10 @@ void ctf_stream_mark(const struct ctf_writer *w, int stream, struct ctf_mark *m)
 int ctf_stream_rewind(struct ctf_writer *w, const struct ctf_mark *m, struct err *err)
 {
 	struct stream *s = &w->stream[m->stream];
+	int r = stream_take(w, s, err);
 
+	if (r)
+		return r;
 	s->started = m->started;
 	s->size = m->size;
 	s->last = m->last;
@@ -779,8 +834,10 @@ int ctf_stream_rewind(struct ctf_writer *w, const struct ctf_mark *m, struct err
 	s->discarded = m->discarded;
 	w->bytes = m->bytes;
 	if (ftruncate(s->fd, (off_t)s->size) < 0)
-		return err_set(err, -errno, "cannot write to a stream of '%s': %m", w->dir);
-	return 0;
+		r = err_set(err, -errno, "cannot write to a stream of '%s': %m", w->dir);
+	if (stream_put(w, s) < 0 && !r)
+		r = err_set(err, -errno, "cannot write to a stream of '%s': %m", w->dir);
+	return r;
 }
 
 int ctf_stream_close(struct ctf_writer *w, int stream, uint64_t end, uint64_t discarded, struct err *err)

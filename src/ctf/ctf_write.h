@@ -70,6 +70,10 @@ struct ctf_piece {
 /* Appends one packet. On failure (-ENOSPC, -EDQUOT, -EIO ...; -EFAULT, -ENODATA: the source was shorter) the stream is as it was before. */
 int ctf_stream_append(struct ctf_writer *w, int stream, const struct ctf_piece *piece, struct err *err);
 
+/* The same for n pieces, each from its data, in one write: large writes are cheaper. Their packets are padded to blocks. All or nothing. */
+#define CTF_PIECES_MAX 16u
+int ctf_stream_append_all(struct ctf_writer *w, int stream, const struct ctf_piece *piece, unsigned n, struct err *err);
+
 /* The same for n pieces, each from its fd (not from data) and of at most 64 KiB, in one write that goes past the page cache: for streams that grow fast. Returns how
  * many it has appended, from the first on; the rest, or all where this is of no use (the file system cannot, the disk is slow), is
  * ctf_stream_append()'s. The last one's packet is padded to a block. room: CTF_RUN_BYTES, aligned to CTF_RUN_ALIGN, to lay them out in. */
