@@ -4,6 +4,7 @@ in one babeltrace2."""
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -141,12 +142,13 @@ def main():
             p = subprocess.run([gander, "export", out, "--to", "ctf1", "-o", one], capture_output=True, text=True)
             t.check("%s: exported to CTF 1.8, babeltrace2 reads the same" % what, p.stderr.strip() or c.compare(gander, one, ordered=False)[0])
 
-        # the same second by both: an LTTng event every 2 ms, gander's beside them
+        # the same second by both: an LTTng event every 2 ms, gander's beside them for as long as those come
         ours = os.path.join(tmp, "ours")
 
         def both(l):
             a = subprocess.Popen(l.user([prog, "100", "2000"]), env=l.env)
-            subprocess.run([gander, "record", "-q", "-o", ours, "--", example], capture_output=True, timeout=60)
+            again = "while [ -e /proc/%d/exe ]; do %s >/dev/null; done" % (a.pid, shlex.quote(example))
+            subprocess.run([gander, "record", "-q", "-o", ours, "--", "sh", "-c", again], capture_output=True, timeout=60)
             a.wait(timeout=60)
 
         theirs = record(l, "both", both, ["vtid"])
