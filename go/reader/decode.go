@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -87,6 +88,15 @@ func (d *decoder) find(name string) (uint64, *ctype, bool) {
 	return 0, nil, false
 }
 
+func within(ranges []enumRange, v int64) bool {
+	for _, r := range ranges {
+		if r.low <= v && v <= r.high {
+			return true
+		}
+	}
+	return false
+}
+
 func (t *ctype) label(v int64) string {
 	for _, r := range t.ranges {
 		if r.low <= v && v <= r.high {
@@ -158,17 +168,18 @@ func (d *decoder) value(t *ctype) (any, uint64, error) {
 	}
 	// a variant
 	tag, tt, ok := d.find(t.tag)
-	if !ok || tt.kind != kindEnum {
+	if !ok || tt.kind != kindEnum && tt.kind != kindInt {
 		return nil, 0, errors.New("a variant's tag is missing")
 	}
 	key := int64(tag)
-	if tt.base.signed {
-		key = signed(tag, tt.base.size)
+	if it := tt.intType(); it.signed {
+		key = signed(tag, it.size)
 	}
 	label := tt.label(key)
 	for i := range t.fields {
-		if t.fields[i].name == label || t.fields[i].show == label {
-			return d.value(t.fields[i].typ)
+		f := &t.fields[i]
+		if f.ranges != nil && within(f.ranges, key) || f.ranges == nil && tt.kind == kindEnum && (f.name == label || f.show == label) {
+			return d.value(f.typ)
 		}
 	}
 	return nil, 0, errors.New("a variant's tag names none of its members")
@@ -197,6 +208,9 @@ func (d *decoder) array(t *ctype) (any, error) {
 		b := d.data[d.at/8 : d.at/8+n]
 		d.at += n * 8
 		if e.text {
+			if end := bytes.IndexByte(b, 0); t.length == "" && end >= 0 { // of a fixed length: it ends where it ends
+				b = b[:end]
+			}
 			return string(b), nil
 		}
 		return append([]byte{}, b...), nil

@@ -16,8 +16,15 @@
 //		fmt.Println(ev.Time(), ev.Name, ev.Get("duration"))
 //	}
 //
-// It reads CTF 1.8 as gander writes it, not any CTF: for that there is libgander-reader, and babeltrace2. What is damaged is left out and told by Notes.
-// A Reader belongs to one goroutine at a time; what Next returns stays as it is.
+// The events of the Go traces come among them, in the order of time, when the recording is opened by Open of the module gander.internal/gander/gotrace, which
+// needs golang.org/x/exp/trace; nothing else changes.
+//
+// It reads CTF 1.8 and CTF 2 as gander writes them, not any CTF: for that there is libgander-reader, and babeltrace2. What is damaged is left out and told by
+// Notes: errors are for what cannot be read at all. Times are nanoseconds, as the fields' names say. Memory: the metadata and a packet of each stream, for Go
+// traces what their decoder needs; a recording is not trusted, and what is too large, too deep or too much is refused.
+//
+// A Reader belongs to one goroutine at a time; several may read one recording, also while it is written. What Next returns is the caller's and stays as it is; the
+// Traces that events point to are shared, and not to be changed.
 //
 // The promise: what is exported here keeps its meaning and its type; new fields, methods and kinds of values may come. docs/reading.md.
 package reader
@@ -25,7 +32,6 @@ package reader
 import (
 	"container/heap"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -46,26 +52,32 @@ const (
 	SpanEnd            // fields span_id, duration
 )
 
-// A Trace is one program's, or the kernel's, part of a recording.
+// A Trace is one program's, or the kernel's, part of a recording, or a Go trace of which events are read.
 type Trace struct {
-	Dir     string // where its streams lie
+	Dir     string // where its streams lie; of a Go trace its file
 	Process string // name; "" for the kernel
-	Pid     int64  // as the program sees itself; -1: not said
+	Pid     int64  // as the program sees itself, of a Go trace as the collector did; -1: not said
 	Kernel  bool
 	Env     map[string]string // what the trace says about itself
+	Go      bool              // a Go trace
+	ErrorNs int64             // its events are placed at most so far from their time; -1: not known
 
+	hostPid  int64 // as the collector saw it
+	monoNs   int64 // its time is so far ahead of CLOCK_MONOTONIC
 	md       *metadata
 	mult     uint64
 	shift    uint
 	offsetNs uint64
 }
 
-// A GoTrace is a file with a Go execution trace, which go tool trace and golang.org/x/exp/trace read. Its clock is CLOCK_MONOTONIC.
+// A GoTrace is a file with a Go execution trace, which go tool trace and golang.org/x/exp/trace read. Its clock is CLOCK_MONOTONIC, if it is of Go 1.22 or newer.
 type GoTrace struct {
 	File        string
 	Pid         int64
-	BeginMonoNs int64
+	BeginMonoNs int64 // its events lie between these
 	EndMonoNs   int64
+	Program     string
+	BootID      string // of the machine's life in which it was recorded; "": not said
 }
 
 // An Enum is a value of an enumeration; Label is "" where it has none. Value is an int64 or a uint64.
@@ -83,7 +95,7 @@ type Field struct {
 // Attrs are a log record's or a span's attributes.
 type Attrs []Field
 
-// An Event is what a program, or the kernel, emitted; or, when Lost is not 0, the notice that so many events were lost before.
+// An Event is what a program, the kernel, or a Go runtime's trace emitted; or, when Lost is not 0, the notice that so many events were lost before.
 type Event struct {
 	TimeNs  int64 // since 1970
 	Name    string
@@ -94,6 +106,12 @@ type Event struct {
 	Context []Field // goid, tid, cpu, span, key, as they were asked for
 	Fields  []Field
 	Lost    uint64
+
+	MonoNs    int64 // CLOCK_MONOTONIC; like TimeNs where the recording does not say how they differ
+	Goroutine int64 // -1: not known, or none
+	Thread    int64 // as the kernel numbers it; -1: not known
+	Told      bool  // Goroutine is told by a Go trace, not by the event itself
+	Go        any   // of a Go trace: the event as its decoder has it (gotrace: a trace.Event). Else nil
 }
 
 // Time is TimeNs as a time.Time.
@@ -133,12 +151,30 @@ type Reader struct {
 	streams  streamHeap
 	numbered int
 	notes    []string
+
+	goes         goHeap
+	onThread     map[int64]int64 // thread: the goroutine on it
+	threadOf     map[goroutine]int64
+	pids         map[string]int64 // by the name of the trace's directory
+	boot, bootOf string
+	epochKnown   bool
+	epochNs      int64 // CLOCK_REALTIME - CLOCK_MONOTONIC
+	errorNs      int64
 }
 
-// Open opens a recording: a directory with gander.json, or any with traces below.
-func Open(dir string) (*Reader, error) {
-	r := &Reader{Dir: dir}
-	if err := r.loadManifest(); err != nil {
+// Options say what is read of a recording. The zero value: what Open reads.
+type Options struct {
+	// GoTraces makes a decoder of a Go trace's file. With it, their events come among the others; without, Reader.GoTraces names the files. The Reader closes the file.
+	GoTraces func(io.Reader) (GoDecoder, error)
+}
+
+// Open opens a recording: a directory with gander.json, or any with traces below. What it returns has to be closed.
+func Open(dir string) (*Reader, error) { return OpenWith(dir, Options{}) }
+
+// OpenWith is Open with options.
+func OpenWith(dir string, o Options) (*Reader, error) {
+	r := newReader(dir)
+	if err := r.loadManifest(dir, true); err != nil {
 		return nil, err
 	}
 	var found []string
@@ -146,7 +182,7 @@ func Open(dir string) (*Reader, error) {
 		if err != nil {
 			return err
 		}
-		if !e.IsDir() && e.Name() == "metadata" {
+		if e.Type().IsRegular() && e.Name() == "metadata" {
 			found = append(found, filepath.Dir(path))
 		}
 		return nil
@@ -164,8 +200,21 @@ func Open(dir string) (*Reader, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
+	if o.GoTraces != nil {
+		for _, g := range r.GoTraces {
+			if err := r.addGoTrace(g, o.GoTraces); err != nil {
+				r.Close()
+				return nil, err
+			}
+		}
+	}
 	heap.Init(&r.streams)
+	heap.Init(&r.goes)
 	return r, nil
+}
+
+func newReader(dir string) *Reader {
+	return &Reader{Dir: dir, onThread: map[int64]int64{}, threadOf: map[goroutine]int64{}, pids: map[string]int64{}, errorNs: -1}
 }
 
 // Close lets go of the files.
@@ -173,7 +222,10 @@ func (r *Reader) Close() error {
 	for _, s := range r.streams {
 		s.file.Close()
 	}
-	r.streams = nil
+	for _, s := range r.goes {
+		s.close()
+	}
+	r.streams, r.goes = nil, nil
 	return nil
 }
 
@@ -186,40 +238,8 @@ func (r *Reader) note(format string, args ...any) {
 	}
 }
 
-func (r *Reader) loadManifest() error {
-	text, err := os.ReadFile(filepath.Join(r.Dir, "gander.json"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	var known struct {
-		Go []struct {
-			File        string `json:"file"`
-			Pid         int64  `json:"pid"`
-			BeginMonoNs int64  `json:"begin_mono_ns"`
-			EndMonoNs   int64  `json:"end_mono_ns"`
-		} `json:"go"`
-	}
-	if err := json.Unmarshal(text, &known); err != nil {
-		return fmt.Errorf("gander.json: %w", err)
-	}
-	json.Unmarshal(text, &r.Manifest)
-	for _, g := range known.Go {
-		if g.File != "" && filepath.IsLocal(g.File) {
-			r.GoTraces = append(r.GoTraces, GoTrace{filepath.Join(r.Dir, g.File), g.Pid, g.BeginMonoNs, g.EndMonoNs})
-		}
-	}
-	return nil
-}
-
 func (r *Reader) addTrace(dir string) error {
-	f, err := os.Open(filepath.Join(dir, "metadata"))
-	if err != nil {
-		return err
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxMetadata+1))
-	f.Close()
+	text, err := readFile(filepath.Join(dir, "metadata"), maxMetadata)
 	if err != nil {
 		return err
 	}
@@ -255,8 +275,34 @@ func (r *Reader) describe(dir, metadata string) (*Trace, error) {
 		t.Pid = pid
 	}
 	t.setClock()
+	if err := r.placeTrace(t); err != nil {
+		return nil, err
+	}
 	r.Traces = append(r.Traces, t)
 	return t, nil
+}
+
+// placeTrace says how the trace's clock becomes CLOCK_MONOTONIC: it is that itself, or the recording knows how far ahead its wall clock is.
+func (r *Reader) placeTrace(t *Trace) error {
+	if err := r.checkBoot(t.md.clockUUID, t.Dir); err != nil {
+		return err
+	}
+	t.hostPid = t.Pid
+	if pid, ok := r.pids[filepath.Base(t.Dir)]; ok {
+		t.hostPid = pid
+	}
+	if t.ErrorNs = r.errorNs; t.Kernel {
+		t.ErrorNs = 1000
+	}
+	if t.md.freq == 1e9 && t.md.clockUUID != "" {
+		t.monoNs = int64(t.offsetNs)
+		if !r.epochKnown {
+			r.epochKnown, r.epochNs = true, t.monoNs
+		}
+		return nil
+	}
+	t.monoNs = r.epochNs
+	return nil
 }
 
 type source interface {
@@ -313,6 +359,11 @@ func (t *Trace) toNs(ticks uint64) int64 {
 
 // Next is the next event in the order of time, those of one time in the order of their streams; io.EOF at the end.
 func (r *Reader) Next() (*Event, error) {
+	for len(r.goes) > 0 && (len(r.streams) == 0 || r.goes[0].monoNs < r.streams[0].event.MonoNs) {
+		if ev := r.nextGo(); ev != nil {
+			return ev, nil
+		}
+	}
 	if len(r.streams) == 0 {
 		return nil, io.EOF
 	}
@@ -324,6 +375,7 @@ func (r *Reader) Next() (*Event, error) {
 		s.file.Close()
 		heap.Pop(&r.streams)
 	}
+	r.complete(ev)
 	return ev, nil
 }
 
@@ -374,6 +426,8 @@ func (s *stream) advance() bool {
 			ev, err := s.one()
 			if err == nil {
 				s.event = ev
+				ev.MonoNs = ev.TimeNs - s.trace.monoNs
+				ev.place()
 				return true
 			}
 			s.r.note("%s: a packet is broken: %v", s.name, err)
@@ -387,7 +441,8 @@ func (s *stream) advance() bool {
 			return false
 		}
 		if s.pending > 0 {
-			s.event = &Event{TimeNs: s.beginNs, Level: -1, Trace: s.trace, Lost: s.pending}
+			s.event = &Event{TimeNs: s.beginNs, Level: -1, Trace: s.trace, Lost: s.pending, Goroutine: -1, Thread: -1}
+			s.event.MonoNs = s.beginNs - s.trace.monoNs
 			s.pending = 0
 			return true
 		}
@@ -495,7 +550,7 @@ func (s *stream) one() (*Event, error) {
 	ev := &Event{TimeNs: s.trace.toNs(d.clock), Name: e.name, Level: level(e.loglevel), Span: e.span, Trace: s.trace}
 	ev.Cut = c.cut && first/8+1 < uint64(len(d.data)) && d.data[first/8+1]&0x80 != 0
 	ev.Context = append(ev.Context, s.context...)
-	for _, t := range []*ctype{c.eventSpecific, c.context} {
+	for _, t := range []*ctype{c.context, e.context} {
 		if t == nil {
 			continue
 		}

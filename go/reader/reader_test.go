@@ -150,7 +150,7 @@ func TestValues(t *testing.T) {
 func TestRefused(t *testing.T) {
 	for _, c := range []struct{ metadata, want string }{
 		{"", "no metadata"},
-		{"\x1e{}", "CTF 2"},
+		{"\x1e{}", "preamble"},
 		{"/* CTF 1.8 */ trace {", "is expected"},
 		{"/* CTF 1.8 */ nonsense { };", "not known"},
 		{"/* CTF 1.8 */ /* ", "does not end"},
@@ -177,7 +177,7 @@ func (inMemory) Close() error { return nil }
 
 // read reads whatever is there; it must come to an end.
 func read(t testing.TB, metadata string, stream []byte) {
-	r := &Reader{}
+	r := newReader("")
 	trace, err := r.describe("", metadata)
 	if err != nil {
 		return

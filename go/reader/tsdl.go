@@ -13,6 +13,7 @@ const (
 	maxDepth    = 32
 	maxElements = 1 << 20
 	maxPacket   = 256 << 20
+	maxTypes    = 1 << 20 // of a trace, with the ranges of their labels
 )
 
 type kind uint8
@@ -42,8 +43,9 @@ type ctype struct {
 	n        uint64
 	length   string
 	tag      string
-	wrapped  bool // a struct that stands only around its last field
-	bytes    bool // a list of integers that is shown as bytes
+	wrapped  bool   // a struct that stands only around its last field
+	bytes    bool   // a list of integers that is shown as bytes
+	role     string // CTF 2
 	asBool   bool
 	duration bool
 	time     bool
@@ -60,6 +62,7 @@ type cfield struct {
 	typ    *ctype
 	hidden bool // says only how its neighbours are laid out
 	attrs  bool
+	ranges []enumRange // CTF 2: of the tag, where it is one of a variant's
 }
 
 type eventClass struct {
@@ -68,16 +71,16 @@ type eventClass struct {
 	stream   uint64
 	loglevel int64
 	span     SpanKind
+	context  *ctype
 	fields   *ctype
 }
 
 type streamClass struct {
-	cut           bool
-	packet        *ctype
-	header        *ctype
-	context       *ctype
-	eventSpecific *ctype
-	events        map[uint64]*eventClass
+	cut     bool
+	packet  *ctype
+	header  *ctype
+	context *ctype
+	events  map[uint64]*eventClass
 }
 
 type metadata struct {
@@ -89,6 +92,19 @@ type metadata struct {
 	clockUUID    string
 	streams      map[uint64]*streamClass
 	aliases      map[string]*ctype
+	types        int
+}
+
+func newMetadata() *metadata {
+	return &metadata{env: map[string]string{}, streams: map[uint64]*streamClass{}, aliases: map[string]*ctype{}, freq: 1e9}
+}
+
+// count bounds the memory: a type of a few letters takes hundreds of bytes.
+func (md *metadata) count(n int) error {
+	if md.types += n; md.types > maxTypes {
+		return errors.New("it has too many types")
+	}
+	return nil
 }
 
 // A token is a word, a number, a text in quotes, a sign, or a hint: a comment that begins with @.
@@ -252,6 +268,8 @@ func (p *parser) enter() bool {
 	p.depth++
 	if p.depth > maxDepth {
 		p.fail("types nest too deep")
+	} else if err := p.md.count(1); err != nil {
+		p.fail("%v", err)
 	}
 	return p.err == nil
 }
@@ -397,6 +415,9 @@ func (p *parser) enum() *ctype {
 			}
 		}
 		next = r.high + 1
+		if err := p.md.count(1); err != nil {
+			p.fail("%v", err)
+		}
 		t.ranges = append(t.ranges, r)
 		p.accept(',')
 	}
@@ -418,6 +439,9 @@ func (p *parser) fields(t *ctype) {
 			}
 			p.want(']')
 			f.typ = a
+			if err := p.md.count(1); err != nil {
+				p.fail("%v", err)
+			}
 		}
 		p.want(';')
 		f.show = strings.TrimPrefix(f.name, "_")
@@ -450,12 +474,19 @@ func (p *parser) fields(t *ctype) {
 		t.align = max(t.align, f.typ.align)
 		t.fields = append(t.fields, f)
 	}
+	t.hideTags()
+}
+
+// hideTags: a tag is known by the variant that it is for.
+func (t *ctype) hideTags() {
+	tags := map[string]bool{}
 	for i := range t.fields {
-		for k := range t.fields { // a tag is known by the variant that it is for
-			if t.fields[i].typ.kind == kindVariant && t.fields[i].typ.tag == t.fields[k].name {
-				t.fields[k].hidden = true
-			}
+		if t.fields[i].typ.kind == kindVariant {
+			tags[t.fields[i].typ.tag] = true
 		}
+	}
+	for i := range t.fields {
+		t.fields[i].hidden = t.fields[i].hidden || tags[t.fields[i].name]
 	}
 }
 
@@ -500,7 +531,7 @@ func (p *parser) block(kind string) {
 		case "event.context":
 			s.context = p.typ()
 		case "context":
-			s.eventSpecific = p.typ()
+			e.context = p.typ()
 		case "fields":
 			e.fields = p.typ()
 		default:
@@ -551,18 +582,18 @@ func (p *parser) block(kind string) {
 	}
 }
 
-// parseMetadata reads CTF 1.8's description of a trace, as gander writes it.
+// parseMetadata reads the description of a trace, as gander writes it.
 func parseMetadata(src string) (*metadata, error) {
 	if len(src) > maxMetadata {
 		return nil, errors.New("the metadata is too large")
 	}
-	if strings.HasPrefix(src, "\x1e") {
-		return nil, errors.New("this is CTF 2, which is not read here (gander export --to ctf1 makes CTF 1.8 of it)")
+	if strings.HasPrefix(src, separator) {
+		return parseMetadata2(src)
 	}
 	if !strings.HasPrefix(src, "/* CTF 1.8 */") {
-		return nil, errors.New("no metadata of CTF 1.8")
+		return nil, errors.New("no metadata of CTF 1.8 or CTF 2")
 	}
-	p := &parser{src: src, md: &metadata{env: map[string]string{}, streams: map[uint64]*streamClass{}, aliases: map[string]*ctype{}, freq: 1e9}}
+	p := &parser{src: src, md: newMetadata()}
 	for p.next(); p.err == nil && p.tok.sort != 0; {
 		if p.accept('h') {
 			continue
