@@ -208,5 +208,6 @@ func TestDamage(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	f.Add(testMetadata, testStream())
+	f.Add(testMetadata2, testStream())
 	f.Fuzz(func(t *testing.T, metadata string, stream []byte) { read(t, metadata, stream) })
 }
