@@ -20,7 +20,7 @@
 // Traces of Go 1.22 and newer are read; their clock is CLOCK_MONOTONIC in steps of 64 ns, rounded down. What is older counts from a begin of its own: it is left
 // out and named by Notes; gander events merges it as well as can be. Of a trace that breaks off what is whole is read, and Notes has the reason.
 //
-// Memory: of each trace that is going on at that time a generation (some tens of bytes an event), and what is alive in it. Beyond MaxGeneration and MaxAlive a trace is refused.
+// Memory: of each trace that is going on at that time a generation, and what is alive in it. Beyond MaxGeneration and MaxAlive a trace ends with a note.
 package gotrace
 
 import (
@@ -37,7 +37,7 @@ import (
 
 // Limits of one Go trace, which may come from anywhere. The runtime closes a generation once a second.
 const (
-	MaxGeneration = 256 << 20 // bytes
+	MaxGeneration = 128 << 20 // bytes, of which one made to hurt makes 15 times as much memory
 	MaxAlive      = 4 << 20   // goroutines, Ps, tasks and regions at one time
 )
 
@@ -48,7 +48,7 @@ func Open(dir string) (*reader.Reader, error) {
 
 // NewDecoder reads a Go trace by itself, for reader.Options. Events have no TimeNs and no Trace then. It does not close r, and belongs to one goroutine at a time.
 func NewDecoder(r io.Reader) (reader.GoDecoder, error) {
-	in := &limited{r: r, left: MaxGeneration}
+	in := &limited{r: r, limit: MaxGeneration, left: MaxGeneration}
 	b := bufio.NewReaderSize(in, 64<<10)
 	head, err := b.Peek(16)
 	if err != nil && err != io.EOF {
@@ -63,7 +63,7 @@ func NewDecoder(r io.Reader) (reader.GoDecoder, error) {
 	if minor < 22 {
 		return nil, fmt.Errorf("a trace of Go 1.%d: before Go 1.22 a trace's clock is its own, and it is left out", minor)
 	}
-	d := &decoder{in: in, alive: alive{threads: map[trace.ThreadID]struct{}{}, tasks: map[trace.TaskID]struct{}{}, regions: map[trace.GoID]int{}}}
+	d := &decoder{in: in, alive: newAlive()}
 	if d.r, err = trace.NewReader(b); err != nil {
 		return nil, err
 	}
@@ -77,9 +77,10 @@ var (
 
 // limited ends a trace of which one step would take too much memory: a generation is read in one step.
 type limited struct {
-	r    io.Reader
-	left int
-	over bool
+	r     io.Reader
+	limit int
+	left  int
+	over  bool
 }
 
 func (l *limited) Read(p []byte) (int, error) {
@@ -107,6 +108,10 @@ type alive struct {
 	inRegions int
 }
 
+func newAlive() alive {
+	return alive{threads: map[trace.ThreadID]struct{}{}, tasks: map[trace.TaskID]struct{}{}, regions: map[trace.GoID]int{}}
+}
+
 func (a *alive) count() int { return a.resources + len(a.threads) + len(a.tasks) + a.inRegions }
 
 // Next is the next event that is shown.
@@ -117,7 +122,7 @@ func (d *decoder) Next() (out *reader.Event, err error) {
 		}
 	}()
 	for {
-		d.in.left = MaxGeneration
+		d.in.left = d.in.limit
 		e, err := d.r.ReadEvent()
 		switch {
 		case d.in.over:
@@ -195,8 +200,7 @@ func (d *decoder) event(e trace.Event) *reader.Event {
 		f.text("type", t.Type)
 	case trace.EventRegionBegin, trace.EventRegionEnd:
 		if out.Name = "go.region.begin"; e.Kind() == trace.EventRegionBegin {
-			d.regions[e.Goroutine()]++
-			d.inRegions++
+			d.enter(e.Goroutine())
 		} else {
 			out.Name = "go.region.end"
 			d.leave(e.Goroutine(), 1)
@@ -270,6 +274,11 @@ func (a *alive) change(comes, goes bool) {
 	if goes {
 		a.resources--
 	}
+}
+
+func (a *alive) enter(g trace.GoID) {
+	a.regions[g]++
+	a.inRegions++
 }
 
 // leave ends regions of a goroutine, as many of n as it is known to be in.

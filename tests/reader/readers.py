@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""readers.py BUILD: the Go package and the Python module read the same as `gander events --json` and babeltrace2: a recording of examples/shop with its Go trace, one of every type of
-field with every context, one with losses, one of which streams are cut off. Their examples, and the C one, print the same counts."""
+"""readers.py BUILD: the Go packages and the Python module read the same as `gander events --json` and babeltrace2: a recording of examples/shop with its Go trace, programs of the local Go
+and of Go 1.22 with their Go traces and the kernel's view, every type of field with every context in CTF 1.8 and CTF 2, one with losses, streams and Go traces that are cut off. Their
+examples, and the C ones, print the same. With GANDER_TEST_VERSIONS=1 (make check-versions) Go 1.22 to 1.27, fetched by the go command; else 1.22 where it is there already."""
 import collections
 import json
 import math
@@ -45,8 +46,16 @@ def run(*args, status=0, **kw):
     return r
 
 
+def go_minor(version):
+    return int(re.match(r"go1\.(\d+)", version).group(1))
+
+
 def go_build(directory, name):
+    """None: there is no go command, or not the version that the module needs."""
     if not shutil.which("go"):
+        return None
+    needs = int(re.search(r"^go 1\.(\d+)", open(os.path.join(directory, "go.mod")).read(), re.M).group(1))
+    if go_minor(run("go", "env", "GOVERSION", cwd="/").stdout) < needs:
         return None
     exe = os.path.join(TMP, name)
     subprocess.run(["go", "build", "-o", exe, "."], cwd=directory, check=True, env=dict(os.environ, GOWORK="off"))
@@ -92,7 +101,8 @@ def difference(a, b):
     return next(("%r != %r" % p for p in zip(a, b) if p[0] != p[1]), None)
 
 
-def compare(what, rec, dump):
+def compare(what, rec, dump, dump_all, ctf2=False):
+    """Returns the events of programs and kernel, and those of all sources."""
     ctf = os.path.join(rec, "ctf")
     want, lost = lines(run(GANDER, "events", "--json", ctf, status=None).stdout)
     if dump:
@@ -100,10 +110,18 @@ def compare(what, rec, dump):
         case(want and not difference(want, got), "%s: Go reads %d events as gander does" % (what, len(want)), difference(want, got))
         case(lost == go_lost, "%s: %d lost" % (what, lost), go_lost)
     merged, merged_lost = lines(run(GANDER, "events", "--json", rec, status=None).stdout)
+    if dump_all:
+        got, go_lost = lines(run(dump_all, rec).stdout)
+        case(merged and not difference(merged, got), "%s: Go reads %d events of all sources as gander does, with the same times" % (what, len(merged)), difference(merged, got))
+        case(merged_lost == go_lost, "%s: and %d lost" % (what, go_lost), merged_lost)
+    else:
+        skip("no Go 1.26 for the Go package of all sources", 2)
     got, py_lost = by_python(rec)
     case(merged and not difference(merged, got), "%s: Python reads %d events of all sources as gander does" % (what, len(merged)), difference(merged, got))
     case(merged_lost == py_lost == lost, "%s: and %d lost" % (what, py_lost), (merged_lost, py_lost, lost))
-    if shutil.which("babeltrace2"):
+    if ctf2:
+        pass  # babeltrace2 reads it from 2.1 on
+    elif shutil.which("babeltrace2"):
         traces = [os.path.join(ctf, d) for d in os.listdir(ctf)]
         p = subprocess.run(["babeltrace2", *traces], capture_output=True, text=True, errors="replace")
         case(p.stdout.count("\n") == len(want), "%s: babeltrace2 prints as many" % what, p.stdout.count("\n"))
@@ -136,9 +154,102 @@ def record_shop():
     return rec
 
 
+def kernel_view():
+    """The options that record it, where that is allowed."""
+    p = run(GANDER, "record", "-q", "-o", os.path.join(TMP, "probe"), "--kernel", "sched", "--", "true", status=None)
+    if p.returncode in (0, 3):
+        return ["--kernel", "sched", "--kernel-scope", "own", "--kernel-buffer", "32M"]
+    skip("the kernel's view: " + p.stderr.strip())
+    return []
+
+
+def record_prog(exe, rec, *options):
+    """Until its Go trace has some generations with its tasks."""
+    p = subprocess.Popen([exe], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        version = p.stdout.readline().split()[1]
+        r = subprocess.Popen([GANDER, "record", "-p", str(p.pid), "-q", "--go", "-o", rec, *options])
+        began, grown = time.time(), 0
+        while time.time() - began < 120 and r.poll() is None and not grown > 20000:
+            time.sleep(0.02)
+            trace = os.path.join(rec, "go")
+            grown = sum(os.path.getsize(os.path.join(trace, f)) for f in os.listdir(trace)) if os.path.isdir(trace) else 0
+        if r.poll() is None:
+            r.send_signal(signal.SIGINT)
+        r.wait()
+    finally:
+        p.stdin.close()
+        p.wait()
+    return version
+
+
+def programs(dump, dump_all):
+    """All sources of programs of several versions of Go; returns the last recording."""
+    versions = [None, "1.22.12"] + (["1.23.12", "1.24.13", "1.25.14", "1.27.4"] if os.environ.get("GANDER_TEST_VERSIONS") else [])
+    kernel, rec = kernel_view(), None
+    for version in versions:
+        exe = os.path.join(TMP, "prog-" + (version or "local"))
+        env = dict(os.environ, GOWORK="off", **({"GOTOOLCHAIN": "go" + version} if version else {}))
+        if not os.environ.get("GANDER_TEST_VERSIONS"):
+            env["GOPROXY"] = "off"
+        p = subprocess.run(["go", "build", "-o", exe, "."], cwd=os.path.join(HERE, "prog"), env=env, capture_output=True, text=True)
+        if p.returncode:
+            skip("Go %s: %s" % (version or "here", p.stderr.strip()[-200:]))
+            continue
+        ctf2 = version is None
+        rec = os.path.join(TMP, "rec-" + (version or "local"))
+        version = record_prog(exe, rec, "-c", "goid,tid", *kernel, *(["--ctf", "2"] if ctf2 else []))
+        if go_minor(version) < 22:
+            skip(version + " has no trace that can be merged")
+            continue
+        want, merged = compare("%s, CTF %d" % (version, 2 if ctf2 else 1), rec, dump, dump_all, ctf2)
+        seen = collections.Counter(e["event"] for e in merged)
+        case(all(seen[e] for e in ("prog.step", "prog.request.end", "go.state", "go.task.end", "go.region.end", "go.log", "go.range.end")) and bool(seen["sched_switch"]) == bool(kernel),
+             version + ": it has events, spans, tasks, regions, logs and " + ("the kernel's" if kernel else "nothing of the kernel's"), seen)
+        goes = [e for e in merged if e["event"].startswith("go.")]
+        known = {e["fields"]["goroutine"] for e in goes if e["event"] == "go.state"}
+        first, last = goes[0]["time_ns"], goes[-1]["time_ns"]
+        of = {e["context"]["goid"] for e in want if e["event"] == "prog.step" and first < e["time_ns"] < last}
+        case(of and of <= known, "%s: the %d goroutines of its events are goroutines of its trace" % (version, len(of)), of - known)
+        told = [e for e in merged if "goroutine" in e]
+        case(bool(told) == bool(kernel) and {e["goroutine"] for e in told} <= known, "%s: %d events of the kernel are told their goroutine" % (version, len(told)))
+    return rec
+
+
+def torn(rec, dump_all):
+    """Go traces that end anywhere, or are not what they say: what is whole is read."""
+    trace = os.path.join(rec, "go", os.listdir(os.path.join(rec, "go"))[0])
+    data = open(trace, "rb").read()
+    for cut in (len(data) - 1, len(data) // 2, len(data) // 3, 17, 3):
+        open(trace, "wb").write(data[:cut])
+        want, _ = lines(run(GANDER, "events", "--json", rec, status=None).stdout)
+        p = run(dump_all, rec)
+        got, _ = lines(p.stdout)
+        case(not difference(want, got) and trace in p.stderr, "a Go trace of %d bytes cut off at %d: %d events, and a note" % (len(data), cut, len(want)),
+             (difference(want, got), p.stderr))
+    os.unlink(trace)
+    os.mkfifo(trace)
+    p = run(dump_all, rec)
+    case(trace in p.stderr and p.stdout, "a pipe in its place: a note", p.stderr)
+    os.unlink(trace)
+    open(trace, "wb").write(data)
+
+
+def example_of_all(rec, merged):
+    exe = go_build(os.path.join(TOP, "examples", "read-go-all"), "read-go-all")
+    if not exe:
+        skip("no Go 1.26 for the example of all sources")
+        return
+    out = [x.split(" ") for x in run(exe, rec).stdout.splitlines()]
+    names = [x[1] for x in out if x[0].isdigit() and x[2].startswith("goroutine=")]
+    case(names == [e["event"] for e in merged], "the Go example of all sources prints %d events in their order" % len(names), (len(names), len(merged)))
+    times = [int(x[0]) for x in out if x[0].isdigit()]
+    case(times == sorted(times), "which is that of time")
+
+
 def examples(rec, want, merged):
     counts = collections.Counter(e["event"] for e in want)
-    for name in ("read-go/main.go", "read-python/slowest.py", "read-recording/read-recording.c"):
+    for name in ("read-go/main.go", "read-go-all/main.go", "read-python/slowest.py", "read-recording/read-recording.c"):
         n = len(open(os.path.join(TOP, "examples", name)).readlines())
         case(n <= 40, "examples/%s has %d lines" % (name, n))
     for what, cmd, all_ in (("Go", go_build(os.path.join(TOP, "examples", "read-go"), "read-go"), counts),
@@ -189,21 +300,31 @@ def main():
         print("skip: there is no shop\n0 passed, 0 failed, 1 skipped")
         return 77
     dump = go_build(os.path.join(HERE, "dump"), "dump")
+    dump_all = go_build(os.path.join(HERE, "dump-all"), "dump-all")
     try:
         rec = record_shop()
-        want, merged = compare("shop", rec, dump)
+        want, merged = compare("shop", rec, dump, dump_all)
         case({"shop.request.end", "shop.query.end", "shop.queue"} <= {e["event"] for e in want}, "it has spans and events")
         go_traces(rec, dump)
         examples(rec, want, merged)
         c_example(rec, want, merged)
+        example_of_all(rec, merged)
+        if dump:
+            of_prog = programs(dump, dump_all)
+            if of_prog and dump_all:
+                torn(of_prog, dump_all)
+        else:
+            skip("no go command")
         twin = os.path.join(BUILD, "tests", "live", "twin")
         types = os.path.join(TMP, "types")
         run(GANDER, "record", "-q", "-c", "tid,goid,cpu,span,key", "--stack", 4, "-o", types, "--", twin, status=None)
-        compare("every type", types, dump)
+        compare("every type", types, dump, dump_all)
+        run(GANDER, "record", "-q", "--ctf", 2, "-c", "tid,goid,cpu,span,key", "--stack", 4, "-o", types + "2", "--", twin, status=None)
+        compare("every type, CTF 2", types + "2", dump, dump_all, ctf2=True)
         lossy = os.path.join(TMP, "lossy")
         run(GANDER, "record", "-q", "--overwrite", "--buffer", "256k", "-o", lossy, "--", os.path.join(BUILD, "tests", "live", "emitter"), 1, 60000, 0, 0,
             status=None, env=dict(os.environ, GO="1"), stdin=subprocess.DEVNULL)
-        compare("with losses", lossy, dump)
+        compare("with losses", lossy, dump, dump_all)
         if dump:
             cut_off(types, dump)
         else:
