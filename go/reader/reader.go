@@ -74,7 +74,7 @@ type Trace struct {
 type GoTrace struct {
 	File        string
 	Pid         int64
-	BeginMonoNs int64 // its events lie between these
+	BeginMonoNs int64 // about when it begins: its first events may lie a little before
 	EndMonoNs   int64
 	Program     string
 	BootID      string // of the machine's life in which it was recorded; "": not said
