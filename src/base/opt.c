@@ -74,6 +74,32 @@ int opt_u64(const char *s, uint64_t *ret, struct err *err)
 	return 0;
 }
 
+int opt_names(const char *list, const char *const *names, unsigned n, const char *option, const char *thing, uint32_t *ret, struct err *err)
+{
+	char all[200] = "";
+	const char *p = list;
+	uint32_t bits = 0;
+	size_t len;
+	unsigned i;
+
+	for (; *p; p += len + (p[len] == ',')) {
+		len = strcspn(p, ",");
+		for (i = 0; i < n; i++)
+			if (strlen(names[i]) == len && !memcmp(names[i], p, len))
+				break;
+		if (i < n) {
+			bits |= 1u << i;
+			continue;
+		}
+		for (i = 0, len = 0; i < n && len < sizeof(all); i++)
+			len += (size_t)snprintf(all + len, sizeof(all) - len, "%s%s", i ? " " : "", names[i]);
+		return err_set(err, -EINVAL, "--%s: unknown %s, column %zu (%s)\n  %s\n  %*s^", option, thing, (size_t)(p - list) + 1, all, list,
+			       (int)(p - list), "");
+	}
+	*ret = bits;
+	return 0;
+}
+
 void opt_help(const struct verb *verb, const struct opt *opts, FILE *out)
 {
 	const struct opt *o;

@@ -54,5 +54,7 @@ void opt_help(const struct verb *verb, const struct opt *opts, FILE *out);
 int opt_duration(const char *s, uint64_t *ret_ns, struct err *err); /* "10s", "1.5ms", "300us" */
 int opt_size(const char *s, uint64_t *ret_bytes, struct err *err);  /* "64M" */
 int opt_u64(const char *s, uint64_t *ret, struct err *err);
+/* "a,c": a bit for each of the names (32 at most). What is wrong is said of --option, whose things are `thing`s ("group"). */
+int opt_names(const char *list, const char *const *names, unsigned n, const char *option, const char *thing, uint32_t *ret, struct err *err);
 
 #endif

@@ -1,4 +1,5 @@
 #include "cli/go_totals.h"
+#include "base/table.h"
 
 void go_totals_json(struct json *j, const struct go_totals *t)
 {
@@ -17,4 +18,15 @@ void go_totals_json(struct json *j, const struct go_totals *t)
 	json_key(j, "torn_bytes");
 	json_u64(j, t->torn_bytes);
 	json_obj_end(j);
+}
+
+void go_totals_text(const struct go_totals *t, FILE *out)
+{
+	char bytes[UNIT_TEXT];
+
+	if (t->traces)
+		fprintf(out, "gander: Go trace: %llu generations (%s) in %u file%s\n", (unsigned long long)t->generations, bytes_text(bytes, t->bytes),
+			t->traces, t->traces == 1 ? "" : "s");
+	if (t->lost_generations || t->lost_bytes)
+		fprintf(out, "gander: Go trace: lost %llu generations and %s\n", (unsigned long long)t->lost_generations, bytes_text(bytes, t->lost_bytes));
 }

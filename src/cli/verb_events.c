@@ -21,22 +21,54 @@
 
 extern const struct verb verb_events;
 
-/* Writes what is there. 0, -EPIPE when nobody reads any more. */
-static int flush(struct ctf_out *out)
+/* Writes what is there; what could not be written is let go. 0, -EPIPE when nobody reads any more. */
+static int flush(struct ctf_out *out, struct err *err)
 {
-	const char *p = out->base;
+	const char *p = out->base, *end = out->at;
 	ssize_t n;
 
-	while (p < out->at) {
-		n = write(STDOUT_FILENO, p, (size_t)(out->at - p));
+	out->at = out->base;
+	while (p < end) {
+		n = write(STDOUT_FILENO, p, (size_t)(end - p));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return -errno;
+			return err_set(err, -errno, "cannot write the output: %m");
 		p += n;
 	}
-	out->at = out->base;
 	return 0;
+}
+
+/* After each line, of which r says whether there was room for it. */
+static int line_done(struct ctf_out *out, int r, struct err *err)
+{
+	if (r < 0)
+		return err_set(err, r, "out of memory");
+	return (size_t)(out->at - out->base) >= FLUSH_BYTES ? flush(out, err) : 0;
+}
+
+/* The last lines, which what went wrong (r, err) follows. */
+static int lines_end(struct ctf_out *out, int r, struct err *err)
+{
+	struct err other = ERR_INIT;
+
+	if (r >= 0)
+		return flush(out, err);
+	flush(out, &other);
+	return r;
+}
+
+/* `gander events DIR | head` is no failure. */
+static int failed(int r, const struct err *err)
+{
+	return r == -EPIPE ? CLI_OK : cli_fail(err);
+}
+
+static int say_lost(uint64_t lost, unsigned notes)
+{
+	if (lost)
+		fprintf(stderr, "gander: %" PRIu64 " events were lost while recording (lines with \"--\" say when)\n", lost);
+	return notes || lost ? CLI_LOST : CLI_OK;
 }
 
 static int say_notes(const struct gander_ctf *r)
@@ -45,9 +77,7 @@ static int say_notes(const struct gander_ctf *r)
 
 	for (i = 0; i < gander_ctf_notes(r); i++)
 		fprintf(stderr, "gander: %s\n", gander_ctf_note(r, i));
-	if (gander_ctf_lost(r))
-		fprintf(stderr, "gander: %" PRIu64 " events were lost while recording (lines with \"--\" say when)\n", gander_ctf_lost(r));
-	return gander_ctf_notes(r) || gander_ctf_lost(r) ? CLI_LOST : CLI_OK;
+	return say_lost(gander_ctf_lost(r), i);
 }
 
 /* -p: a recording of our own in a temporary directory, made by a child; its end is seen by its pid. */
@@ -125,9 +155,7 @@ static int say_timeline_notes(const struct timeline *tl)
 
 	for (i = 0; i < timeline_notes(tl); i++)
 		fprintf(stderr, "gander: %s\n", timeline_note(tl, i));
-	if (timeline_lost(tl))
-		fprintf(stderr, "gander: %" PRIu64 " events were lost while recording (lines with \"--\" say when)\n", timeline_lost(tl));
-	return timeline_notes(tl) || timeline_lost(tl) ? CLI_LOST : CLI_OK;
+	return say_lost(timeline_lost(tl), i);
 }
 
 /* Everything that recordings hold, sources merged; --count counts. Returns the exit status. */
@@ -139,44 +167,24 @@ static int print_merged(const char *const *paths, unsigned n, struct ctf_where *
 	struct timeline *tl = NULL;
 	struct timeline_event ev;
 	uint64_t printed = 0;
-	int r, ret = CLI_FAILED;
+	int r, ret;
 
 	if (timeline_open(&tl, paths, n, &o, &err) < 0)
 		return cli_fail(&err);
-	while (!limit || printed < limit) {
+	for (r = 0; r >= 0 && (!limit || printed < limit);) {
 		r = timeline_next(tl, &ev, &err);
-		if (r < 0) {
-			flush(&out);
-			cli_fail(&err);
-			goto out;
-		}
-		if (!r)
+		if (r <= 0)
 			break;
 		if (!timeline_where_holds(where, tl, &ev))
 			continue;
 		printed += ev.ctf.kind == GANDER_CTF_EVENT;
-		if (only_count)
-			continue;
-		r = json ? timeline_json(tl, &ev, &out) : timeline_text(tl, &ev, &out);
-		if (r < 0) {
-			err_set(&err, r, "out of memory");
-			cli_fail(&err);
-			goto out;
-		}
-		if ((size_t)(out.at - out.base) >= FLUSH_BYTES && flush(&out) < 0)
-			goto closed;
+		if (!only_count)
+			r = line_done(&out, json ? timeline_json(tl, &ev, &out) : timeline_text(tl, &ev, &out), &err);
 	}
-	if (flush(&out) < 0)
-		goto closed;
-	if (only_count)
+	r = lines_end(&out, r, &err);
+	if (r == 0 && only_count)
 		printf("%" PRIu64 "\n", printed);
-	ret = say_timeline_notes(tl);
-	goto out;
-closed:
-	ret = errno == EPIPE ? CLI_OK : CLI_FAILED; /* `gander events DIR | head` */
-	if (ret)
-		fprintf(stderr, "gander: cannot write the output: %s\n", strerror(errno));
-out:
+	ret = r < 0 ? failed(r, &err) : say_timeline_notes(tl);
 	timeline_free(tl);
 	ctf_out_done(&out);
 	return ret;
@@ -283,16 +291,12 @@ static int run(int argc, char **argv)
 		ret = count(r, &err);
 		goto out;
 	}
-	while (!cli_stop && (!limit || printed < limit)) {
+	for (n = 0; n >= 0 && !cli_stop && (!limit || printed < limit);) {
 		n = gander_ctf_next(r, &ev, (struct gander_err *)&err);
-		if (n < 0) {
-			flush(&out);
-			cli_fail(&err);
-			goto out;
-		}
+		if (n < 0)
+			break;
 		if (!n) {
-			if (flush(&out) < 0)
-				goto closed;
+			n = flush(&out, &err);
 			/* once more after the end: what was written until then, and what was held back for its order */
 			if (!follow || (ended && ++rounds > 5))
 				break;
@@ -303,23 +307,10 @@ static int run(int argc, char **argv)
 		if (!ctf_where_holds(&where, r, &ev))
 			continue;
 		printed += ev.kind == GANDER_CTF_EVENT;
-		n = json ? ctf_json_line(r, &ev, &out) : ctf_text_line(r, &ev, &out);
-		if (n < 0) {
-			err_set(&err, n, "out of memory");
-			cli_fail(&err);
-			goto out;
-		}
-		if ((size_t)(out.at - out.base) >= FLUSH_BYTES && flush(&out) < 0)
-			goto closed;
+		n = line_done(&out, json ? ctf_json_line(r, &ev, &out) : ctf_text_line(r, &ev, &out), &err);
 	}
-	if (flush(&out) < 0)
-		goto closed;
-	ret = say_notes(r);
-	goto out;
-closed:
-	ret = errno == EPIPE ? CLI_OK : CLI_FAILED; /* `gander events DIR | head` */
-	if (ret)
-		fprintf(stderr, "gander: cannot write the output: %s\n", strerror(errno));
+	n = lines_end(&out, n, &err);
+	ret = n < 0 ? failed(n, &err) : say_notes(r);
 out:
 	gander_ctf_free(r);
 	live_stop(&live);

@@ -72,24 +72,10 @@ const struct verb verb_record = {
 static int read_contexts(const char *list, uint32_t *ret, struct err *err)
 {
 	static const char *const names[] = { "tid", "goid", "cpu", "span", "key" };
-	const char *p = list;
-	size_t len;
-	unsigned i;
 
+	if (strcmp(list, "none") != 0)
+		return opt_names(list, names, 5, "context", "context", ret, err);
 	*ret = 0;
-	if (!strcmp(list, "none"))
-		return 0;
-	while (*p) {
-		len = strcspn(p, ",");
-		for (i = 0; i < 5; i++)
-			if (strlen(names[i]) == len && !memcmp(names[i], p, len))
-				break;
-		if (i == 5)
-			return err_set(err, -EINVAL, "--context: unknown context, column %zu (tid goid cpu span key, none)\n  %s\n  %*s^",
-				       (size_t)(p - list) + 1, list, (int)(p - list), "");
-		*ret |= 1u << i;
-		p += len + (p[len] == ',');
-	}
 	return 0;
 }
 
@@ -189,12 +175,7 @@ static void summary_text(const char *dir, const struct record_result *r)
 		else
 			fprintf(stderr, "nothing\n");
 	}
-	if (r->go.traces)
-		fprintf(stderr, "gander: Go trace: %llu generations (%s) in %u file%s\n", (unsigned long long)r->go.generations,
-			bytes_text(bytes, r->go.bytes), r->go.traces, r->go.traces == 1 ? "" : "s");
-	if (r->go.lost_generations || r->go.lost_bytes)
-		fprintf(stderr, "gander: Go trace: lost %llu generations and %s\n", (unsigned long long)r->go.lost_generations,
-			bytes_text(bytes, r->go.lost_bytes));
+	go_totals_text(&r->go, stderr);
 	if (r->cut)
 		fprintf(stderr, "gander: %llu events were too long and are cut\n", (unsigned long long)r->cut);
 }

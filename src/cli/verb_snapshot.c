@@ -96,8 +96,7 @@ static int run(int argc, char **argv)
 		fprintf(stderr, "gander: %llu events of %u program%s in %s (%s); %llu older ones were overwritten, %llu lost\n",
 			(unsigned long long)r.events, r.programs, r.programs == 1 ? "" : "s", so.dir, bytes_text(bytes, r.bytes),
 			(unsigned long long)r.overwritten, (unsigned long long)r.lost);
-	if (!o.json && !o.quiet && r.go.traces)
-		fprintf(stderr, "gander: Go trace: %llu generations (%s) in %u file%s\n", (unsigned long long)r.go.generations,
-			bytes_text(bytes, r.go.bytes), r.go.traces, r.go.traces == 1 ? "" : "s");
+	if (!o.json && !o.quiet)
+		go_totals_text(&r.go, stderr);
 	return r.lost || *r.note ? CLI_LOST : CLI_OK;
 }

@@ -88,14 +88,6 @@ static int get_ranges(struct parser *p, const json_t *set, struct ctf_range **re
 
 static int get_location(struct parser *p, const json_t *o, struct ctf_fc *fc)
 {
-	static const char *const origins[CTF_SCOPES] = {
-		"packet-header",
-		"packet-context",
-		"event-record-header",
-		"event-record-common-context",
-		"event-record-specific-context",
-		"event-record-payload",
-	};
 	const json_t *path = json_object_get(o, "path"), *origin = json_object_get(o, "origin"), *v;
 	struct ctf_loc *loc;
 	size_t n = json_array_size(path), i;
@@ -110,7 +102,7 @@ static int get_location(struct parser *p, const json_t *o, struct ctf_fc *fc)
 	loc->n = (uint32_t)n;
 	if (origin) {
 		for (i = 0; i < CTF_SCOPES; i++)
-			if (json_is_string(origin) && !strcmp(json_string_value(origin), origins[i]))
+			if (json_is_string(origin) && !strcmp(json_string_value(origin), ctf_scope_names[i]))
 				loc->origin = (int)i;
 		if (loc->origin < 0)
 			return fail(p, "a field location has an unknown origin");

@@ -68,15 +68,6 @@ static void put_ranges(struct json *j, const struct ctf_fc *of, const struct ctf
 	json_arr_end(j);
 }
 
-static const char *const origin_name[CTF_SCOPES] = {
-	"packet-header",
-	"packet-context",
-	"event-record-header",
-	"event-record-common-context",
-	"event-record-specific-context",
-	"event-record-payload",
-};
-
 /* Beside the field where it can be so: works within arrays too. Else from the scope's root. */
 static void put_location(struct json *j, const char *key, const struct ctf_fc *fc)
 {
@@ -94,7 +85,7 @@ static void put_location(struct json *j, const char *key, const struct ctf_fc *f
 		json_arr_end(j);
 	} else {
 		json_key(j, "origin");
-		json_str(j, origin_name[t->scope]);
+		json_str(j, ctf_scope_names[t->scope]);
 		json_key(j, "path");
 		json_arr(j);
 		for (; t && t->parent && n < 64; t = t->parent)

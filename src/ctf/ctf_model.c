@@ -15,6 +15,15 @@ struct ctf_chunk {
 	uint8_t data[] __attribute__((aligned(8)));
 };
 
+const char *const ctf_scope_names[CTF_SCOPES] = {
+	"packet-header",
+	"packet-context",
+	"event-record-header",
+	"event-record-common-context",
+	"event-record-specific-context",
+	"event-record-payload",
+};
+
 void ctf_arena_init(struct ctf_arena *a, size_t limit)
 {
 	memset(a, 0, sizeof(*a));

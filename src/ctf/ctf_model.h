@@ -52,6 +52,7 @@ enum ctf_scope {
 	CTF_PAYLOAD,
 	CTF_SCOPES
 };
+extern const char *const ctf_scope_names[CTF_SCOPES]; /* CTF 2's */
 
 /* What a field means to the reader. */
 enum ctf_role {

@@ -9,6 +9,7 @@
  * (PERF_FORMAT_LOST), which at the end gives those behind the last record. */
 #include "kernel/kernel.h"
 #include "base/map.h"
+#include "base/opt.h"
 #include "ctf/ctf_write.h"
 #include "kernel/kernel_own.h"
 #include "kernel/kernel_ring.h"
@@ -154,20 +155,10 @@ const char *kernel_group_name(unsigned bit)
 
 int kernel_groups_parse(const char *list, unsigned *ret, struct err *err)
 {
-	const char *p = list;
-	unsigned i, groups = 0;
-	size_t len;
+	uint32_t groups;
 
-	for (; *p; p += len + (p[len] == ',')) {
-		len = strcspn(p, ",");
-		for (i = 0; i < 4; i++)
-			if (strlen(group_names[i]) == len && !memcmp(group_names[i], p, len))
-				break;
-		if (i == 4)
-			return err_set(err, -EINVAL, "--kernel: unknown group, column %zu (sched, syscalls, irq, block)\n  %s\n  %*s^", (size_t)(p - list) + 1,
-				       list, (int)(p - list), "");
-		groups |= 1u << i;
-	}
+	if (opt_names(list, group_names, 4, "kernel", "group", &groups, err) < 0)
+		return -EINVAL;
 	if (!groups)
 		return err_set(err, -EINVAL, "--kernel: which groups? (sched, syscalls, irq, block)");
 	*ret = groups;

@@ -498,7 +498,7 @@ def refused_in_one_line():
         check(what + ": status", r.returncode == status, "%d %s" % (r.returncode, r.stderr))
         check(what + ": says so", text in r.stderr, r.stderr)
         check(what + ": leaves nothing", not os.path.exists(d))
-    refused("no such group", ["--kernel", "sched,disk"], "unknown group, column 7", 2)
+    refused("no such group", ["--kernel", "sched,disk"], "unknown group, column 7 (sched syscalls irq block)", 2)
     refused("no such scope", ["--kernel", "sched", "--kernel-scope", "all"], "auto, own, machine", 2)
     refused("scope alone", ["--kernel-scope", "own"], "go with --kernel", 2)
     refused("flight recorder", ["--kernel", "sched", "--overwrite"], "--overwrite", 2)

@@ -114,6 +114,22 @@ static void options_parse(void **state)
 	assert_int_equal(opt_u64("-1", &ns, &err), -EINVAL);
 }
 
+static void lists_of_names_are_bits(void **state)
+{
+	static const char *const names[] = { "red", "green", "blue" };
+	struct err err = ERR_INIT;
+	uint32_t bits = 7;
+
+	assert_int_equal(opt_names("", names, 3, "hue", "colour", &bits, &err), 0);
+	assert_int_equal(bits, 0);
+	assert_int_equal(opt_names("blue,red,blue,", names, 3, "hue", "colour", &bits, &err), 0);
+	assert_int_equal(bits, 5);
+	assert_int_equal(opt_names("red,gree", names, 3, "hue", "colour", &bits, &err), -EINVAL);
+	assert_string_equal(err.text, "--hue: unknown colour, column 5 (red green blue)\n  red,gree\n      ^");
+	assert_int_equal(opt_names("red,,blue", names, 3, "hue", "colour", &bits, &err), -EINVAL);
+	assert_int_equal(bits, 5);
+}
+
 static void units_are_short(void **state)
 {
 	char t[UNIT_TEXT];
@@ -132,6 +148,7 @@ int main(void)
 		cmocka_unit_test(json_escapes_what_is_hostile),
 		cmocka_unit_test(hist_buckets_are_narrow_and_merge),
 		cmocka_unit_test(options_parse),
+		cmocka_unit_test(lists_of_names_are_bits),
 		cmocka_unit_test(units_are_short),
 	};
 
