@@ -81,12 +81,17 @@ try:
     sleeps = []  # (tid, begin, end) of a goroutine's stay in a system call, by the Go trace
     open_call, told, agree = {}, 0, 0
     first_go = last_go = None
+    # Go's times go in steps of 64 ns, so 1 ns behind the one before it is a time that the reader has raised: a thread that lost its CPU when it had taken
+    # its place in the order and not yet the time wrote one that is late, and what comes behind it in the order, on whatever thread, comes behind it in time
+    raised = set()
     for e in events(rec):
         t, name, c, f = e["time_ns"], e["event"], e["context"], e["fields"]
         ordered &= t >= last
         last = t
         kinds["go" if name.startswith("go.") else "shop" if e.get("process") else "kernel"] += 1
         if name.startswith("go."):
+            if t - 1 == last_go:
+                raised.add(t)
             first_go, last_go = first_go or t, t
         if name == "go.state":
             g = f["goroutine"]
@@ -122,21 +127,21 @@ try:
             mid = (lo + hi) // 2
             lo, hi = (mid + 1, hi) if stays[mid][0] <= t + SLACK else (lo, mid)
         good = any(a - SLACK <= t and (b is None or t <= b + SLACK) for a, b in stays[max(0, lo - 3):lo + 1])
-        # the Go trace's own times: a begin is moved behind an event of a thread that lost its CPU while writing it, and what follows is squeezed
-        if not good and (any(b is not None and b - a <= 5 for a, b in stays[lo:lo + 3]) or any(0 < a - t < 10_000_000 for a, b in stays[lo:lo + 1])):
+        if not good and lo < len(stays) and stays[lo][0] in raised:
             moved += 1
             continue
         inside, outside = inside + good, outside + (not good)
         if not good and outside <= 5:
             print("     %s of %d at %d, runs at %s" % (name, g, t, [(a - t, b and b - t) for a, b in stays[max(0, lo - 3):lo + 2]]))
     case(inside > 100 and not outside and moved < inside / 20,
-         "every event lies where the Go trace has its goroutine running: %d do, %d do not, %d where the Go trace moved it" % (inside, outside, moved))
+         "every event lies where the Go trace has its goroutine running: %d do, %d do not, %d before a begin that was raised" % (inside, outside, moved))
 
     # a goroutine's system call as the Go trace has it holds the kernel's entry and exit of that thread
-    held = bare = wrong = 0
+    held = bare = wrong = late = 0
     for tid, begin, end, g in sleeps:
-        if end - begin <= 5:
-            continue  # moved
+        if begin in raised or end in raised:
+            late += 1
+            continue
         mine = calls.get(tid, ())
         lo, hi = 0, len(mine)
         while lo < hi:
@@ -150,8 +155,11 @@ try:
             wrong += any(x[2] not in (g, None) for x in inner[:2])
         else:
             bare += 1
+            if bare <= 5:
+                print("     system call of %d on %d, %d ns: %s" % (g, tid, end - begin, [(x[0] - begin, x[1]) for x in mine[max(0, lo - 2):lo + 4]]))
     lost = manifest["kernel"]["lost"]["total"]
-    case(held > 100 and (bare <= held / 20 or lost), "goroutines' system calls hold the kernel's, to a microsecond: %d, not %d (%d lost)" % (held, bare, lost))
+    case(held > 100 and bare <= lost,
+         "goroutines' system calls hold the kernel's, to a microsecond: %d do, %d do not (%d kernel events lost), %d were raised" % (held, bare, lost, late))
     case(not wrong, "and the kernel's are of the same goroutine (%d told, %d of another)" % (told, wrong))
 
     g = collections.Counter(g for _, g, _ in shop_events).most_common(1)[0][0]
