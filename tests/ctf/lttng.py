@@ -101,6 +101,21 @@ def between(gander, theirs, ours):
     return None if n == 200 else "%d events instead of 200" % n
 
 
+def with_kernel(gander, theirs, ours):
+    """Between two of LTTng's events its thread sleeps: the kernel's view has the end of one sleep before each event and the begin of the next behind it."""
+    n, last = 0, {}
+    for e in c.gander_events(gander, theirs, ours)[0]:
+        if e["event"] == "gander_test:all":
+            tid = e["context"]["vtid"]
+            if n and last.get(tid) != "syscall_exit_clock_nanosleep":
+                return "event %d follows %s" % (n, last.get(tid))
+            last[tid] = "another event"
+            n += 1
+        elif e["event"].endswith("_clock_nanosleep"):
+            last[e["context"]["tid"]] = e["event"]
+    return None if n == 200 else "%d events instead of 200" % n
+
+
 def main():
     gander, types, example = sys.argv[1:4]
     t = c.Tally()
@@ -146,9 +161,10 @@ def main():
         ours = os.path.join(tmp, "ours")
 
         def both(l):
-            a = subprocess.Popen(l.user([prog, "100", "2000"]), env=l.env)
-            again = "while [ -e /proc/%d/exe ]; do %s >/dev/null; done" % (a.pid, shlex.quote(example))
+            a = subprocess.Popen(l.user([prog, "100000", "2000"]), env=l.env)  # until the other has ended, however late that starts
+            again = "for i in 1 2 3 4 5 6 7 8 9 10; do %s >/dev/null; done" % shlex.quote(example)
             subprocess.run([gander, "record", "-q", "-o", ours, "--", "sh", "-c", again], capture_output=True, timeout=60)
+            a.terminate()
             a.wait(timeout=60)
 
         theirs = record(l, "both", both, ["vtid"])
@@ -169,6 +185,20 @@ def main():
 
         theirs = record(l, "one", one, ["vtid"])
         t.check("each of LTTng's events lies between gander's before and after it", between(gander, theirs, ours))
+
+        ours = os.path.join(tmp, "kernel")
+        said = []
+
+        def kernel(l):
+            p = subprocess.run([gander, "record", "-q", "-o", ours, "--kernel", "sched,syscalls", "--", *l.user([prog, "200", "1000"])], env=l.env, capture_output=True,
+                               text=True, timeout=60)
+            said.append(p.stderr.strip())
+
+        theirs = record(l, "kernel", kernel, ["vtid"])
+        if not os.path.isdir(os.path.join(ours, "ctf", "kernel")):
+            t.skip("LTTng's events and gander's view of the kernel", said[0])
+        else:
+            t.check("LTTng's events and gander's view of the kernel", with_kernel(gander, theirs, ours))
     finally:
         if l:
             l.stop()

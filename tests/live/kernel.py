@@ -398,6 +398,105 @@ def threads_of(d):
 threads_of.cache = {}
 
 
+class Ftrace:
+    """An instance of its own, on the clock that gander's view is on."""
+    def __init__(self, *names):
+        top = next((t for t in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing") if os.path.isdir(t + "/instances")), None)
+        if os.geteuid() or not top:
+            raise Skip("no tracefs" if not os.geteuid() else "not root")
+        self.dir, self.names = "%s/instances/gander-%d" % (top, os.getpid()), names
+        try:
+            os.mkdir(self.dir)
+        except OSError as e:
+            raise Skip("no instance of ftrace: %s" % e)
+
+    def set(self, name, value):
+        with open(self.dir + "/" + name, "w") as f:
+            f.write(str(value))
+
+    def on(self, on):
+        if on:
+            self.set("trace_clock", "mono")
+            self.set("buffer_size_kb", 8192)
+        for name in self.names:
+            self.set("events/sched/%s/enable" % name, int(on))
+
+    def read(self):
+        """(CPU, event, threads) -> (time in ns, of which the text has microseconds; whether the CPU was idle)."""
+        for cpu in os.listdir(self.dir + "/per_cpu"):
+            with open("%s/per_cpu/%s/stats" % (self.dir, cpu)) as f:
+                if re.search(r"^overrun: [1-9]", f.read(), re.M):
+                    raise Skip("ftrace lost events")
+        found = collections.defaultdict(list)
+        with open(self.dir + "/trace") as f:
+            for line in f:
+                m = re.match(r".*-(\d+) +\[(\d+)\] \S+ +(\d+)\.(\d{6}): (sched_\w+): (.*)", line)
+                if m:
+                    tids = tuple(int(x) for x in re.findall(r"(?:^|[ _])pid=(\d+)", m[6]))
+                    found[int(m[2]), m[5], tids].append((int(m[3]) * 10**9 + int(m[4]) * 1000, m[1] == "0"))
+        return found
+
+    def end(self):
+        self.on(False)
+        os.rmdir(self.dir)
+
+
+@case
+def ftrace_says_the_same():
+    """The same switches and wake-ups of the same time, by ftrace on its mono clock: each is in both, on the same CPU, and at the same time."""
+    ft = Ftrace("sched_switch", "sched_waking")
+    try:
+        w = Wakes()
+        d, p = recorded("ftrace", "-p", w.pid, "--kernel", "sched")
+        ft.on(True)
+        w.run()
+        ft.on(False)
+        finished(p)
+        w.end()
+        theirs = ft.read()
+    finally:
+        ft.end()
+    offset = manifest(d)["clock"]["mono_offset_ns"]
+    ours = collections.defaultdict(list)
+    for e in events(d, "-e", "sched_switch", "-e", "sched_waking"):
+        f = e["fields"]
+        tids = (f["prev_tid"], f["next_tid"]) if "next_tid" in f else (f["tid"],)
+        ours[e["context"]["cpu_id"], e["event"], tids].append(e["time_ns"] - offset)
+    first, last = min(min(v)[0] for v in theirs.values()), max(max(v)[0] for v in theirs.values())
+    margin = 20 * 10**6  # while it is switched on and off, CPU after CPU
+    apart, missing, extra = [], [], []
+    for key in set(theirs) | set(ours):
+        a, b = theirs.get(key, []), [t for t in ours.get(key, []) if first - margin <= t <= last + margin]
+        for near in (20 * 10**3, 10**7):  # then those between whose two probes the CPU was taken away
+            a_left, b_left, i, k = [], [], 0, 0
+            while i < len(a) and k < len(b):
+                d_ns = b[k] - a[i][0]
+                if abs(d_ns) < near:
+                    apart.append(d_ns)
+                    i, k = i + 1, k + 1
+                elif d_ns > 0:
+                    a_left.append(a[i])
+                    i += 1
+                else:
+                    b_left.append(b[k])
+                    k += 1
+            a, b = a_left + a[i:], b_left + b[k:]
+        missing += [(key[1], *x) for x in a]
+        extra += [(key, t) for t in b if first + margin < t < last - margin]
+    apart.sort()
+    k = manifest(d)["kernel"]
+    middle = statistics.median(apart)
+    print("      %d in both, %d ns apart in the median, %d to %d in nine of ten; only ftrace's: %d, %d gaps" % (
+        len(apart), middle, apart[len(apart) // 20], apart[-1 - len(apart) // 20], len(missing), k["gaps"]))
+    check("events of both", len(apart) > ROUNDS, str(len(apart)))
+    check("each of gander's is one of ftrace's", not extra, "%d: %s" % (len(extra), extra[:5]))
+    check("a switch that is only ftrace's is one of the gaps", sum(name == "sched_switch" for name, _, _ in missing) <= k["gaps"], str(missing[:5]))
+    # as docs/kernel.md has it under "Gaps": none are known but those on idle CPUs, and single ones
+    busy = [x for x in missing if not x[2]]
+    check("nearly each of ftrace's is one of gander's", len(busy) <= len(apart) / 100, "%d of %d: %s" % (len(busy), len(apart), busy[:5]))
+    check("at the same time", abs(middle) <= 5000, "%d ns" % middle)
+
+
 @case
 def children_are_recorded():
     """From their first system call, threads and processes."""
