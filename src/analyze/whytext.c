@@ -214,40 +214,76 @@ static int longest_first(const void *a, const void *b)
 				 : x->i > y->i;
 }
 
-uint32_t *why_children(const struct gopath *p, uint32_t node, uint32_t *n)
+/* What is said of a wait for a lock, but for the number of who held it. */
+static bool same_lock(const struct gosyms *s, const struct why_node *x, const struct why_node *y)
 {
-	struct order *o;
-	uint32_t *list, i, k;
+	struct buf text[2] = { BUF_INIT, BUF_INIT };
+	bool same;
+
+	if (x->kind != WHY_MUTEX || y->kind != WHY_MUTEX || !y->first || y->pid != x->pid || y->flags != x->flags)
+		return false;
+	why_phrase(s, x, WHY_TEXT_PLAIN, &text[0]);
+	why_place(s, x, &text[0]);
+	why_phrase(s, y, WHY_TEXT_PLAIN, &text[1]);
+	why_place(s, y, &text[1]);
+	same = text[0].len && text[0].len == text[1].len && !memcmp(text[0].data, text[1].data, text[0].len);
+	buf_done(&text[0]);
+	buf_done(&text[1]);
+	return same;
+}
+
+/* `s` NULL: the children alone. */
+static uint32_t *parts(const struct gopath *p, const struct gosyms *s, uint32_t node, uint32_t *n, uint32_t *turns)
+{
+	struct order *o = NULL, *more;
+	uint32_t *list = NULL, i = p->node[node].first, cap = 0, k;
 
 	*n = 0;
-	for (i = p->node[node].first; i; i = p->node[i].next)
-		++*n;
-	o = calloc((size_t)*n + 1, sizeof(*o));
-	list = calloc((size_t)*n + 1, sizeof(*list));
-	if (!o || !list) {
-		free(o);
-		free(list);
-		*n = 0;
-		return NULL;
+	*turns = 1;
+	while (i) {
+		if (s && same_lock(s, &p->node[node], &p->node[i])) {
+			++*turns;
+			i = p->node[i].first;
+			continue;
+		}
+		if (*n == cap) {
+			cap = cap ? cap * 2 : 16;
+			more = realloc(o, cap * sizeof(*o));
+			if (!more)
+				goto out;
+			o = more;
+		}
+		o[(*n)++] = (struct order) { p, i };
+		while (!p->node[i].next && p->node[i].parent != node)
+			i = p->node[i].parent;
+		i = p->node[i].next;
 	}
-	for (i = p->node[node].first, k = 0; i; i = p->node[i].next)
-		o[k++] = (struct order) { p, i };
+	list = calloc((size_t)*n + 1, sizeof(*list));
+	if (!list)
+		goto out;
 	if (*n > 1)
 		qsort(o, *n, sizeof(*o), longest_first);
 	for (k = 0; k < *n; k++)
 		list[k] = o[k].i;
+out:
+	if (!list)
+		*n = 0;
 	free(o);
 	return list;
 }
 
-static uint32_t longest_child(const struct gopath *p, uint32_t node)
+uint32_t *why_children(const struct gopath *p, uint32_t node, uint32_t *n)
 {
-	uint32_t i, best = 0;
+	uint32_t turns;
 
-	for (i = p->node[node].first; i; i = p->node[i].next)
-		if (!best || p->node[i].ns > p->node[best].ns)
-			best = i;
-	return best;
+	return parts(p, NULL, node, n, &turns);
+}
+
+uint32_t *why_parts(const struct gopath *p, const struct gosyms *s, uint32_t node, uint32_t *n, uint32_t *turns)
+{
+	uint32_t none;
+
+	return parts(p, s, node, n, turns ? turns : &none);
 }
 
 /* Whether two hops are leaves that the same words tell. */
@@ -269,19 +305,19 @@ static bool alike(const struct gopath *p, const struct gosyms *s, uint32_t a, ui
 	return same;
 }
 
-/* A hop's time, with that of its siblings that are told alike. */
-static uint64_t told_alike(const struct gopath *p, const struct gosyms *s, uint32_t node)
+/* A hop's time, with that of the others of a list that are told alike. */
+static uint64_t told_alike(const struct gopath *p, const struct gosyms *s, uint32_t node, const uint32_t *list, uint32_t n)
 {
 	uint64_t ns = p->node[node].ns;
 	uint32_t i;
 
-	for (i = p->node[p->node[node].parent].first; i; i = p->node[i].next)
-		if (i != node && alike(p, s, node, i))
-			ns += p->node[i].ns;
+	for (i = 0; i < n; i++)
+		if (list[i] != node && alike(p, s, node, list[i]))
+			ns += p->node[list[i]].ns;
 	return ns;
 }
 
-static void say(const struct gopath *p, const struct gosyms *s, uint32_t node, struct buf *out)
+static void say(const struct gopath *p, const struct gosyms *s, uint32_t node, uint64_t ns, struct buf *out)
 {
 	struct buf place = BUF_INIT;
 	char t[UNIT_TEXT];
@@ -289,26 +325,36 @@ static void say(const struct gopath *p, const struct gosyms *s, uint32_t node, s
 
 	for (level = 0; node; level++) {
 		const struct why_node *x = &p->node[node];
-		uint32_t child = longest_child(p, node), skipped = 0;
+		uint32_t n, turns, skipped = 0, *list = why_parts(p, s, node, &n, &turns);
 
 		if (level)
 			buf_puts(out, ", which was ");
-		buf_printf(out, "%s ", duration_text(t, told_alike(p, s, node)));
+		buf_printf(out, "%s ", duration_text(t, ns));
 		why_phrase(s, x, 0, out);
-		if (!child) {
+		if (turns > 1)
+			buf_printf(out, ", the last of %u in turn", turns);
+		if (!n) {
 			why_place(s, x, &place);
 			if (place.len)
 				buf_printf(out, " %s", place.data);
+			free(list);
 			break;
 		}
 		/* of a long chain: its begin and its end */
-		while (level >= 3 && longest_child(p, child)) {
-			child = longest_child(p, child);
+		while (level >= 3 && p->node[list[0]].first) {
+			uint32_t *below = why_parts(p, s, list[0], &n, NULL);
+
+			if (!below)
+				break;
+			free(list);
+			list = below;
 			skipped++;
 		}
 		if (skipped)
 			buf_printf(out, ", through %u more", skipped);
-		node = child;
+		node = list[0];
+		ns = told_alike(p, s, node, list, n);
+		free(list);
 	}
 	buf_done(&place);
 }
@@ -328,7 +374,7 @@ void why_sentence(const struct gopath *p, const struct gosyms *s, struct buf *ou
 			continue;
 		if (i)
 			buf_puts(out, "; ");
-		say(p, s, list[i], out);
+		say(p, s, list[i], told_alike(p, s, list[i], list, n), out);
 	}
 	buf_puts(out, n ? "." : "no time at all.");
 	free(list);

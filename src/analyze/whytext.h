@@ -16,5 +16,8 @@ void why_sentence(const struct gopath *p, const struct gosyms *s, struct buf *ou
 void why_path_text(const struct gopath *p, const struct gosyms *s, uint32_t node, struct buf *out);
 /* A node's children, longest first; the caller frees. NULL: out of memory. */
 uint32_t *why_children(const struct gopath *p, uint32_t node, uint32_t *n);
+/* The same of a lock that was handed on in a row: the waits of those who had it before are left out, and their parts stand in their places. `turns`
+ * (may be NULL): how many had it, 1 where there is no such row. */
+uint32_t *why_parts(const struct gopath *p, const struct gosyms *s, uint32_t node, uint32_t *n, uint32_t *turns);
 
 #endif

@@ -473,7 +473,7 @@ static int run(int argc, char **argv)
 		{ OPT_DURATION, 0, "from", "TIME", "from that time after the trace's begin", &a.pick.from },
 		{ OPT_DURATION, 0, "to", "TIME", "up to that time", &a.pick.to },
 		{ OPT_U64, 0, "pid", "PID", "of a recording of several programs: this one's goroutines, tasks, regions", &a.pick.pid },
-		{ OPT_FLAG, 'a', "all", NULL, "also the hops below 1 %", &a.all },
+		{ OPT_FLAG, 'a', "all", NULL, "also the hops below 1 %, and each that had a lock in a row", &a.all },
 		{ OPT_FLAG, 's', "stacks", NULL, "each hop's whole stack under it", &a.stacks },
 		{ OPT_FLAG, 0, "hops", NULL, "the path hop by hop too, in the order of time", &a.hops },
 		{ OPT_STR, 0, "pprof", "FILE", "the path's time by stack, for 'go tool pprof'", &a.pprof },

@@ -91,7 +91,7 @@ static int longest_first(const void *a, const void *b)
 
 static struct row *make_rows(const struct why_show *w, const struct gopath *p, uint32_t node, uint32_t *ret)
 {
-	uint32_t n, i, k, used = 0, *list = why_children(p, node, &n);
+	uint32_t n, i, k, turns, used = 0, *list = w->all ? why_children(p, node, &n) : why_parts(p, w->syms, node, &n, NULL);
 	struct row *row = calloc((size_t)n + 1, sizeof(*row));
 	struct intern texts = { 0 };
 	uint32_t *at = calloc((size_t)n + 1, sizeof(*at));
@@ -103,6 +103,11 @@ static struct row *make_rows(const struct why_show *w, const struct gopath *p, u
 		struct row r = { .node = list[i], .ns = x->ns, .count = x->count, .longest_ns = x->longest_ns };
 
 		why_phrase(w->syms, x, 0, &r.text);
+		if (x->first && !w->all) {
+			free(why_parts(p, w->syms, list[i], &k, &turns));
+			if (turns > 1)
+				buf_printf(&r.text, ", the last of %" PRIu32 " in turn,", turns);
+		}
 		buf_puts(&r.text, "  ");
 		why_place(w->syms, x, &r.text);
 		while (r.text.len && r.text.data[r.text.len - 1] == ' ')

@@ -448,6 +448,49 @@ static void names_of_locks_and_calls(void **state)
 	gosyms_done(&s);
 }
 
+/* Three had the lock one after the other: 90 = 50 asleep + 10 running, then 30, of which 20 asleep in the same place. */
+static void a_lock_handed_on(void **state)
+{
+	static const char *const lock[] = { "sync.(*Mutex).Lock", "main.query" }, *const other[] = { "sync.(*Mutex).Lock", "main.other" }, *const sleep[] = { "time.Sleep", "main.query" };
+	struct why_node node[9] = { { 0 } };
+	struct gopath p = { .node = node, .n = 9 };
+	struct buf b = BUF_INIT;
+	struct gosyms s;
+	uint32_t n, turns, *list, i;
+	uint64_t sum = 0;
+
+	assert_int_equal(gosyms_init(&s), 0);
+	for (i = 0; i < 9; i++)
+		node[i].by = -1;
+	node[0] = (struct why_node) { .ns = 90, .first = 1, .last = 1, .by = -1 };
+	node[1] = (struct why_node) { .kind = WHY_MUTEX, .by = 7, .ns = 90, .count = 1, .first = 2, .last = 4, .stack = stack_of(&s, lock, 2) };
+	node[2] = (struct why_node) { .kind = WHY_RUNNING, .by = -1, .ns = 10, .count = 1, .parent = 1, .next = 3 };
+	node[3] = (struct why_node) { .kind = WHY_MUTEX, .by = 8, .ns = 30, .count = 1, .parent = 1, .next = 4, .first = 5, .last = 6, .stack = node[1].stack };
+	node[4] = (struct why_node) { .kind = WHY_SLEEP, .by = -1, .ns = 50, .count = 1, .parent = 1, .stack = stack_of(&s, sleep, 2) };
+	node[5] = (struct why_node) { .kind = WHY_SLEEP, .by = -1, .ns = 20, .count = 1, .parent = 3, .next = 6, .stack = node[4].stack };
+	node[6] = (struct why_node) { .kind = WHY_MUTEX, .by = 9, .ns = 10, .count = 1, .parent = 3, .first = 7, .last = 7, .stack = node[1].stack };
+	node[7] = (struct why_node) { .kind = WHY_MUTEX, .by = 5, .ns = 10, .count = 1, .parent = 6, .first = 8, .last = 8, .stack = stack_of(&s, other, 2) };
+	node[8] = (struct why_node) { .kind = WHY_RUNNING, .by = -1, .ns = 10, .count = 1, .parent = 7 };
+	assert_int_equal(gopath_check(&p), 0);
+	list = why_parts(&p, &s, 1, &n, &turns);
+	assert_int_equal(turns, 3);
+	assert_int_equal(n, 4);
+	for (i = 0; i < n; i++)
+		sum += node[list[i]].ns;
+	assert_int_equal(sum, node[1].ns);
+	assert_int_equal(list[0], 4);
+	assert_int_equal(list[3], 7);
+	free(list);
+	list = why_parts(&p, &s, 0, &n, &turns);
+	assert_int_equal(n, 1);
+	assert_int_equal(turns, 1);
+	free(list);
+	why_sentence(&p, &s, &b);
+	assert_string_equal(b.data, "90ns: 90ns waiting for mutex held by goroutine 7, the last of 3 in turn, which was 70ns sleeping at main.query:11.");
+	buf_done(&b);
+	gosyms_done(&s);
+}
+
 static void in_words(void **state)
 {
 	static const char *const lock[] = { "sync.(*Mutex).Lock", "main.(*Cache).get", "main.serve" }, *const unlock[] = { "sync.(*Mutex).Unlock", "main.(*Cache).fill" },
@@ -673,6 +716,7 @@ int main(void)
 		cmocka_unit_test(forgetting_changes_nothing),
 		cmocka_unit_test(names_of_locks_and_calls),
 		cmocka_unit_test(in_words),
+		cmocka_unit_test(a_lock_handed_on),
 		cmocka_unit_test(with_the_kernels_view),
 		cmocka_unit_test(across_processes),
 		cmocka_unit_test(more_hops_than_the_tree_takes),
