@@ -42,6 +42,7 @@ var pilot struct {
 	gen       uint64 // of the newest batch
 	known     uint64 // generations up to this one are complete
 	ended     uint64 // the newest that has its end in the ring
+	holed     uint64 // the newest that the ring had no memory for: it has no end
 	bytes     int    // since a generation was closed
 	limit     int    // of them: then the next one is begun early
 }
@@ -216,7 +217,7 @@ func takeOff() bool {
 		return refuse(err)
 	}
 	p.session++
-	p.gen, p.known, p.ended, p.bytes = 0, 0, 0, 0
+	p.gen, p.known, p.ended, p.holed, p.bytes = 0, 0, 0, 0, 0
 	out := &writer{session: p.session}
 	p.lock.Unlock()
 	err := trace.Start(out) // stops the world for a moment, then the trace's reader writes
@@ -306,7 +307,9 @@ func endKnown() {
 func end(gen uint64, mark []byte) {
 	p := &pilot
 	p.ended, p.bytes = gen, 0
-	p.put(region.ChunkEnd, gen, mark)
+	if gen == p.holed || !p.put(region.ChunkEnd, gen, mark) {
+		return // a part of it is missing: nobody could read it
+	}
 	p.f.ClosedNs = uint64(nanotime())
 	atomic.AddUint64(&p.f.Generations, 1)
 }
@@ -344,7 +347,9 @@ func (w *writer) Write(b []byte) (int, error) {
 			}
 		}
 		p.gen = gen
-		p.put(region.ChunkBatch, gen, b)
+		if !p.put(region.ChunkBatch, gen, b) {
+			p.holed = gen
+		}
 		if p.bytes += len(b); p.bytes > p.limit {
 			nudge()
 		}

@@ -20,6 +20,11 @@ void go_totals_json(struct json *j, const struct go_totals *t)
 	json_obj_end(j);
 }
 
+bool go_totals_lost(const struct go_totals *t)
+{
+	return t->lost_generations || t->lost_bytes;
+}
+
 void go_totals_text(const struct go_totals *t, FILE *out)
 {
 	char bytes[UNIT_TEXT];
@@ -27,6 +32,6 @@ void go_totals_text(const struct go_totals *t, FILE *out)
 	if (t->traces)
 		fprintf(out, "gander: Go trace: %llu generations (%s) in %u file%s\n", (unsigned long long)t->generations, bytes_text(bytes, t->bytes),
 			t->traces, t->traces == 1 ? "" : "s");
-	if (t->lost_generations || t->lost_bytes)
+	if (go_totals_lost(t))
 		fprintf(out, "gander: Go trace: lost %llu generations and %s\n", (unsigned long long)t->lost_generations, bytes_text(bytes, t->lost_bytes));
 }

@@ -5,9 +5,11 @@
 #include "base/json.h"
 #include "collect/collect.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 void go_totals_json(struct json *j, const struct go_totals *t); /* a member "go" */
 void go_totals_text(const struct go_totals *t, FILE *out);      /* a line for what there is and one for what was lost */
+bool go_totals_lost(const struct go_totals *t);
 
 #endif

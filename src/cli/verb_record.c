@@ -423,5 +423,5 @@ static int run(int argc, char **argv)
 		status = WIFSIGNALED(result.cmd_status) ? 128 + WTERMSIG(result.cmd_status) : WEXITSTATUS(result.cmd_status);
 		return status;
 	}
-	return result.stopped_early || result.lost - result.lost_overwritten || kernel_lost(&result) || result.problems ? CLI_LOST : CLI_OK;
+	return result.stopped_early || result.lost - result.lost_overwritten || kernel_lost(&result) || go_totals_lost(&result.go) || result.problems ? CLI_LOST : CLI_OK;
 }

@@ -98,5 +98,5 @@ static int run(int argc, char **argv)
 			(unsigned long long)r.overwritten, (unsigned long long)r.lost);
 	if (!o.json && !o.quiet)
 		go_totals_text(&r.go, stderr);
-	return r.lost || *r.note ? CLI_LOST : CLI_OK;
+	return r.lost || go_totals_lost(&r.go) || *r.note ? CLI_LOST : CLI_OK;
 }

@@ -80,6 +80,7 @@ struct flight {
 	uint32_t session;
 	uint64_t last_end_ns; /* of the chunk that closed a generation, the last that was read */
 	uint64_t renewed_ns;
+	uint64_t lost_bytes; /* of the ring's, so many are counted */
 };
 
 bool flight_left(const struct region *r);    /* a dead program's: there is something that nobody may have read */

@@ -35,6 +35,7 @@ void flight_open(struct flight *f, struct region *r, const char *dir, const char
 	f->ask = -1;
 	go_sink_init(&f->sink, dir, comm, pid, "region");
 	memcpy(f->sink.header, ring_of(f)->header, GO_HEADER);
+	f->lost_bytes = load_relaxed(&ring_of(f)->lost_bytes);
 }
 
 void flight_done(struct flight *f)
@@ -232,6 +233,7 @@ static void lose_place(struct flight *f, uint64_t to)
 static int take_chunk(struct flight *f, const struct gd_chunk *c, const uint8_t *data, uint64_t since_ns, struct err *err)
 {
 	struct go_sink *s = &f->sink;
+	uint64_t gen;
 	int res = 0;
 
 	switch (c->kind) {
@@ -251,6 +253,9 @@ static int take_chunk(struct flight *f, const struct gd_chunk *c, const uint8_t 
 			f->synced = false;
 			memcpy(s->header, ring_of(f)->header, GO_HEADER);
 		}
+		/* a newer generation: the one before had no memory for all of it, and has no end */
+		if (s->pending.len && go_batch(data, c->len, &gen) == c->len && gen > s->gen)
+			go_sink_drop(s);
 		if (f->synced && !go_sink_batch(s, data, c->len)) {
 			s->lost_bytes += c->len;
 			lose_place(f, f->pos);
@@ -263,6 +268,11 @@ static int take_chunk(struct flight *f, const struct gd_chunk *c, const uint8_t 
 			res = go_sink_end(s, c->time_ns, err);
 		else if (f->synced)
 			buf_clear(&s->pending);
+		if (res == 0 && s->next_gen && c->gen >= s->next_gen) { /* it was not written */
+			s->lost_generations += c->gen - s->next_gen + 1;
+			s->next_gen = c->gen + 1;
+			go_sink_break(s);
+		}
 		f->synced = true;
 		f->last_end_ns = s->begin_ns = c->time_ns;
 		return res;
@@ -301,6 +311,7 @@ int flight_drain(struct flight *f, uint64_t since_ns, struct err *err)
 {
 	struct view v = { 0 }, saved;
 	unsigned tries;
+	uint64_t lost;
 	int res = 0;
 
 	/* The program may set aside what the ring has where we are at any moment, also while it is read. It is in `saved` before the ring's tail
@@ -329,6 +340,9 @@ int flight_drain(struct flight *f, uint64_t since_ns, struct err *err)
 		if (f->pos >= v.end)
 			break;
 	}
+	lost = load_relaxed(&ring_of(f)->lost_bytes);
+	f->sink.lost_bytes += lost - f->lost_bytes;
+	f->lost_bytes = lost;
 	return res;
 }
 

@@ -51,7 +51,8 @@ static int fly_from_now(struct snap *s, struct flight *f, struct err *err)
 		if (flight_refused(f, why))
 			res = err_set(err, -EBUSY, "process %d has no Go trace: %s", (int)f->sink.pid, why);
 		else if (clock_ns(CLOCK_MONOTONIC) - begin > TAKEOFF_NS || region_dead(f->r))
-			res = err_set(err, -ETIMEDOUT, "process %d does not begin to trace: it is stopped, or has died", (int)f->sink.pid);
+			res = err_set(err, -ETIMEDOUT, "process %d does not begin to trace: it is stopped, has died, or the tmpfs of '%s' is full",
+				      (int)f->sink.pid, f->r->path);
 		usleep(5000);
 	}
 	begin = clock_ns(CLOCK_MONOTONIC);
@@ -87,8 +88,6 @@ static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool 
 	}
 	if (!dead && !flight_flying(&f) && !flight_saved(&f)) {
 		res = events ? -ENOENT : fly_from_now(s, &f, err);
-		if (res == -ENOENT && !events)
-			err_set(err, -EIO, "process %d has no Go trace", (int)pid);
 	} else {
 		res = flight_drain_saved(&f, err);
 		if (res == 0) {
@@ -105,10 +104,12 @@ static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool 
 	if (res == 0) {
 		go_sink_totals(&f.sink, &s->res->go);
 		manifest_go(&s->rec.go_ended, &f.sink);
-		if (!f.sink.nparts)
-			res = -ENOENT;
-		else
+		if (f.sink.nparts)
 			flight_saved_taken(&f);
+		else if (f.sink.lost_bytes && !events)
+			res = err_set(err, -ENOSPC, "process %d has no memory for its Go trace: the tmpfs of '%s' is full", (int)pid, r->path);
+		else
+			res = -ENOENT;
 	}
 	flight_done(&f);
 	return res;
@@ -157,15 +158,19 @@ static int take(struct snap *s, struct region *r, pid_t pid, bool dead, struct e
 	uint64_t since = 0;
 	struct totals t;
 	uint32_t i;
+	bool offered = flight_offered(r);
 	int c = pick_channel(r), res;
 
 	res = take_go(s, r, pid, dead, c >= 0, err);
 	if (c < 0) {
 		region_close(r);
-		if (res == -ENOENT && !dead)
+		if (res == -ENOENT && !dead) {
 			res = take_http(s, pid, err);
-		else if (res == -ENOENT)
+			if (res == -ENOENT && offered)
+				err_set(err, res, "no generation of its Go trace was closed in time, or there was no room for a whole one");
+		} else if (res == -ENOENT) {
 			err_set(err, res, "it has left no Go trace either");
+		}
 		if (res == -ENOENT)
 			err_prefix(err, "process %d has no flight recorder (gander record --overwrite -p %d starts one)", (int)pid, (int)pid);
 		else if (res == 0)

@@ -321,6 +321,30 @@ def overrun(prog, tmp):
             skip("overrun: the ring was large enough here")
 
 
+def starved(prog, tmp):
+    """A tmpfs that is full, or nearly: what is written can be read, what is not is told, and why there is nothing at all."""
+    mount = "mount -t tmpfs -o size=4m tmpfs /dev/shm && exec \"$@\""
+    if os.geteuid() or subprocess.run(["unshare", "--mount", "sh", "-c", mount, "sh", "true"], capture_output=True).returncode:
+        return skip("a full tmpfs: no right to mount one")
+    for pages in (0, 20, 40, 44, 48):
+        snap = os.path.join(tmp, "starved-%d" % pages)
+        with Program("unshare", "--mount", "sh", "-c", mount, "sh", prog, "-goroutines", "64", "-pause", "20us") as p:
+            filler = "/proc/%s/root/dev/shm/filler" % p.pid
+            with open(filler, "wb", buffering=0) as f:
+                try:
+                    while f.write(bytes(4096)):
+                        pass
+                except OSError:
+                    pass
+                f.truncate(max(0, f.tell() - 4096 * pages))
+            code, out, err = run("snapshot", "-p", p.pid, "-o", snap)
+        if code == 1:
+            case("full" in err or "no room for a whole one" in err, "%d pages left: why there is no Go trace" % pages, err)
+        else:
+            case(code == 3, "%d pages left: something is taken" % pages, err)
+            check_recording(snap, "%d pages left" % pages)
+
+
 def taken(prog, tmp):
     """Somebody else has the runtime's tracer."""
     rec = os.path.join(tmp, "taken")
@@ -518,7 +542,7 @@ def main():
     try:
         tell(one(builds))
         jobs = [(test, prog, tmp) for test in (abandoned, adds, record_running, record_command, killed, no_recorder, always, crashed, set_aside,
-                                               set_aside_recorded, set_aside_kept, overrun, taken, beside, dies_meanwhile)]
+                                               set_aside_recorded, set_aside_kept, overrun, starved, taken, beside, dies_meanwhile)]
         jobs += [(test, bare, tmp) for test in (neither, http)]
         n = int(os.environ.get("FLIGHT_KILLS", "20"))
         jobs += [(kills, prog, tmp, i, min(-(-n // 4), n - i)) for i in range(0, n, -(-n // 4))]

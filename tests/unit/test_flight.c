@@ -315,6 +315,52 @@ static void set_aside_and_taken(void **state)
 	}
 }
 
+/* The program had no memory for all of a generation: it has no end, and the one behind it is whole. */
+static void a_generation_with_a_hole(void **state)
+{
+	struct buf first = BUF_INIT, third = BUF_INIT;
+	uint8_t data[100];
+	struct at a;
+
+	at_open(&a, 6);
+	mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+	generation(&a, 1, 100, &first);
+	mkregion_chunk(&a.m, GD_CHUNK_BATCH, 2, 0, data, mkregion_batch(data, 2, 9, 50));
+	mkregion_ring(&a.m)->lost_bytes += 77;
+	generation(&a, 3, 100, &third);
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	assert_int_equal(a.f.sink.nparts, 2);
+	expect_file(a.dir, "made-7.trace", &first);
+	expect_file(a.dir, "made-7-2.trace", &third);
+	assert_int_equal(a.f.sink.lost_generations, 1);
+	assert_int_equal(a.f.sink.lost_bytes, 77);
+	assert_int_equal(a.f.sink.torn_bytes, mkregion_batch(data, 2, 9, 50));
+	buf_done(&first);
+	buf_done(&third);
+	at_done(&a);
+}
+
+/* Counted although none comes behind it that could be written. */
+static void the_last_is_lost(void **state)
+{
+	static uint8_t data[BATCH];
+	struct at a;
+	int i;
+
+	at_open(&a, 4);
+	mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+	generation(&a, 1, 100, NULL);
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	generation(&a, 2, 100, NULL);
+	for (i = 0; i < 6; i++) /* more than the ring holds */
+		mkregion_chunk(&a.m, GD_CHUNK_BATCH, 3, 0, data, mkregion_batch(data, 3, 1, 60000));
+	mkregion_chunk(&a.m, GD_CHUNK_END, 3, 3000, &mark, 1);
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	assert_int_equal(a.f.sink.nparts, 1);
+	assert_int_equal(a.f.sink.lost_generations, 2);
+	at_done(&a);
+}
+
 static void damage(void **state)
 {
 	static const struct {
@@ -529,6 +575,8 @@ int main(void)
 		cmocka_unit_test(set_aside),
 		cmocka_unit_test(set_aside_meanwhile),
 		cmocka_unit_test(set_aside_and_taken),
+		cmocka_unit_test(a_generation_with_a_hole),
+		cmocka_unit_test(the_last_is_lost),
 		cmocka_unit_test(damage),
 		cmocka_unit_test(asks),
 		cmocka_unit_test(batches),
