@@ -256,7 +256,8 @@ def set_aside(prog, tmp):
         case("not been taken" in p.do("snapshot again"), "there is room for one")
         p.do("sleep 1s")
         code, out, err = run("snapshot", "-p", p.pid, "-o", first)
-        case(code == 0, "snapshot takes it", err)
+        # a small ring may go round while it is read, which is told
+        case(code == (3 if "Go trace: lost" in err else 0), "snapshot takes it", err)
         listed = check_recording(first, "set aside and running", 2)
         case(listed and listed[0].get("reason") == "too slow", "with its reason", listed)
         case(len(listed) > 1 and listed[0]["end_mono_ns"] < listed[1]["end_mono_ns"], "before what the ring has now")
