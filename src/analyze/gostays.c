@@ -1,8 +1,8 @@
 #include "analyze/gostays.h"
+#include "base/temp.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,25 +10,6 @@
 
 #define FIRST       1024u
 #define COMPACT_MIN 65536u
-
-static int temp_file(void)
-{
-	const char *const dirs[] = { getenv("TMPDIR"), "/var/tmp", "/tmp" };
-	char path[4096];
-	size_t i;
-	int fd;
-
-	for (i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
-		if (!dirs[i] || snprintf(path, sizeof(path), "%s/gander-why-XXXXXX", dirs[i]) >= (int)sizeof(path))
-			continue;
-		fd = mkostemp(path, O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		unlink(path);
-		return fd;
-	}
-	return -errno;
-}
 
 static void free_stays(struct gostays *t)
 {
@@ -57,7 +38,7 @@ static int resize(struct gostays *t, uint32_t cap)
 		t->cap = cap;
 		return 0;
 	}
-	fd = t->fd >= 0 ? t->fd : temp_file();
+	fd = t->fd >= 0 ? t->fd : temp_file(NULL);
 	if (fd < 0)
 		return fd;
 	/* allocated, not sparse: a full disk is an error here and not a SIGBUS later */

@@ -1,4 +1,5 @@
 #include "cli/why_files.h"
+#include "base/temp.h"
 #include "cli/cli.h"
 #include "cli/go_input.h"
 
@@ -17,25 +18,21 @@
 /* What can be read only once goes into a temporary file: it is read twice. */
 static int spool(struct why_files *f, const char *input, char path[64], struct err *err)
 {
-	const char *const dirs[] = { getenv("TMPDIR"), "/var/tmp", "/tmp" };
 	struct go_input *in = NULL;
-	char name[PATH_MAX];
 	uint8_t *block;
 	int64_t n = 0;
-	size_t i;
 	int r;
 
-	for (i = 0; i < sizeof(dirs) / sizeof(*dirs) && f->spool_fd < 0; i++)
-		if (dirs[i] && snprintf(name, sizeof(name), "%s/gander-why-XXXXXX", dirs[i]) < (int)sizeof(name))
-			f->spool_fd = mkostemp(name, O_CLOEXEC);
+	f->spool_fd = temp_file(NULL);
 	if (f->spool_fd < 0)
-		return err_set(err, -errno, "cannot make a temporary file in $TMPDIR, /var/tmp or /tmp: %m");
-	unlink(name);
+		return err_set(err, f->spool_fd, "cannot make a temporary file in $TMPDIR, /var/tmp or /tmp: %m");
 	block = malloc(1 << 16);
 	r = block ? go_input_open_raw(&in, input, err) : err_set(err, -ENOMEM, "out of memory");
-	while (r == 0 && (n = go_input_read(in, block, 1 << 16)) > 0)
-		if (write(f->spool_fd, block, (size_t)n) != n)
-			r = err_set(err, -errno, "cannot write a temporary file: %m");
+	while (r == 0 && (n = go_input_read(in, block, 1 << 16)) > 0) {
+		r = temp_write(f->spool_fd, block, (size_t)n);
+		if (r < 0)
+			err_set(err, r, "cannot keep a temporary copy of the trace: %m");
+	}
 	if (r == 0 && n < 0)
 		r = err_set(err, (int)n, "cannot read '%s': %s", input, strerror((int)-n));
 	go_input_close(in);

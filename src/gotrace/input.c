@@ -1,4 +1,5 @@
 /* Where the bytes come from: a descriptor, memory or the caller's callback. */
+#include "base/temp.h"
 #include "gotrace/gotrace_internal.h"
 
 #include <stdio.h>
@@ -34,53 +35,18 @@ int64_t input_read(struct input *in, void *to, size_t size, struct err *err)
 	return n;
 }
 
-static int write_all(int fd, const uint8_t *p, size_t n)
-{
-	ssize_t r;
-
-	for (; n; p += r, n -= (size_t)r) {
-		r = write(fd, p, n);
-		if (r < 0 && errno == EINTR)
-			r = 0;
-		if (r < 0)
-			return -errno;
-	}
-	return 0;
-}
-
-static int spool_open(const char *dir)
-{
-	char name[4096];
-	int fd;
-
-	fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd >= 0)
-		return fd;
-	if ((size_t)snprintf(name, sizeof(name), "%s/gander-XXXXXX", dir) >= sizeof(name))
-		return -ENAMETOOLONG;
-	fd = mkostemp(name, O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	unlink(name);
-	return fd;
-}
-
 int input_seekable(struct input *in, const void *head, size_t head_len, const char *tmpdir, struct err *err)
 {
-	const char *dirs[] = { tmpdir, getenv("TMPDIR"), "/var/tmp", "/tmp" };
 	uint64_t total = head_len;
 	uint8_t *chunk = NULL;
 	int64_t n;
-	int fd = -1, r;
-	unsigned i;
+	int fd, r;
 
 	if (in->mem)
 		return 0;
 	if (!in->read && in->start >= 0)
 		return 0;
-	for (i = 0; i < sizeof(dirs) / sizeof(dirs[0]) && fd < 0; i++)
-		if (dirs[i] && *dirs[i])
-			fd = spool_open(dirs[i]);
+	fd = temp_file(tmpdir);
 	if (fd < 0)
 		return err_set(err, fd, "no place for a temporary copy of the trace (set TMPDIR): %m");
 	chunk = malloc(1 << 20);
@@ -88,13 +54,13 @@ int input_seekable(struct input *in, const void *head, size_t head_len, const ch
 		r = err_set(err, -ENOMEM, "out of memory");
 		goto out;
 	}
-	r = write_all(fd, head, head_len);
+	r = temp_write(fd, head, head_len);
 	while (!r && (n = input_read(in, chunk, 1 << 20, err)) != 0) {
 		if (n < 0) {
 			r = (int)n;
 			goto out;
 		}
-		r = write_all(fd, chunk, (size_t)n);
+		r = temp_write(fd, chunk, (size_t)n);
 		total += (uint64_t)n;
 	}
 	if (r < 0) {

@@ -1,7 +1,6 @@
 #include "timeline/kview_log.h"
+#include "base/temp.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,22 +11,10 @@
 
 int kstore_init(struct kstore *s, struct err *err)
 {
-	const char *env = getenv("TMPDIR"), *dirs[3] = { env && *env == '/' ? env : "/var/tmp", "/var/tmp", "/tmp" };
-	char path[4096];
-	unsigned i;
-
 	memset(s, 0, sizeof(*s));
-	s->fd = -1;
-	for (i = 0; i < 3 && s->fd < 0; i++) {
-		s->fd = open(dirs[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-		if (s->fd < 0 && snprintf(path, sizeof(path), "%s/gander-XXXXXX", dirs[i]) < (int)sizeof(path)) {
-			s->fd = mkostemp(path, O_CLOEXEC);
-			if (s->fd >= 0)
-				unlink(path);
-		}
-	}
+	s->fd = temp_file(NULL);
 	if (s->fd < 0)
-		return err_set(err, -errno, "cannot make a temporary file in '%s': %m", dirs[0]);
+		return err_set(err, s->fd, "cannot make a temporary file in $TMPDIR, /var/tmp or /tmp: %m");
 	s->buffer = malloc(BUFFER_BLOCKS * BLOCK_BYTES);
 	return s->buffer ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
@@ -49,21 +36,11 @@ void klog_done(struct klog *l)
 
 static int write_buffer(struct kstore *s)
 {
-	const char *p = (const char *)s->buffer;
-	size_t len = s->nbuffered * BLOCK_BYTES;
-	ssize_t n;
+	int r = temp_write(s->fd, s->buffer, s->nbuffered * BLOCK_BYTES);
 
-	while (len) {
-		n = write(s->fd, p, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -ENOSPC;
-		p += n;
-		len -= (size_t)n;
-	}
-	s->nbuffered = 0;
-	return 0;
+	if (r == 0)
+		s->nbuffered = 0;
+	return r;
 }
 
 static int block_full(struct kstore *s, struct klog *l)

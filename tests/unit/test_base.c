@@ -10,9 +10,12 @@
 #include "base/json.h"
 #include "base/opt.h"
 #include "base/table.h"
+#include "base/temp.h"
+#include "base/varint.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void err_tells_a_story(void **state)
 {
@@ -141,6 +144,45 @@ static void units_are_short(void **state)
 	assert_string_equal(bytes_text(t, 4194304), "4.00 MiB");
 }
 
+static void varints_are_64_bits_at_most(void **state)
+{
+	static const uint64_t values[] = { 0, 1, 127, 128, 16383, 16384, UINT32_MAX, INT64_MAX, UINT64_MAX };
+	static const uint8_t too_long[] = "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80", too_large[] = "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02";
+	const uint8_t *p, *end;
+	struct buf b = BUF_INIT;
+	uint64_t v;
+	size_t i;
+
+	for (i = 0; i < sizeof(values) / sizeof(*values); i++) {
+		buf_clear(&b);
+		varint_put(&b, values[i]);
+		p = (const uint8_t *)b.data;
+		end = p + b.len;
+		assert_true(varint_get(&p, end, &v) && v == values[i] && p == end);
+		p = (const uint8_t *)b.data;
+		assert_false(varint_get(&p, end - 1, &v));
+		assert_true(v == 0 && p == (const uint8_t *)b.data);
+	}
+	p = too_long;
+	assert_false(varint_get(&p, too_long + 10, &v) || v || p != too_long);
+	p = too_large;
+	assert_false(varint_get(&p, too_large + 10, &v) || v || p != too_large);
+	buf_done(&b);
+}
+
+static void temporary_files_have_no_name(void **state)
+{
+	int fd = temp_file("/nowhere"); /* then one of the others */
+	char text[4] = "";
+
+	assert_true(fd >= 0);
+	assert_int_equal(temp_write(fd, "abc", 3), 0);
+	assert_int_equal(pread(fd, text, 3, 0), 3);
+	assert_string_equal(text, "abc");
+	close(fd);
+	assert_int_equal(temp_write(-1, "abc", 3), -EBADF);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -150,6 +192,8 @@ int main(void)
 		cmocka_unit_test(options_parse),
 		cmocka_unit_test(lists_of_names_are_bits),
 		cmocka_unit_test(units_are_short),
+		cmocka_unit_test(varints_are_64_bits_at_most),
+		cmocka_unit_test(temporary_files_have_no_name),
 	};
 
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);

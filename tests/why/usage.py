@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -13,8 +15,10 @@ import gotrace_util as util  # noqa: E402
 gander, source, work = map(os.path.abspath, sys.argv[1:4])
 
 
-def why(*args, data=None):
-    p = subprocess.run([gander, 'why', *args], input=data, capture_output=True, timeout=300)
+def why(*args, data=None, room=None):
+    """room: bytes that a file may have."""
+    p = subprocess.run([gander, 'why', *args], input=data, capture_output=True, timeout=300,
+                       preexec_fn=(lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)))) if room else None)
     return p.returncode, p.stdout, p.stderr.decode()
 
 
@@ -37,6 +41,9 @@ def main():
     refused(t, 'a goroutine that there is not', 1, 'does not mention', corpus, '--goroutine', '99999')
     refused(t, 'a span of a trace alone', 1, 'name the recording', corpus, '--span', 'x')
     refused(t, 'no file', 1, 'No such file', os.path.join(work, 'nothing'), '--goroutine', '1')
+    with open(corpus, 'rb') as f:
+        r, out, err = why('-', '--goroutine', '1', data=f.read(), room=2000)
+    t.check(r == 1 and not out and re.fullmatch('gander: cannot keep a temporary copy of the trace: File too large\n', err), 'no room for all of what comes through a pipe', (r, err))
     refused(t, 'a directory without traces', 1, 'holds no Go trace', work, '--goroutine', '1')
     bad = os.path.join(work, 'bad')
     os.makedirs(bad + '/go')
