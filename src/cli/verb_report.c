@@ -575,7 +575,7 @@ static void print_text(struct report *p)
 	bool kernel = false;
 	uint32_t programs = count_programs(p, &kernel);
 	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT];
-	const char *state = str(p->manifest, "state");
+	const char *state = str(p->manifest, "state"), *go_file = str(json_array_get(json_object_get(p->manifest, "go"), 0), "file");
 
 	printf("%s: %s events of %u program%s%s, %s, %s a second\n", p->dir, count_text(a, (double)p->events), programs,
 	       programs == 1 ? "" : "s", kernel ? " and the kernel" : "", bytes_text(b, p->bytes), count_text(c, (double)p->events / seconds(p)));
@@ -594,7 +594,11 @@ static void print_text(struct report *p)
 		printf("\nNOT SET UP, OR MISSING\n");
 		walk_problems(p, print_problem, NULL);
 	}
-	printf("\nSEE MORE\n  gander events %s | less\n  babeltrace2 %s | less\n", p->dir, p->dir);
+	printf("\nSEE MORE\n  gander events %s | less\n", p->dir);
+	if (gander_ctf_traces(p->r))
+		printf("  babeltrace2 %s | less\n", p->dir);
+	if (*go_file)
+		printf("  gander go summary %s/%s\n", p->dir, go_file);
 }
 
 static void put_u64(struct json *j, const char *key, uint64_t v)
@@ -731,6 +735,18 @@ static bool has_kernel(const struct report *p)
 	return false;
 }
 
+/* A recording may hold Go traces alone, of a program without events. */
+static int open_events(struct report *p, struct err *err)
+{
+	struct gander_ctf_opts none = GANDER_CTF_OPTS_INIT;
+	int res = gander_ctf_open(&p->r, p->dir, NULL, (struct gander_err *)err);
+
+	none.flags = GANDER_CTF_FOLLOW; /* with it, no trace is no error */
+	if (res == -ENOENT && json_array_size(json_object_get(p->manifest, "go")))
+		res = gander_ctf_open(&p->r, p->dir, &none, (struct gander_err *)err);
+	return res;
+}
+
 static int run(int argc, char **argv)
 {
 	struct report p = { 0 };
@@ -758,7 +774,7 @@ static int run(int argc, char **argv)
 		return cli_usage(&err);
 	p.dir = argv[1];
 	p.manifest = load_manifest(p.dir);
-	if (gander_ctf_open(&p.r, p.dir, NULL, (struct gander_err *)&err) < 0 || collect(&p, &where, &err) < 0) {
+	if (open_events(&p, &err) < 0 || collect(&p, &where, &err) < 0) {
 		cli_fail(&err);
 		goto out;
 	}

@@ -54,6 +54,14 @@ def main():
     with open(bad + '/go/x-2.trace', 'wb') as f:
         f.write(b'go 1.26 trace\0\0\0' + bytes(range(256)))
     refused(t, 'a recording with garbage for a trace', 1, 'x-2.trace', bad, '--goroutine', '1')
+    alone = os.path.join(work, 'alone')
+    os.makedirs(alone + '/go')
+    shutil.copy(corpus, alone + '/go/x-1.trace')
+    with open(alone + '/gander.json', 'w', encoding='utf-8') as f:
+        f.write('{"go": [{"file": "go/x-1.trace", "pid": 1}]}')
+    t.check(why(alone, '--goroutine', '1')[0] == 0, 'a recording of a Go trace alone')
+    p = util.run([gander, 'report', alone])
+    t.check(p.returncode == 0 and 'main.main' in p.stdout and 'go summary' in p.stdout, 'its report', p)
     if not util.goroot() or util.run(['go', 'build', '-o', prog, '.'], cwd=os.path.join(source, 'tests/gotrace/prog')).returncode:
         t.skip('a trace made now', 'no Go, or no C compiler for cgo')
         return t.done()
