@@ -118,6 +118,7 @@ static int open_network(struct goan_ctx **ret, struct gostate *s, const struct g
 static void put_rows(struct goan_ctx *c, struct result_table *t, const struct stacktab *tab, enum by by)
 {
 	uint32_t n, i, *order = stacktab_sorted(tab, &n);
+	bool since_before = false;
 
 	for (i = 0; i < n && i < c->o.top; i++) {
 		const struct st_ent *e = &tab->ent[order[i]];
@@ -129,6 +130,7 @@ static void put_rows(struct goan_ctx *c, struct result_table *t, const struct st
 		cell_u64(t, e->open);
 		cell_u64(t, e->open_ns);
 		cell_text(t, *reason ? reason : "-");
+		since_before |= !*reason;
 		if (by == BY_FUNCTION)
 			cell_text(t, goan_func_text(c->s->syms, e->stack));
 		else if (by != BY_REASON)
@@ -136,6 +138,8 @@ static void put_rows(struct goan_ctx *c, struct result_table *t, const struct st
 	}
 	if (t)
 		t->more = n - i;
+	if (since_before)
+		result_after(t, "REASON -: these waits were on when the trace began.");
 	free(order);
 }
 

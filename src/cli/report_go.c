@@ -153,17 +153,19 @@ void report_go_text(const struct report_go *g)
 {
 	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT], d[UNIT_TEXT], e[UNIT_TEXT], name[40], why[40];
 	const struct gokernel_row *r;
+	int kernel; /* width of the column that only the kernel's view has */
 	uint32_t i;
 
 	if (!g || !g->ntraces)
 		return;
+	kernel = g->k.kv ? 10 : 0;
 	printf("\nGOROUTINES, by the Go trace%s, the busiest of %u\n", g->k.kv ? " and the kernel's scheduler" : "", g->k.nrows);
-	printf("  %-9s %-24s %7s %7s %9s %7s %8s  %s\n", "goroutine", "function", g->k.kv ? "on CPU" : "running", g->k.kv ? "waits P" : "waits",
+	printf("  %-9s %-24s %7s %7s%*s %7s %8s  %s\n", "goroutine", "function", g->k.kv ? "on CPU" : "running", "waits P", kernel,
 	       g->k.kv ? "waits CPU" : "", "blocked", "waiting", "mostly for");
 	for (i = 0; i < g->k.nrows && i < ROWS; i++) {
 		r = &g->k.row[i];
-		printf("  %-9lld %-24s %7s %7s %9s %7s %8s  %s\n", (long long)r->goid, plain(name, goan_func_text(&g->syms, r->func), 24),
-		       duration_text(a, r->on_cpu_ns), duration_text(b, r->wait_p_ns), g->k.kv ? duration_text(c, r->wait_cpu_ns) : "",
+		printf("  %-9lld %-24s %7s %7s%*s %7s %8s  %s\n", (long long)r->goid, plain(name, goan_func_text(&g->syms, r->func), 24),
+		       duration_text(a, r->on_cpu_ns), duration_text(b, r->wait_p_ns), kernel, g->k.kv ? duration_text(c, r->wait_cpu_ns) : "",
 		       duration_text(d, r->blocked_ns), duration_text(e, r->waiting_ns), plain(why, gosyms_text(&g->syms, r->reason), 24));
 	}
 	if (g->k.nrows > ROWS)
