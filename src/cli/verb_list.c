@@ -41,6 +41,22 @@ static uint64_t since_ns(const struct gd_header *h)
 	return now > h->start.mono_ns ? now - h->start.mono_ns : 0;
 }
 
+/* Days are not told in seconds. */
+static const char *since_text(char to[UNIT_TEXT], uint64_t ns)
+{
+	unsigned long long s = ns / 1000000000u;
+
+	if (s < 100)
+		return duration_text(to, ns);
+	if (s < 6000)
+		snprintf(to, UNIT_TEXT, "%llum%02llus", s / 60, s % 60);
+	else if (s < 48 * 3600)
+		snprintf(to, UNIT_TEXT, "%lluh%02llum", s / 3600, s / 60 % 60);
+	else
+		snprintf(to, UNIT_TEXT, "%llud%02lluh", s / 86400, s / 3600 % 24);
+	return to;
+}
+
 static uint32_t classes_ok(const struct region *r)
 {
 	uint32_t i, n = 0;
@@ -304,7 +320,7 @@ static void print_text(struct find *f)
 			clean(comm, sizeof(comm), r->head.comm, strlen(r->head.comm));
 			table_cell(&t, "%u", v->pid ? (unsigned)v->pid : r->head.pid);
 			table_cell(&t, "%s", comm);
-			table_cell(&t, "%s", duration_text(since, since_ns(&r->head)));
+			table_cell(&t, "%s", since_text(since, since_ns(&r->head)));
 			table_cell(&t, "%u", classes_ok(r));
 			table_cell(&t, "%s", bytes_text(memory, r->file_bytes));
 			table_cell(&t, "%s", state_text(v, state));

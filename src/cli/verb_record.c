@@ -156,8 +156,10 @@ static void summary_text(const char *dir, const struct record_result *r)
 
 	if (o.when.n)
 		fprintf(stderr, "gander: %u snapshot%s\n", r->snapshots, r->snapshots == 1 ? "" : "s");
-	fprintf(stderr, "gander: %llu events (%s) of %u program%s in %s: %s in %s\n", (unsigned long long)r->events,
-		count_text(events, (double)r->events), r->programs, r->programs == 1 ? "" : "s", duration_text(time, r->elapsed_ns),
+	fprintf(stderr, "gander: %llu events", (unsigned long long)r->events);
+	if (r->events >= 10000)
+		fprintf(stderr, " (%s)", count_text(events, (double)r->events));
+	fprintf(stderr, " of %u program%s in %s: %s in %s\n", r->programs, r->programs == 1 ? "" : "s", duration_text(time, r->elapsed_ns),
 		bytes_text(bytes, r->bytes), dir);
 	if (!r->lost)
 		fprintf(stderr, "gander: lost: nothing\n");
@@ -419,6 +421,8 @@ static int run(int argc, char **argv)
 		summary_json(ro.dir, &result);
 	else if (!o.quiet)
 		summary_text(ro.dir, &result);
+	if (cmd && !result.programs && !result.go.traces && !o.kernel && !o.quiet && !o.json)
+		on_note(NULL, "nothing that ran has gander events (it uses neither libgander nor the Go agent)");
 	if (cmd) {
 		status = WIFSIGNALED(result.cmd_status) ? 128 + WTERMSIG(result.cmd_status) : WEXITSTATUS(result.cmd_status);
 		return status;

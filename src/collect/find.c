@@ -658,8 +658,8 @@ int find_pid(struct find *f, pid_t pid, struct err *err)
 		if (uid != geteuid())
 			return err_set(err, -EPERM, "process %d (%s) belongs to %s (uid %u): run gander as that user or as root", (int)pid,
 				       comm, pw ? pw->pw_name : "another user", (unsigned)uid);
-		return err_set(err, -EPERM, "process %d (%s) does not let itself be looked at (it has capabilities or changed its user): run gander as root",
-			       (int)pid, comm);
+		return err_set(err, -EPERM, "process %d (%s) does not let itself be looked at (it has capabilities or changed its user): %s",
+			       (int)pid, comm, geteuid() ? "run gander as root" : "this root lacks CAP_SYS_PTRACE");
 	}
 	if (res < 0)
 		return err_set(err, res == -ENOENT ? -ESRCH : res, "no process %d", (int)pid);

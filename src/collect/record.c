@@ -479,7 +479,7 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 	if (res == 0 && o->all)
 		record_scan(rec, FIND_ALL);
 	if (res == 0 && o->npids && !rec->nprog && !rec->nhttp && !o->all && !o->cmd && !rec->seen) {
-		res = rec->failed ? err_set(err, -ENOSPC, "%s", rec->why) : err_set(err, -ENOENT, "nothing can be recorded");
+		res = rec->failed ? err_set(err, -ENOSPC, "%s", rec->why) : err_set(err, -ENOENT, "nothing can be recorded%s", o->go || o->kernel_groups ? "" : " (--kernel, and --go where /debug/pprof is served, need no events)");
 	}
 	if (res == 0 && o->cmd)
 		res = command_start(rec, err);
