@@ -14,6 +14,7 @@ enum { CLI_OK = 0,
 
 /* Prints what a program may have had a hand in: control characters, which a terminal would obey, as "?". */
 void cli_say(FILE *to, const char *text);
+char *cli_clean(char *text);          /* the same in place, for what is to be one line: line ends and tabs too */
 int cli_fail(const struct err *err);  /* prints "gander: SENTENCE", returns CLI_FAILED */
 int cli_usage(const struct err *err); /* the same for a mistake on the command line: CLI_USAGE */
 

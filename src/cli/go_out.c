@@ -1,9 +1,12 @@
 #include "cli/go_out.h"
 #include "base/table.h"
+#include "cli/cli.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define WIDTH 80u
 
 void go_out_cell(const struct result_col *col, const struct result_cell *cell, char *to, size_t size)
 {
@@ -42,14 +45,6 @@ void go_out_cell(const struct result_col *col, const struct result_cell *cell, c
 	}
 }
 
-/* Text of the trace may hold control characters: a terminal must not obey them. */
-static void clean(char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = '?';
-}
-
 static void print_stack(const struct gosyms *s, uint32_t stack, FILE *out)
 {
 	unsigned i, n = gosyms_depth(s, stack);
@@ -57,14 +52,34 @@ static void print_stack(const struct gosyms *s, uint32_t stack, FILE *out)
 	for (i = 0; i < n; i++) {
 		struct gosym_frame f = gosyms_frame(s, stack, i);
 
-		fprintf(out, "        %s\n            %s:%llu\n", gosyms_text(s, f.func), gosyms_text(s, f.file), (unsigned long long)f.line);
+		fputs("        ", out);
+		go_out_name(gosyms_text(s, f.func), out);
+		fputs("\n            ", out);
+		go_out_name(gosyms_text(s, f.file), out);
+		fprintf(out, ":%llu\n", (unsigned long long)f.line);
 	}
 }
 
-/* Words up to column 80, further lines indented as far as the first begins. */
-static void print_wrapped(const char *text, unsigned indent, FILE *out)
+void go_out_name(const char *name, FILE *out)
 {
-	unsigned at = indent, limit = 80;
+	char *text = strdup(name);
+
+	fputs(text ? cli_clean(text) : "?", out);
+	free(text);
+}
+
+size_t go_out_shown(const char *s)
+{
+	size_t n = 0;
+
+	for (; *s; s++)
+		n += ((unsigned char)*s & 0xc0) != 0x80;
+	return n;
+}
+
+void go_out_wrap(const char *text, size_t at, const char *prefix, FILE *out)
+{
+	size_t indent = go_out_shown(prefix), limit = indent + 40 > WIDTH ? indent + 40 : WIDTH;
 	const char *p = text;
 
 	while (*p) {
@@ -73,18 +88,27 @@ static void print_wrapped(const char *text, unsigned indent, FILE *out)
 		for (i = 0; i < n; i++)
 			shown += ((unsigned char)p[i] & 0xc0) != 0x80;
 		if (p != text && at + 1 + shown > limit) {
-			fprintf(out, "\n%*s", (int)indent, "");
+			fprintf(out, "\n%s", prefix);
 			at = indent;
 		} else if (p != text) {
 			fputc(' ', out);
 			at++;
 		}
 		fwrite(p, 1, n, out);
-		at += (unsigned)shown;
+		at += shown;
 		p += n;
 		p += strspn(p, " ");
 	}
 	fputc('\n', out);
+}
+
+/* Further lines indented as far as the first begins. */
+static void print_wrapped(const char *text, unsigned indent, FILE *out)
+{
+	char prefix[WIDTH];
+
+	snprintf(prefix, sizeof(prefix), "%*s", (int)indent, "");
+	go_out_wrap(text, indent, prefix, out);
 }
 
 /* A table of one short column and one of sentences: these are folded, not cut. */
@@ -103,10 +127,10 @@ static void print_sentences(const struct result_table *t, FILE *out)
 		fprintf(out, "%-*s  %s\n", (int)width, t->col[0].head, t->col[1].head);
 	for (row = 0; row < rows; row++) {
 		go_out_cell(&t->col[0], &t->cell[(size_t)row * t->ncol], text, sizeof(text));
-		clean(text);
+		cli_clean(text);
 		fprintf(out, "%*s  ", t->col[0].kind == CELL_TEXT ? -(int)width : (int)width, text);
 		go_out_cell(&t->col[1], &t->cell[(size_t)row * t->ncol + 1], text, sizeof(text));
-		clean(text);
+		cli_clean(text);
 		print_wrapped(text, width + 2, out);
 	}
 }
@@ -141,7 +165,7 @@ static void print_table(const struct result *r, const struct result_table *t, bo
 			if (t->col[c].flags & COL_JSON_ONLY)
 				continue;
 			go_out_cell(&t->col[c], &t->cell[(size_t)row * t->ncol + c], text, sizeof(text));
-			clean(text);
+			cli_clean(text);
 			table_cell(&table, "%s", text);
 		}
 	if (!stacks || stack_col < 0) {
@@ -189,7 +213,7 @@ void go_out_text(const struct result *r, bool stacks, FILE *out)
 		print_wrapped(r->note[i], 0, out);
 }
 
-static void json_stack(const struct gosyms *s, uint32_t stack, struct json *j)
+void go_out_json_stack(const struct gosyms *s, uint32_t stack, struct json *j)
 {
 	unsigned i, n = gosyms_depth(s, stack);
 
@@ -230,7 +254,7 @@ void go_out_json(const struct result *r, struct json *j)
 				else if (t->col[c].kind == CELL_TEXT)
 					json_str(j, cell->s);
 				else if (t->col[c].kind == CELL_STACK)
-					json_stack(r->syms, (uint32_t)cell->u, j);
+					go_out_json_stack(r->syms, (uint32_t)cell->u, j);
 				else if (t->col[c].kind == CELL_SHARE || t->col[c].kind == CELL_NUMBER)
 					json_f64(j, cell->f);
 				else

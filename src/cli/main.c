@@ -24,16 +24,36 @@ const struct verb *const cli_verbs[] = {
 	NULL,
 };
 
+/* The next character as a terminal may have it, and how many bytes of `s` it stands for. */
+static int harmless(const unsigned char *s, unsigned *bytes)
+{
+	bool beyond = s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0; /* control characters there are beyond 128, too, in UTF-8 */
+
+	*bytes = 1 + beyond;
+	return beyond || s[0] < 0x20 || s[0] == 0x7f ? '?' : s[0];
+}
+
 void cli_say(FILE *to, const char *text)
 {
-	const unsigned char *s;
+	const unsigned char *s = (const unsigned char *)text;
+	unsigned n;
+	int c;
 
-	for (s = (const unsigned char *)text; *s; s++) {
-		if (s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0) /* the same beyond 128, in UTF-8 */
-			s++, putc('?', to);
-		else
-			putc((*s < 0x20 && *s != '\n' && *s != '\t') || *s == 0x7f ? '?' : *s, to);
+	for (; *s; s += n) {
+		c = harmless(s, &n);
+		putc(*s == '\n' || *s == '\t' ? *s : c, to);
 	}
+}
+
+char *cli_clean(char *text)
+{
+	unsigned char *s = (unsigned char *)text, *to = s;
+	unsigned n;
+
+	for (; *s; s += n)
+		*to++ = (unsigned char)harmless(s, &n);
+	*to = 0;
+	return text;
 }
 
 int cli_fail(const struct err *err)

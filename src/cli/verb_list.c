@@ -116,14 +116,11 @@ static const char *type_text(const uint8_t *type, const uint8_t *end, char *to, 
 	return to;
 }
 
-/* A name from a program may hold anything; control characters do not reach the terminal. */
+/* A name from a program may hold anything. */
 static void clean(char *to, size_t cap, const char *from, size_t len)
 {
-	size_t i;
-
-	for (i = 0; i < len && i + 1 < cap; i++)
-		to[i] = (unsigned char)from[i] < 0x20 || from[i] == 0x7f ? '?' : from[i];
-	to[i] = 0;
+	snprintf(to, cap, "%.*s", (int)len, from);
+	cli_clean(to);
 }
 
 static void fields_text(struct buf *b, const struct rclass *cl)

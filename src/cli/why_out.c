@@ -1,58 +1,21 @@
 #include "cli/why_out.h"
 #include "base/table.h"
+#include "cli/cli.h"
+#include "cli/go_out.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define WIDTH     80u
 #define MAX_LEVEL 24u /* levels of the tree that are printed */
 #define SHARE     100 /* what is below one hundredth of the whole is summed up */
 
-/* Text of the trace may hold control characters: a terminal must not obey them. */
 static const char *clean(struct buf *b)
 {
-	size_t i;
-
-	for (i = 0; i < b->len; i++)
-		if ((unsigned char)b->data[i] < 0x20 || b->data[i] == 0x7f)
-			b->data[i] = '?';
-	return b->data ? b->data : "";
-}
-
-static size_t shown(const char *s)
-{
-	size_t n = 0;
-
-	for (; *s; s++)
-		n += ((unsigned char)*s & 0xc0) != 0x80;
-	return n;
-}
-
-/* Words up to column WIDTH, or 40 columns where the tree is deep; further lines begin with `prefix`. `at`: columns that are used already. */
-static void wrap(const char *text, size_t at, const char *prefix, FILE *out)
-{
-	size_t limit = shown(prefix) + 40 > WIDTH ? shown(prefix) + 40 : WIDTH;
-	const char *p = text;
-	bool first = true;
-
-	while (*p) {
-		size_t n = strcspn(p, " ");
-
-		if (!first && at + 1 + n > limit) {
-			fprintf(out, "\n%s", prefix);
-			at = shown(prefix);
-		} else if (!first) {
-			fputc(' ', out);
-			at++;
-		}
-		fwrite(p, 1, n, out);
-		at += n;
-		p += n;
-		p += strspn(p, " ");
-		first = false;
-	}
-	fputc('\n', out);
+	if (!b->data)
+		return "";
+	b->len = strlen(cli_clean(b->data));
+	return b->data;
 }
 
 static const char *what_name(unsigned what)
@@ -69,7 +32,11 @@ static void put_stack(const struct gosyms *s, uint32_t stack, const char *prefix
 	for (i = 0; i < n; i++) {
 		struct gosym_frame f = gosyms_frame(s, stack, i);
 
-		fprintf(out, "%s            %s %s:%llu\n", prefix, gosyms_text(s, f.func), gosyms_text(s, f.file), (unsigned long long)f.line);
+		fprintf(out, "%s            ", prefix);
+		go_out_name(gosyms_text(s, f.func), out);
+		fputc(' ', out);
+		go_out_name(gosyms_text(s, f.file), out);
+		fprintf(out, ":%llu\n", (unsigned long long)f.line);
 	}
 }
 
@@ -146,7 +113,7 @@ static void put_row(const struct why_show *w, const struct gopath *p, struct row
 	fprintf(out, "%s%s %8s  ", prefix->data, last ? "\xe2\x94\x94\xe2\x94\x80" : "\xe2\x94\x9c\xe2\x94\x80", duration_text(t, r->ns));
 	buf_puts(prefix, last ? "  " : "\xe2\x94\x82 ");
 	buf_printf(&next, "%s           ", prefix->data);
-	wrap(clean(&r->text), shown(prefix->data) + 11, next.data ? next.data : "", out);
+	go_out_wrap(clean(&r->text), go_out_shown(prefix->data) + 11, next.data ? next.data : "", out);
 	if (w->stacks)
 		put_stack(w->syms, p->node[r->node].stack, prefix->data, out);
 	prefix->len = len;
@@ -249,35 +216,15 @@ void why_out_text(const struct why_show *w, const struct why_asked *a, FILE *out
 		buf_printf(&text, " of %s", gosyms_short(gosyms_text(w->syms, a->func)));
 	if (s->what == WHY_OF_RANGE)
 		buf_puts(&text, ", which ran last");
-	wrap(clean(&text), 0, "    ", out);
+	go_out_wrap(clean(&text), 0, "    ", out);
 	buf_clear(&text);
 	why_sentence(a->path, w->syms, &text);
-	wrap(clean(&text), 0, "    ", out);
+	go_out_wrap(clean(&text), 0, "    ", out);
 	fputc('\n', out);
 	put_tree(w, a->path, out);
 	if (w->hops)
 		put_hops(w, a, out);
 	buf_done(&text);
-}
-
-static void json_stack(const struct gosyms *s, uint32_t stack, struct json *j)
-{
-	unsigned i, n = gosyms_depth(s, stack);
-
-	json_arr(j);
-	for (i = 0; i < n; i++) {
-		struct gosym_frame f = gosyms_frame(s, stack, i);
-
-		json_obj(j);
-		json_key(j, "func");
-		json_str(j, gosyms_text(s, f.func));
-		json_key(j, "file");
-		json_str(j, gosyms_text(s, f.file));
-		json_key(j, "line");
-		json_u64(j, f.line);
-		json_obj_end(j);
-	}
-	json_arr_end(j);
 }
 
 static void put_u64(struct json *j, const char *key, uint64_t v)
@@ -326,7 +273,7 @@ static void json_tree(const struct gosyms *s, const struct gopath *p, int64_t st
 			json_key(j, "ended");
 			json_bool(j, !(x->flags & WHY_UNENDED));
 			json_key(j, "stack");
-			json_stack(s, x->stack, j);
+			go_out_json_stack(s, x->stack, j);
 			json_key(j, "process");
 			if (x->pid)
 				json_u64(j, x->pid);
@@ -343,7 +290,7 @@ static void json_tree(const struct gosyms *s, const struct gopath *p, int64_t st
 				json_i64(j, x->by);
 				put_str(j, "function", gosyms_text(s, x->by_func));
 				json_key(j, "stack");
-				json_stack(s, x->by_stack, j);
+				go_out_json_stack(s, x->by_stack, j);
 				json_obj_end(j);
 			} else {
 				json_nil(j);
@@ -507,7 +454,7 @@ int why_out_compare_text(const struct why_show *w, const struct why_compare *c, 
 			duration_text(d, (uint64_t)size);
 			fprintf(out, "  %s%*s  %9s  %9s  ", x->diff < 0 ? "-" : "+", 8, d, duration_text(a, x->slow_ns / (c->nslow ? c->nslow : 1)),
 				duration_text(b, x->median_ns / (c->nmedian ? c->nmedian : 1)));
-			wrap(x->text, 35, "                                   ", out);
+			go_out_wrap(x->text, 35, "                                   ", out);
 		}
 		if (n)
 			fprintf(out, "  %s%8s  %9s  %9s  %u others, each below 1 %% (--all shows them)\n", rest < 0 ? "-" : "+",

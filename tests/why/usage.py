@@ -44,6 +44,11 @@ def main():
     with open(corpus, 'rb') as f:
         r, out, err = why('-', '--goroutine', '1', data=f.read(), room=2000)
     t.check(r == 1 and not out and re.fullmatch('gander: cannot keep a temporary copy of the trace: File too large\n', err), 'no room for all of what comes through a pipe', (r, err))
+    with open(corpus + '-tasks', 'rb') as f, open(os.path.join(work, 'rude'), 'wb') as rude:
+        rude.write(f.read().replace(b'main.', b'\x1b[1m.').replace(b'.go', b'\xc2\x9bm'))
+    for args in (['why', '--to', '1s', '--stacks', '--all', '--hops'], ['go', 'blocked', '--stacks'], ['go', 'goroutines', '--by', 'goroutine', '--stacks']):
+        out = subprocess.run([gander, *args, rude.name], capture_output=True, timeout=300).stdout.decode()
+        t.check('?[1m.' in out and not re.search('[\x00-\x09\x0b-\x1f\x7f-\x9f]', out), 'names that a terminal would obey: gander ' + ' '.join(args), ascii(out)[:500])
     refused(t, 'a directory without traces', 1, 'holds no Go trace', work, '--goroutine', '1')
     bad = os.path.join(work, 'bad')
     os.makedirs(bad + '/go')
