@@ -63,7 +63,7 @@ def main():
     os.makedirs(alone + '/go')
     shutil.copy(corpus, alone + '/go/x-1.trace')
     with open(alone + '/gander.json', 'w', encoding='utf-8') as f:
-        f.write('{"go": [{"file": "go/x-1.trace", "pid": 1}]}')
+        f.write('{"gander_recording": 1, "go": [{"file": "go/x-1.trace", "pid": 1}]}')
     t.check(why(alone, '--goroutine', '1')[0] == 0, 'a recording of a Go trace alone')
     p = util.run([gander, 'report', alone])
     t.check(p.returncode == 0 and 'main.main' in p.stdout and 'go summary' in p.stdout, 'its report', p)
