@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	look          = time.Second // between looks at whether somebody asks
+	look          = time.Second      // between looks at whether somebody asks, where nobody can ring; and between attempts
+	seldom        = 10 * time.Minute // between looks where somebody can: for those who do not, or may not
 	defaultPeriod = 200 * time.Millisecond
 	leastPeriod   = 10 * time.Millisecond
 	defaultKeep   = 10 * time.Second
@@ -32,8 +33,11 @@ const (
 // trace reader calls write.
 var pilot struct {
 	ring
-	lock sync.Mutex    // of the ring and of what follows
-	wake chan struct{} // something has changed: look now
+	lock  sync.Mutex    // of the ring and of what follows
+	wake  chan struct{} // something has changed: look now
+	bell  bell          // the same, from outside
+	hangs bool          // there is one; the pilot's goroutine only
+	deaf  bool          // GANDER_FLIGHT=look: it is not wanted
 
 	self      wish // what the program itself wants
 	selfUntil int64
@@ -77,7 +81,8 @@ func init() {
 	go run()
 }
 
-// fromEnvironment reads GANDER_FLIGHT=always,period=100ms,bytes=32M,keep=30s; "now" instead of always stands for somebody who is coming.
+// fromEnvironment reads GANDER_FLIGHT=always,period=100ms,bytes=32M,keep=30s; "now" instead of always stands for somebody who is coming,
+// "look" for somebody who cannot ring.
 func fromEnvironment(text string) {
 	for _, part := range strings.Split(text, ",") {
 		name, value, _ := strings.Cut(part, "=")
@@ -86,6 +91,8 @@ func fromEnvironment(text string) {
 			pilot.selfUntil = 1<<63 - 1
 		case "now":
 			pilot.selfUntil = nanotime() + int64(bornLease)
+		case "look":
+			pilot.deaf = true
 		case "period":
 			pilot.self.period, _ = time.ParseDuration(value)
 		case "keep":
@@ -124,29 +131,49 @@ func wanted(now int64, w *wish) bool {
 
 // run is the pilot's goroutine. What it does while nobody asks is what the import costs.
 func run() {
+	p := &pilot
+	if !p.deaf && p.bell.hang() == nil {
+		p.hangs = true
+		tellBell(p.bell.number, p.bell.ino)
+	}
 	timer := time.NewTimer(look)
-	for idle := true; ; {
+	timer.Stop()
+	for again := false; ; again = asked() && !takeOff() {
 		if flying() {
-			fly(timer)
-			idle = false
+			again = fly(timer)
 		}
-		if nudged := wait(timer, look); !nudged && idle && atomic.LoadUint32(&control().Fly) == 0 { // [FLY]
-			continue
-		}
-		pilot.lock.Lock()
-		idle = !wanted(nanotime(), nil)
-		if idle {
-			pilot.release()
-		}
-		pilot.lock.Unlock()
-		if !idle {
-			takeOff()
+		if again {
+			wait(timer, look)
+		} else if !asked() {
+			rest(timer)
 		}
 	}
 }
 
-// wait sleeps that long, or until something has changed: then it returns true.
-func wait(timer *time.Timer, d time.Duration) bool {
+// asked says whether anybody asks, and gives the memory back when nobody does.
+func asked() bool {
+	pilot.lock.Lock()
+	defer pilot.lock.Unlock()
+	any := wanted(nanotime(), nil)
+	if !any {
+		pilot.release()
+	}
+	return any
+}
+
+// rest is how the pilot sleeps while nobody asks.
+func rest(timer *time.Timer) {
+	p := &pilot
+	if !p.hangs {
+		wait(timer, look)
+	} else if p.bell.doze(seldom, p.wake) != nil {
+		p.hangs = false
+		tellBell(-1, 0) // who has asked until now has counted on it: the next look is at once
+	}
+}
+
+// wait sleeps that long, or until something has changed.
+func wait(timer *time.Timer, d time.Duration) {
 	if !timer.Stop() {
 		select {
 		case <-timer.C:
@@ -156,9 +183,7 @@ func wait(timer *time.Timer, d time.Duration) bool {
 	timer.Reset(d)
 	select {
 	case <-timer.C:
-		return false
 	case <-pilot.wake:
-		return true
 	}
 }
 
@@ -167,6 +192,7 @@ func nudge() {
 	case pilot.wake <- struct{}{}:
 	default:
 	}
+	pilot.bell.rouse()
 }
 
 // refuse leaves the reason where collectors find it.
@@ -250,8 +276,8 @@ func land(stalled bool) {
 	atomic.StoreUint32(&p.f.State, region.FlightIdle)
 }
 
-// fly closes generations until nobody asks any more.
-func fly(timer *time.Timer) {
+// fly closes generations until nobody asks any more. It returns true when somebody else has stopped the trace.
+func fly(timer *time.Timer) (stalled bool) {
 	p := &pilot
 	// short generations first: a program that lives for a moment only leaves something
 	for period, spent, seen, still := leastPeriod, time.Duration(0), uint64(0), 0; ; {
@@ -273,10 +299,10 @@ func fly(timer *time.Timer) {
 		}
 		p.lock.Unlock()
 		spent = time.Duration(nanotime() - began) // so that generations begin a period apart
-		if stalled := still >= 3; stalled || !any {
+		if stalled = still >= 3; stalled || !any {
 			// nothing has come for three generations: somebody else has called trace.Stop, which stops whoever has started
 			land(stalled)
-			return
+			return stalled
 		}
 	}
 }

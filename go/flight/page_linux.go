@@ -39,3 +39,13 @@ func offer() {
 	for v := atomic.LoadUint32(&h.Flags); !atomic.CompareAndSwapUint32(&h.Flags, v, v|region.FlagFlight); v = atomic.LoadUint32(&h.Flags) {
 	}
 }
+
+// tellBell tells collectors which descriptor wakes who looks there; -1: none does. A collector sets its bit of control.fly before it looks
+// here, and who looks at control.fly does so behind this: one of the two sees what the other has done.
+func tellBell(number int, ino uint64) {
+	h := (*region.Header)(mapped.Region.Base)
+	if number >= 0 {
+		atomic.StoreUint32(&h.WakeIno, uint32(ino))
+	}
+	atomic.StoreUint32(&h.WakeFd, uint32(number+1)) // [WAKE]
+}

@@ -87,6 +87,8 @@ bool flight_left(const struct region *r);    /* a dead program's: there is somet
 bool flight_offered(const struct region *r); /* the program has the flight package */
 /* Asks the program to fly. reading begins with what comes. */
 int flight_ask(struct flight *f, const struct flight_wish *w, struct err *err);
+/* Behind flight_ask(): makes the program look at once. An error says why it cannot be made to: then it may do so minutes later. */
+int flight_wake(const struct flight *f, struct err *err);
 void flight_renew(struct flight *f, uint64_t now); /* about once a second */
 void flight_withdraw(struct flight *f);
 /* Why it does not fly, NULL: it does, or has not looked yet. */

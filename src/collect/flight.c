@@ -83,6 +83,7 @@ void flight_renew(struct flight *f, uint64_t now)
 	f->renewed_ns = now;
 	store_release(&region_control(f->r)->ask[f->ask].until_ns, now + GO_LEASE_NS);
 	__atomic_fetch_or(&region_control(f->r)->fly, 1u << f->ask, __ATOMIC_SEQ_CST); /* [FLY] */
+	flight_wake(f, NULL); /* if it has landed because we were stopped for so long, or has just begun to be one that can be woken */
 }
 
 void flight_withdraw(struct flight *f)

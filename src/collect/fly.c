@@ -21,6 +21,7 @@ static void fly_begin(struct record *rec, struct program *p)
 	struct flight_wish w = { .period_ms = rec->o->go_period_ms, .keep_ms = GO_KEEP_MS };
 	uint64_t last_ms = rec->o->last_ns / 1000000;
 	struct err err = ERR_INIT;
+	char text[600];
 
 	if (last_ms + 2000 > w.keep_ms)
 		w.keep_ms = last_ms + 2000 < GO_KEEP_MOST_MS ? (uint32_t)last_ms + 2000 : GO_KEEP_MOST_MS;
@@ -32,8 +33,13 @@ static void fly_begin(struct record *rec, struct program *p)
 	}
 	flight_open(p->fl, p->r, rec->dir, p->r->head.comm, p->pid);
 	flight_seek(p->fl, !p->born && !overwrites(rec));
-	if (!p->ch.dead && flight_ask(p->fl, &w, &err) < 0) {
+	if (p->ch.dead)
+		return;
+	if (flight_ask(p->fl, &w, &err) < 0) {
 		record_problem(rec, p->pid, p->r->head.comm, "", err.text);
+	} else if (flight_wake(p->fl, &err) < 0) {
+		snprintf(text, sizeof(text), "%s (%d): its Go trace may begin up to ten minutes late: %s", p->r->head.comm, (int)p->pid, err.text);
+		record_problem(rec, p->pid, p->r->head.comm, "", text);
 	}
 }
 

@@ -42,17 +42,21 @@ static int fly_from_now(struct snap *s, struct flight *f, struct err *err)
 {
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC), length = s->o->last_ns ? s->o->last_ns : FROM_NOW;
 	struct flight_wish w = { .keep_ms = (uint32_t)(length / 1000000 > GO_KEEP_MOST_MS ? GO_KEEP_MOST_MS : length / 1000000) + 2000 };
+	struct err asleep = ERR_INIT;
 	char why[161];
 	int res;
 
 	flight_seek(f, true);
 	res = flight_ask(f, &w, err);
+	if (res == 0)
+		flight_wake(f, &asleep);
 	while (res == 0 && !flight_flying(f)) {
 		if (flight_refused(f, why))
 			res = err_set(err, -EBUSY, "process %d has no Go trace: %s", (int)f->sink.pid, why);
 		else if (clock_ns(CLOCK_MONOTONIC) - begin > TAKEOFF_NS || region_dead(f->r))
-			res = err_set(err, -ETIMEDOUT, "process %d does not begin to trace: it is stopped, has died, or the tmpfs of '%s' is full",
-				      (int)f->sink.pid, f->r->path);
+			res = asleep.code ? err_set(err, -ETIMEDOUT, "process %d does not begin to trace: %s", (int)f->sink.pid, asleep.text)
+					  : err_set(err, -ETIMEDOUT, "process %d does not begin to trace: it is stopped, has died, or the tmpfs of '%s' is full",
+						    (int)f->sink.pid, f->r->path);
 		usleep(5000);
 	}
 	begin = clock_ns(CLOCK_MONOTONIC);

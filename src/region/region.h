@@ -30,6 +30,7 @@
  *   packet: lap                 who holds it exclusively   collector            [LAP] release, see gd_packet
  *   packet: all else            who holds it exclusively   collector            before [SWAP] or [HEAD]
  *   control: fly, ask[]         collectors (lock 0)        flight goroutine     [FLY] seq_cst / seq_cst
+ *   header: wake_fd, wake_ino   flight goroutine           collectors           [WAKE] seq_cst / seq_cst
  *   control: fly_granted[]      the program (lock 0)       collectors           atomic or, and
  *   flight: tail                the one that writes        collectors           [TRAIL] exchange / acquire
  *   flight: end                 the one that writes        collectors           [FLOWN] release / acquire
@@ -45,7 +46,7 @@
 
 #define GD_MAGIC            0x31474e5244444e47ull /* "GNDDRNG1" as bytes */
 #define GD_MAJOR            1u                    /* another major: refused; a newer minor only adds what may be skipped */
-#define GD_MINOR            2u
+#define GD_MINOR            3u
 #define GD_MINOR_CONDITIONS 2u        /* from this on there are conditions */
 #define GD_NAME_PREFIX      "gander." /* file name: gander.UID.16 hex digits, in a tmpfs */
 #define GD_PAGE             4096u
@@ -132,13 +133,13 @@ struct gd_header {
 	uint32_t heap_used;    /* bytes of the heap taken so far (atomic add by declarers); records may be unfinished */
 	uint32_t class_count;  /* class slots taken so far (atomic add); may exceed GD_CLASSES: those were refused */
 	uint32_t lost_classes; /* declarations refused for want of room (atomic add) */
-	uint32_t pad0;
+	uint32_t wake_fd;      /* [WAKE] 1 + the program's number of the pipe that wakes who looks at control.fly; 0: it looks once a second */
 	char agent[32];       /* "libgander 0.1.0", "gander-go 0.1.0 go1.26.8" */
 	char comm[32];        /* process name at start */
 	char exe[512];        /* path at start, cut if longer */
 	uint8_t build_id[32]; /* of the executable; build_id_len bytes */
 	uint32_t build_id_len;
-	uint32_t pad1;
+	uint32_t wake_ino; /* lower half of that pipe's inode, which tells it from what else may have the number by now */
 };
 
 /* class.state */
@@ -241,7 +242,7 @@ struct gd_control {
 	uint32_t gen;          /* [RULE] odd while rules change */
 	uint32_t nrules;       /* rules[0..nrules) may be used */
 	uint32_t filters_used; /* bytes of the filters part taken */
-	uint32_t fly;          /* [FLY] bit i: ask[i] holds; the one word that an idle program looks at */
+	uint32_t fly;          /* [FLY] bit i: ask[i] holds; the one word that a program looks at while nobody asks */
 	struct gd_ask ask[GD_ASKS];
 	uint64_t fly_granted[GD_PACKETS_MAX / 64]; /* bit i: packet i belongs to the flight ring */
 	uint8_t pad1[4096 - 16 - 24 * GD_ASKS - GD_PACKETS_MAX / 8];
@@ -440,10 +441,12 @@ static_assert(offsetof(struct gd_header, pid) == 48, "gd_header.pid");
 static_assert(offsetof(struct gd_header, start) == 80, "gd_header.start");
 static_assert(offsetof(struct gd_header, session) == 112, "gd_header.session");
 static_assert(offsetof(struct gd_header, heap_used) == 144, "gd_header.heap_used");
+static_assert(offsetof(struct gd_header, wake_fd) == 156, "gd_header.wake_fd");
 static_assert(offsetof(struct gd_header, agent) == 160, "gd_header.agent");
 static_assert(offsetof(struct gd_header, exe) == 224, "gd_header.exe");
 static_assert(offsetof(struct gd_header, build_id) == 736, "gd_header.build_id");
-static_assert(sizeof(struct gd_header) == 776, "gd_header");
+static_assert(offsetof(struct gd_header, wake_ino) == 772, "gd_header.wake_ino");
+static_assert(sizeof(struct gd_header) == 776, "gd_header"); /* never more within a major: readers refuse less than they know */
 static_assert(sizeof(struct gd_class) == 64, "gd_class");
 static_assert(offsetof(struct gd_class, filter) == 24, "gd_class.filter");
 static_assert(sizeof(struct gd_object) == 48, "gd_object");

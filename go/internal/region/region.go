@@ -23,13 +23,13 @@ type Header struct {
 	Session                           [16]byte
 	BootId                            [16]byte
 	HeapUsed, ClassCount, LostClasses uint32
-	_                                 uint32
+	WakeFd                            uint32 // [WAKE]
 	Agent                             [32]byte
 	Comm                              [32]byte
 	Exe                               [512]byte
 	BuildId                           [32]byte
 	BuildIdLen                        uint32
-	_                                 uint32
+	WakeIno                           uint32
 }
 
 // Class is a slot of the table of event classes.

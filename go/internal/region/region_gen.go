@@ -6,7 +6,7 @@ package region
 const (
 	Magic           = 3550892946444537415
 	Major           = 1
-	Minor           = 2
+	Minor           = 3
 	MinorConditions = 2
 	PageSize        = 4096
 	Channels        = 8
