@@ -9,10 +9,15 @@
 #include "lib/mkregion.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define BATCH 70000u
@@ -442,6 +447,217 @@ static void asks(void **state)
 	at_done(&a);
 }
 
+/* A program's end of the pipe that wakes it: one descriptor of both kinds. */
+static int bell(void)
+{
+	char via[40];
+	int ends[2], fd;
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+	snprintf(via, sizeof(via), "/proc/self/fd/%d", ends[0]);
+	fd = open(via, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	assert_true(fd >= 0);
+	close(ends[0]);
+	close(ends[1]);
+	return fd;
+}
+
+static uint32_t inode(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	return (uint32_t)st.st_ino;
+}
+
+static void publish(struct at *a, int fd)
+{
+	mkregion_header(&a->m)->wake_fd = (uint32_t)fd + 1;
+	mkregion_header(&a->m)->wake_ino = fd < 0 ? 0 : inode(fd);
+}
+
+static int bytes_in(int fd)
+{
+	int n = -1;
+
+	assert_int_equal(ioctl(fd, FIONREAD, &n), 0);
+	return n;
+}
+
+static void wakes(void **state)
+{
+	char bytes[4096] = "";
+	struct err err = ERR_INIT;
+	struct at a;
+	int fd = bell(), i;
+
+	at_open(&a, 4);
+	a.f.sink.pid = getpid();
+	publish(&a, fd);
+	assert_int_equal(flight_wake(&a.f, &err), 0);
+	assert_int_equal(bytes_in(fd), 0); /* it flies: it looks by itself */
+	mkregion_ring(&a.m)->state = GD_FLIGHT_IDLE;
+	for (i = 1; i <= 3; i++) {
+		assert_int_equal(flight_wake(&a.f, &err), 0);
+		assert_int_equal(bytes_in(fd), i);
+	}
+	/* who renews an ask wakes too */
+	assert_int_equal(flight_ask(&a.f, &(struct flight_wish) { 0 }, &err), 0);
+	flight_renew(&a.f, a.f.renewed_ns + GO_LEASE_NS);
+	assert_int_equal(bytes_in(fd), 4);
+	/* full: somebody has been here before */
+	while (write(fd, bytes, sizeof(bytes)) > 0)
+		;
+	assert_int_equal(flight_wake(&a.f, &err), 0);
+	/* an agent that looks once a second publishes nothing, and nothing is said about it */
+	mkregion_header(&a.m)->wake_fd = 0;
+	assert_int_equal(flight_wake(&a.f, &err), 0);
+	assert_int_equal(err.code, 0);
+	/* nor about one that has ended */
+	publish(&a, fd);
+	close(fd);
+	assert_int_equal(flight_wake(&a.f, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "GANDER_FLIGHT=look"));
+	a.f.sink.pid = 0;
+	assert_int_equal(flight_wake(&a.f, &err), -ESRCH);
+	mkregion_die(&a.m);
+	assert_int_equal(flight_wake(&a.f, &err), 0);
+	at_done(&a);
+}
+
+/* What a program may publish, and never gets a byte. */
+static void wakes_nobody_else(void **state)
+{
+	static const uint32_t numbers[] = { 1u << 31, (1u << 31) + 1, UINT32_MAX, 1u << 30, 100000 };
+	char fifo[100], file[100];
+	int ends[2], sockets[2], fds[8], n = 0, i;
+	struct err err = ERR_INIT;
+	struct at a;
+
+	at_open(&a, 4);
+	a.f.sink.pid = getpid();
+	mkregion_ring(&a.m)->state = GD_FLIGHT_IDLE;
+	snprintf(fifo, sizeof(fifo), "%s/fifo", a.dir);
+	snprintf(file, sizeof(file), "%s/file", a.dir);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
+	fds[n++] = open(fifo, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	fds[n++] = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	fds[n++] = ends[0]; /* another's pipe: one end of it is all that a program has */
+	fds[n++] = ends[1];
+	fds[n++] = sockets[0];
+	fds[n++] = sockets[1];
+	fds[n++] = open(a.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fds[n++] = open(fifo, O_PATH | O_CLOEXEC);
+	for (i = 0; i < n; i++) {
+		assert_true(fds[i] >= 0);
+		publish(&a, fds[i]);
+		assert_int_equal(flight_wake(&a.f, &err), -ENOENT);
+	}
+	assert_int_equal(bytes_in(fds[0]), 0);
+	assert_int_equal(lseek(fds[1], 0, SEEK_END), 0);
+	assert_int_equal(bytes_in(ends[0]), 0);
+	assert_int_equal(bytes_in(sockets[0]), 0);
+	assert_int_equal(bytes_in(sockets[1]), 0);
+	for (i = 0; i < n; i++)
+		close(fds[i]);
+	/* a pipe of that kind, but not the one that was published */
+	fds[0] = bell();
+	publish(&a, fds[0]);
+	mkregion_header(&a.m)->wake_ino++;
+	assert_int_equal(flight_wake(&a.f, &err), -ENOENT);
+	assert_int_equal(bytes_in(fds[0]), 0);
+	close(fds[0]);
+	for (i = 0; i < (int)(sizeof(numbers) / sizeof(*numbers)); i++) {
+		mkregion_header(&a.m)->wake_fd = numbers[i];
+		assert_int_equal(flight_wake(&a.f, &err), -ENOENT);
+	}
+	at_done(&a);
+}
+
+struct swapper {
+	int number, theirs, own;
+	bool end;
+};
+
+static void *swap(void *arg)
+{
+	struct swapper *s = arg;
+
+	while (!__atomic_load_n(&s->end, __ATOMIC_RELAXED)) {
+		dup2(s->theirs, s->number);
+		dup2(s->own, s->number);
+	}
+	return NULL;
+}
+
+/* The same while the number changes hands: the pipe of which the program has one end only, its own of both kinds, and back. */
+static void wakes_nobody_in_between(void **state)
+{
+	struct swapper s = { 0 };
+	char text[400] = "";
+	pthread_t thread;
+	struct at a;
+	int ends[2], i;
+	FILE *info;
+
+	at_open(&a, 4);
+	a.f.sink.pid = getpid();
+	mkregion_ring(&a.m)->state = GD_FLIGHT_IDLE;
+	assert_int_equal(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+	s.own = bell();
+	s.theirs = ends[0];
+	s.number = dup(s.own);
+	publish(&a, ends[0]);
+	mkregion_header(&a.m)->wake_fd = (uint32_t)s.number + 1;
+	snprintf(text, sizeof(text), "/proc/self/fdinfo/%d", s.number);
+	info = fopen(text, "re");
+	assert_non_null(info);
+	text[fread(text, 1, sizeof(text) - 1, info)] = 0;
+	fclose(info);
+	if (strstr(text, "\nino:")) {
+		assert_int_equal(pthread_create(&thread, NULL, swap, &s), 0);
+		for (i = 0; i < 3000; i++)
+			flight_wake(&a.f, NULL);
+		__atomic_store_n(&s.end, true, __ATOMIC_RELAXED);
+		pthread_join(thread, NULL);
+		assert_int_equal(bytes_in(ends[0]), 0);
+	}
+	close(s.number);
+	close(s.own);
+	close(ends[0]);
+	close(ends[1]);
+	at_done(&a);
+}
+
+/* Another user, or a process that hides. */
+static void wakes_by_permission(void **state)
+{
+	struct err err = ERR_INIT;
+	struct at a;
+	int fd = bell(), status;
+	pid_t child;
+
+	at_open(&a, 4);
+	mkregion_ring(&a.m)->state = GD_FLIGHT_IDLE;
+	publish(&a, fd);
+	a.f.sink.pid = getpid();
+	assert_int_equal(prctl(PR_SET_DUMPABLE, 0), 0);
+	child = fork();
+	if (!child) {
+		if (!geteuid() && setresuid(65534, 65534, 65534) < 0)
+			_exit(2);
+		_exit(flight_wake(&a.f, &err) != -EACCES || !strstr(err.text, "run gander as its user or as root"));
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(prctl(PR_SET_DUMPABLE, 1), 0);
+	assert_int_equal(status, 0);
+	assert_int_equal(bytes_in(fd), 0);
+	close(fd);
+	at_done(&a);
+}
+
 static void batches(void **state)
 {
 	uint8_t data[200];
@@ -579,6 +795,10 @@ int main(void)
 		cmocka_unit_test(the_last_is_lost),
 		cmocka_unit_test(damage),
 		cmocka_unit_test(asks),
+		cmocka_unit_test(wakes),
+		cmocka_unit_test(wakes_nobody_else),
+		cmocka_unit_test(wakes_nobody_in_between),
+		cmocka_unit_test(wakes_by_permission),
 		cmocka_unit_test(batches),
 		cmocka_unit_test(answers),
 		cmocka_unit_test(bad_answers),

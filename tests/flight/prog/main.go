@@ -16,8 +16,10 @@ import (
 	"os"
 	"runtime"
 	"runtime/trace"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"gander.internal/gander"
@@ -108,6 +110,12 @@ func do(command string) string {
 		return fmt.Sprint(time.Now().UnixNano())
 	case "goroutines":
 		return fmt.Sprint(runtime.NumGoroutine())
+	case "close": // what is not its own
+		n, err := strconv.Atoi(rest)
+		if err == nil {
+			err = syscall.Close(n)
+		}
+		return result(err)
 	case "panic":
 		panic("as told")
 	}
