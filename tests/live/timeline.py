@@ -56,7 +56,7 @@ try:
     rec = os.path.join(tmp, "rec")
     recorder = subprocess.Popen([gander, "record", "-p", str(server.pid), "-o", rec, "--json", "--go", "--kernel", "sched,syscalls",
                                  "--kernel-buffer", "64M"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for _ in range(1500):  # the program looks once a second whether anybody wants its trace
+    for _ in range(1500):  # until its first generation is there
         if os.path.isdir(rec + "/go") and any(os.path.getsize(os.path.join(rec, "go", f)) > 100 for f in os.listdir(rec + "/go")):
             break
         if recorder.poll() is not None:
