@@ -4,7 +4,9 @@
 //	import _ "gander.internal/gander/flight"
 //
 // The trace is not recorded until somebody asks for it (gander record --go, gander snapshot), or the program does, with [Start] or
-// GANDER_FLIGHT=always in its environment. Until then one goroutine looks at one word about once a second.
+// GANDER_FLIGHT=always in its environment. Until then one goroutine sleeps in the runtime's poller, on a pipe of which the program has one
+// descriptor, and uses no CPU. Who asks from outside wakes it there, which takes access to /proc/PID/fd; with GANDER_FLIGHT=look there is no pipe,
+// and the goroutine looks once a second.
 //
 // While it flies, a generation of the trace is closed five times a second, so that a program that is killed loses at most the last fifth
 // of a second of its goroutines' doings. The package takes the one place that the runtime has for a writer of the trace: see [Start] for who
@@ -32,7 +34,7 @@ type Options struct {
 // A second Start changes the options.
 func Start(o Options) error { return start(o) }
 
-// Stop ends what [Start] or GANDER_FLIGHT began. The program goes on flying as long as somebody outside asks for it.
+// Stop ends what [Start] or GANDER_FLIGHT began. The program goes on flying as long as somebody outside asks for it, and can be asked again.
 func Stop() { stop() }
 
 // Flying says whether the trace is being recorded now.

@@ -83,7 +83,8 @@ void flight_renew(struct flight *f, uint64_t now)
 	f->renewed_ns = now;
 	store_release(&region_control(f->r)->ask[f->ask].until_ns, now + GO_LEASE_NS);
 	__atomic_fetch_or(&region_control(f->r)->fly, 1u << f->ask, __ATOMIC_SEQ_CST); /* [FLY] */
-	flight_wake(f, NULL); /* if it has landed because we were stopped for so long, or has just begun to be one that can be woken */
+	/* it may have landed because we were stopped for so long, or have become one that can be woken just now */
+	flight_wake(f, NULL);
 }
 
 void flight_withdraw(struct flight *f)

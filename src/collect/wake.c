@@ -116,7 +116,10 @@ int flight_wake(const struct flight *f, struct err *err)
 	if (!number || flight_flying(f))
 		return 0;
 	number--;
-	res = pid <= 0 ? -ESRCH : number > INT_MAX ? -ENOENT : ring(pid, number, ino);
+	if (pid <= 0)
+		res = -ESRCH;
+	else
+		res = number > INT_MAX ? -ENOENT : ring(pid, number, ino);
 	if (res == 0 || region_dead(f->r))
 		return 0;
 	if (res == -ESRCH)

@@ -134,10 +134,10 @@ struct gd_header {
 	uint32_t class_count;  /* class slots taken so far (atomic add); may exceed GD_CLASSES: those were refused */
 	uint32_t lost_classes; /* declarations refused for want of room (atomic add) */
 	uint32_t wake_fd;      /* [WAKE] 1 + the program's number of the pipe that wakes who looks at control.fly; 0: it looks once a second */
-	char agent[32];       /* "libgander 0.1.0", "gander-go 0.1.0 go1.26.8" */
-	char comm[32];        /* process name at start */
-	char exe[512];        /* path at start, cut if longer */
-	uint8_t build_id[32]; /* of the executable; build_id_len bytes */
+	char agent[32];        /* "libgander 0.1.0", "gander-go 0.1.0 go1.26.8" */
+	char comm[32];         /* process name at start */
+	char exe[512];         /* path at start, cut if longer */
+	uint8_t build_id[32];  /* of the executable; build_id_len bytes */
 	uint32_t build_id_len;
 	uint32_t wake_ino; /* lower half of that pipe's inode, which tells it from what else may have the number by now */
 };
