@@ -150,13 +150,16 @@ func run() {
 	}
 }
 
-// asked says whether anybody asks, and gives the memory back when nobody does.
+// asked says whether anybody asks. When nobody does it gives the memory back, and takes a refusal back: whoever asks next has not been refused.
 func asked() bool {
 	pilot.lock.Lock()
 	defer pilot.lock.Unlock()
 	any := wanted(nanotime(), nil)
 	if !any {
 		pilot.release()
+		if f := pilot.f; f != nil {
+			atomic.CompareAndSwapUint32(&f.State, region.FlightRefused, region.FlightIdle)
+		}
 	}
 	return any
 }

@@ -102,13 +102,13 @@ class Program:
 
 class Region:
     """A program's region, as it or a collector of another version may write it: docs/region.md."""
-    WAKE_FD, WAKE_INO, FLY, ASK = 156, 772, 0x4100c, 0x41010
+    WAKE_FD, WAKE_INO, FLY, ASK, STATE = 156, 772, 0x4100c, 0x41010, 0x72000
 
     def __init__(self, program):
         with open("/proc/%s/maps" % program.pid) as f:
             path = next(line.split()[5] for line in f if "/gander." in line)
         with open(path, "r+b") as f:
-            self.map = mmap.mmap(f.fileno(), 0x42000)
+            self.map = mmap.mmap(f.fileno(), 0x80000)
 
     def get(self, at):
         return struct.unpack_from("=I", self.map, at)[0]
@@ -392,6 +392,12 @@ def taken(prog, tmp):
         p.do("trace")
         code, out, err = run("snapshot", "-p", p.pid, "-o", snap)
         case(code == 1 and "already enabled" in err and not os.path.exists(snap), "snapshot says why there is none", err)
+        p.do("untrace")
+        r = Region(p)
+        case(until(lambda: r.get(r.STATE) == 0), "it takes a refusal back when nobody asks any more")
+        code, out, err = run("snapshot", "-p", p.pid, "-o", snap)
+        case(code == 3, "so the next snapshot is none the worse for it", err)
+        check_recording(snap, "after a refused snapshot")
 
 
 def beside(prog, tmp):
