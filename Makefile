@@ -53,6 +53,7 @@ check-versions: all
 	@GANDER_TEST_VERSIONS=1 python3 tests/gotrace/cut.py $(BUILD)/src/cli/gander
 	@GANDER_TEST_VERSIONS=1 python3 tests/why/causes.py $(BUILD)/src/cli/gander $(BUILD)/tests/why/causes $(BUILD)/tests/gotrace/why-sums
 	@GANDER_TEST_VERSIONS=1 python3 tests/why/recording.py $(BUILD)/src/cli/gander $(BUILD)/tests/why/recording
+	@GANDER_TEST_VERSIONS=1 python3 tests/reader/readers.py $(BUILD)
 
 check-asan: deps
 	@tools/build-san address $(BUILD)-asan

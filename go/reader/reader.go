@@ -151,6 +151,7 @@ type Reader struct {
 	streams  streamHeap
 	numbered int
 	notes    []string
+	held     int64 // bytes of the streams' packets
 
 	goes         goHeap
 	onThread     map[int64]int64 // thread: the goroutine on it
@@ -438,6 +439,8 @@ func (s *stream) advance() bool {
 			s.r.note("%s: %v", s.name, err)
 		}
 		if !ok || err != nil {
+			s.r.held -= int64(len(s.d.data))
+			s.d.data = nil
 			return false
 		}
 		if s.pending > 0 {
@@ -504,8 +507,19 @@ func (s *stream) packet() (bool, error) {
 	if d.at == 0 || content < d.at || size < content || size%8 != 0 || size/8 > maxPacket {
 		return false, errors.New("a packet's sizes make no sense")
 	}
-	data := make([]byte, (content+7)/8)
+	need := int64((content + 7) / 8)
+	if need > largePacket { // not before it is known to be there
+		if _, err := s.file.ReadAt(head[:1], s.at+need-1); err != nil {
+			return false, errors.New("it ends within a packet")
+		}
+	}
+	if s.r.held += need - int64(len(s.d.data)); s.r.held > maxHeld {
+		s.r.held -= need - int64(len(s.d.data))
+		return false, fmt.Errorf("more than %d MiB of packets at one time", maxHeld>>20)
+	}
+	data := make([]byte, need)
 	if _, err := s.file.ReadAt(data, s.at); err != nil {
+		s.r.held -= need - int64(len(s.d.data))
 		return false, errors.New("it ends within a packet")
 	}
 	s.at += int64(size / 8)

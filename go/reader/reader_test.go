@@ -188,6 +188,44 @@ func read(t testing.TB, metadata string, stream []byte) {
 	}
 }
 
+// claims says that it has whatever is asked for, as a file with a hole does.
+type claims struct{ head []byte }
+
+func (c claims) ReadAt(p []byte, at int64) (int, error) {
+	if at < int64(len(c.head)) {
+		copy(p, c.head[at:])
+	}
+	return len(p), nil
+}
+func (claims) Close() error { return nil }
+
+// The packets of all streams together are bounded, and what is not there takes no memory.
+func TestPacketsHeld(t *testing.T) {
+	r := newReader("")
+	trace, err := r.describe("", testMetadata)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := packet(1<<48, 1, 0, make([]byte, 14))
+	for i := range []int{0, 1} { // content_size, packet_size
+		binary.LittleEndian.PutUint64(large[48+8*i:], maxPacket*8)
+	}
+	r.addStream(trace, "short", inMemory{bytes.NewReader(large)})
+	if r.held != 0 || len(r.notes) != 1 || !strings.Contains(r.notes[0], "ends within") {
+		t.Errorf("%d held, %q", r.held, r.notes)
+	}
+	r.held = maxHeld - 100
+	r.addStream(trace, "sparse", claims{large})
+	if r.held != maxHeld-100 || len(r.notes) != 2 || !strings.Contains(r.notes[1], "at one time") {
+		t.Errorf("%d held, %q", r.held, r.notes)
+	}
+	r.held = 0
+	r.addStream(trace, "whole", inMemory{bytes.NewReader(testStream())})
+	if n := len(all(r)); n != 3 || r.held != 0 {
+		t.Errorf("%d events, %d held", n, r.held)
+	}
+}
+
 // Damage anywhere is an error, a note or other values, never a crash.
 func TestDamage(t *testing.T) {
 	stream := testStream()

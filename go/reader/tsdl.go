@@ -13,6 +13,8 @@ const (
 	maxDepth    = 32
 	maxElements = 1 << 20
 	maxPacket   = 256 << 20
+	largePacket = 1 << 20
+	maxHeld     = 1 << 30 // of all streams' packets
 	maxTypes    = 1 << 20 // of a trace, with the ranges of their labels
 )
 

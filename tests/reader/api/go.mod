@@ -1,0 +1,3 @@
+module gander.internal/api
+
+go 1.21
