@@ -208,7 +208,8 @@ def programs(dump, dump_all):
              version + ": it has events, spans, tasks, regions, logs and " + ("the kernel's" if kernel else "nothing of the kernel's"), seen)
         goes = [e for e in merged if e["event"].startswith("go.")]
         known = {e["fields"]["goroutine"] for e in goes if e["event"] == "go.state"}
-        first, last = goes[0]["time_ns"], goes[-1]["time_ns"]
+        # from the first state on: the trace's clock is read while goroutines still run untraced
+        first, last = next(e["time_ns"] for e in goes if e["event"] == "go.state"), goes[-1]["time_ns"]
         of = {e["context"]["goid"] for e in want if e["event"] == "prog.step" and first < e["time_ns"] < last}
         case(of and of <= known, "%s: the %d goroutines of its events are goroutines of its trace" % (version, len(of)), of - known)
         told = [e for e in merged if "goroutine" in e]
