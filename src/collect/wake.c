@@ -130,7 +130,7 @@ int flight_wake(const struct flight *f, struct err *err)
 			       "needs none)",
 			       number);
 	return err_set(err, res,
-		       "it cannot be woken, cannot open '/proc/%d/fd/%u': %m (run gander as its user or as root, or the program with GANDER_FLIGHT=look in its "
-		       "environment)",
+		       "it cannot be woken, cannot open '/proc/%d/fd/%u': %m (run gander as its user, or as root with CAP_SYS_PTRACE, or the program with "
+		       "GANDER_FLIGHT=look in its environment)",
 		       (int)pid, number);
 }

@@ -648,7 +648,7 @@ static void wakes_by_permission(void **state)
 	if (!child) {
 		if (!geteuid() && setresuid(65534, 65534, 65534) < 0)
 			_exit(2);
-		_exit(flight_wake(&a.f, &err) != -EACCES || !strstr(err.text, "run gander as its user or as root"));
+		_exit(flight_wake(&a.f, &err) != -EACCES || !strstr(err.text, "run gander as its user, or as root"));
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(prctl(PR_SET_DUMPABLE, 1), 0);
