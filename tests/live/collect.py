@@ -320,6 +320,29 @@ def flight_recorder():
 
 
 @case
+def flight_recorder_at_full_speed():
+    """Two threads turn a small ring faster than it can be written: what a snapshot has is whole packets all the same."""
+    p = Program(2, env={"STEADY": "1"}, name="speed" + TAG)
+    r = Recording("ffs", "-p", p.pid, "--overwrite", "--buffer", "2M").wait_ready()
+    some = 0
+    for i in range(4):
+        d = new("speed%d" % i)
+        res = json.loads(gander("snapshot", "-p", p.pid, "-o", d, "--json").stdout)
+        out = subprocess.run(["babeltrace2", d], capture_output=True, text=True)
+        seen = [tuple(map(int, x)) for x in re.findall(r"test\.step: .*thread = (\d+), n = (\d+)", out.stdout)]
+        same("events of snapshot %d" % i, (out.returncode, len(out.stdout.splitlines())), (0, res["events"]))
+        for thread in (0, 1):
+            n = [n for t, n in seen if t == thread]
+            check("thread %d's are in order" % thread, all(a < b for a, b in zip(n, n[1:])), [(a, b) for a, b in zip(n, n[1:]) if a >= b][:3])
+        check("threads are threads", {t for t, _ in seen} <= {0, 1}, {t for t, _ in seen})
+        some += res["events"]
+        shutil.rmtree(d)
+    check("there are events", some > 1000, some)
+    p.kill()
+    r.stop(None)
+
+
+@case
 def flight_recorder_of_many():
     p = Program(1, 20000, env={"HOLD": "1"}, name="crashin" + TAG)
     r = Recording("frm", "--all", "--overwrite", "-e", "test.*").wait_ready()
