@@ -295,7 +295,14 @@ func (c *class) count(ch uint32, by *filterKey) {
 // takeFree wins a packet that nobody holds. Slots begin at different words, so that they rarely meet.
 func takeFree(chn *region.Channel, slot int) (uint32, bool) {
 	words, tries := int(live.npackets+63)/64, 0
-	// no division inside: when all is full, each event comes here to be lost, and is not to cost more than one that is written
+	// when all is full, each event comes here to be lost, and is not to cost more than one that is written
+	left := uint64(0)
+	for i := 0; i < words; i++ {
+		left |= atomic.LoadUint64(&chn.Free[i])
+	}
+	if left == 0 {
+		return 0, false
+	}
 	w := slot * 7 % words
 	for i := 0; i < words; i++ {
 		if i > 0 {

@@ -45,10 +45,15 @@ uint32_t tracer_slot_now(void)
 /* 1, from the free ones. The search begins at another word for each slot, so that slots rarely meet. */
 static uint32_t take_free(struct gd_channel *ch, uint32_t slot)
 {
-	uint32_t words = (gander__t.npackets + 63) / 64, i, w = slot * 7 % words, bit, tries = 0;
-	uint64_t v;
+	uint32_t words = (gander__t.npackets + 63) / 64, i, w, bit, tries = 0;
+	uint64_t v = 0;
 
-	/* no division inside: when all is full, each event comes here to be lost, and is not to cost more than one that is written */
+	/* when all is full, each event comes here to be lost, and is not to cost more than one that is written */
+	for (i = 0; i < words; i++)
+		v |= __atomic_load_n(&ch->free[i], __ATOMIC_RELAXED);
+	if (!v)
+		return NO_PACKET;
+	w = slot * 7 % words;
 	for (i = 0; i < words; i++, w = w + 1 < words ? w + 1 : 0) {
 		v = __atomic_load_n(&ch->free[w], __ATOMIC_RELAXED);
 		while (v && tries++ < GD_TRIES) {
