@@ -208,7 +208,7 @@ func makeRegion() string {
 		describeProcess(h)
 		bornEnabled(fd, h)
 	}
-	mapped.Region = mapped.Place{Base: live.base, Npackets: npackets, Path: regionPath}
+	mapped.Region = mapped.Place{Base: live.base, Npackets: npackets, Path: regionPath, Secure: isSecure()}
 	atomic.StoreUint32(&h.State, region.StateReady) // [READY]
 	removeDead(dir)
 	return ""
@@ -481,14 +481,21 @@ func gnuBuildID(b []byte) []byte {
 	return nil
 }
 
-// sessionEnv is GANDER_SESSION; not in a program that has more rights than who started it (setuid), whom he must not steer.
-func sessionEnv() (string, bool) {
+// isSecure says whether this program has more rights than who started it (setuid): he must not steer it by its environment.
+func isSecure() bool {
 	const atSecure = 23
 	auxv := runtimeAuxv()
 	for i := 0; i+1 < len(auxv); i += 2 {
-		if auxv[i] == atSecure && auxv[i+1] != 0 {
-			return "", false
+		if auxv[i] == atSecure {
+			return auxv[i+1] != 0
 		}
+	}
+	return false
+}
+
+func sessionEnv() (string, bool) {
+	if isSecure() {
+		return "", false
 	}
 	return syscall.Getenv(region.SessionEnv)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gander.internal/gander"
+	"gander.internal/gander/internal/mapped"
 	"gander.internal/gander/internal/region"
 )
 
@@ -72,7 +73,7 @@ func init() {
 	}
 	pilot.wake = make(chan struct{}, 1)
 	offer()
-	if text := os.Getenv(region.FlightEnv); text != "" {
+	if text := os.Getenv(region.FlightEnv); text != "" && !mapped.Region.Secure {
 		fromEnvironment(text)
 	}
 	if wanted(nanotime(), nil) {

@@ -375,6 +375,22 @@ def starved(prog, tmp):
             check_recording(snap, "%d pages left" % pages)
 
 
+def privileged(prog, tmp):
+    """A program that has more rights than who starts it does not fly because he says so."""
+    there = os.path.join(tmp, "privileged")
+    os.mkdir(there)
+    for path in (tmp, there):
+        os.chmod(path, 0o755)
+    mine = os.path.join(there, "prog")
+    shutil.copyfile(prog, mine)
+    os.chmod(mine, 0o4755)
+    if os.geteuid() or os.statvfs(mine).f_flag & os.ST_NOSUID:
+        return skip("a setuid program: there can be none here")
+    for start, flies in (([], "true"), (["setpriv", "--reuid", "65534", "--clear-groups"], "false")):
+        with Program(*start, mine, env={"GANDER_FLIGHT": "always"}) as p:
+            case(p.do("flying") == flies, "GANDER_FLIGHT=always by %s: flies: %s" % ("nobody" if start else "root", flies))
+
+
 def taken(prog, tmp):
     """Somebody else has the runtime's tracer."""
     rec = os.path.join(tmp, "taken")
@@ -669,7 +685,7 @@ def main():
     try:
         tell(one(builds))
         jobs = [(test, prog, tmp) for test in (abandoned, adds, woken, looks, closed, publishes, record_running, record_command, killed, no_recorder,
-                                               always, crashed, set_aside, set_aside_recorded, set_aside_kept, overrun, starved, taken, beside,
+                                               always, crashed, set_aside, set_aside_recorded, set_aside_kept, overrun, starved, privileged, taken, beside,
                                                dies_meanwhile)]
         jobs += [(test, bare, tmp) for test in (neither, http)]
         n = int(os.environ.get("FLIGHT_KILLS", "20"))

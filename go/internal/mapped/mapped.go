@@ -8,6 +8,7 @@ type Place struct {
 	Base     unsafe.Pointer // nil: the agent is off
 	Npackets uint32
 	Path     string // of its file
+	Secure   bool   // the environment's word does not count
 }
 
 // Region is set once, while package gander is initialized.
