@@ -79,7 +79,7 @@ static unsigned recordings(struct region *r, uint32_t mask, unsigned *orphans)
 
 	*orphans = 0;
 	for (c = 0; c < GD_CHANNELS; c++)
-		if (region_channel(r, c)->state == GD_CHANNEL_ON && (mask >> c & 1)) {
+		if (mask >> c & 1 && region_channel_on(r, c)) {
 			n++;
 			*orphans += !region_channel_held(r, c);
 		}
@@ -275,7 +275,7 @@ static void json_one(struct json *j, const struct found *f)
 		const struct gd_channel *g = region_channel(f->region, c);
 		char session[33];
 
-		if (g->state != GD_CHANNEL_ON)
+		if (!region_channel_on(f->region, c))
 			continue;
 		session_text(g->session, session);
 		json_obj(j);

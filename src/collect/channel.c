@@ -136,7 +136,7 @@ int channel_of_session(const struct region *r, const uint8_t session[16])
 	for (c = 0; c < (int)GD_CHANNELS; c++) {
 		struct gd_channel *g = region_channel(r, (unsigned)c);
 
-		if (load_relaxed(&g->state) == GD_CHANNEL_ON && !memcmp(g->session, session, 16))
+		if (region_channel_on(r, (unsigned)c) && !memcmp(g->session, session, 16))
 			return c;
 	}
 	return -1;

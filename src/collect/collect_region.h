@@ -75,6 +75,9 @@ static inline struct gd_channel *region_channel(const struct region *r, unsigned
 	return (struct gd_channel *)(r->map + GD_OFF_CHANNELS) + c;
 }
 
+/* Whether a channel is on. One that never was has no memory, and a look at it in the mapping would give it some, for as long as the program lives. */
+bool region_channel_on(const struct region *r, unsigned c);
+
 static inline struct gd_class *region_class(const struct region *r, unsigned i)
 {
 	return (struct gd_class *)(r->map + gd_class_offset(i));

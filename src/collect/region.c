@@ -2,6 +2,7 @@
  * there is never opened. */
 #include "collect/collect_region.h"
 #include "collect/collect_guard.h"
+#include "collect/collect_words.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -177,6 +178,14 @@ void region_close(struct region *r)
 	if (r->dirfd >= 0)
 		close(r->dirfd);
 	free(r);
+}
+
+bool region_channel_on(const struct region *r, unsigned c)
+{
+	uint32_t state;
+	ssize_t n = pread(r->fd, &state, sizeof(state), (off_t)(GD_OFF_CHANNELS + c * sizeof(struct gd_channel) + offsetof(struct gd_channel, state)));
+
+	return n == sizeof(state) && state == GD_CHANNEL_ON && load_acquire(&region_channel(r, c)->state) == GD_CHANNEL_ON;
 }
 
 bool region_dead(const struct region *r)

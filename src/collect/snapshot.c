@@ -27,7 +27,7 @@ static int pick_channel(struct region *r)
 	for (c = 0; c < (int)GD_CHANNELS; c++) {
 		const struct gd_channel *g = region_channel(r, (unsigned)c);
 
-		if (g->state != GD_CHANNEL_ON || g->mode == GD_MODE_COUNT)
+		if (!region_channel_on(r, (unsigned)c) || g->mode == GD_MODE_COUNT)
 			continue;
 		if (g->mode == GD_MODE_OVERWRITE)
 			return c;

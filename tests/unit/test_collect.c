@@ -370,6 +370,30 @@ static void a_recording_waits_for_its_collector(void **state)
 	}
 }
 
+/* The region of a program that nobody has ever recorded stays as small as it was. */
+static void a_look_gives_no_memory(void **state)
+{
+	struct stat before, after;
+	struct mkregion m;
+	struct region *r;
+	unsigned c;
+
+	mkregion_new(&m, NULL, 8, 1);
+	assert_int_equal(open_made(&r, &m, NULL), 0);
+	assert_int_equal(fallocate(m.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, GD_OFF_CHANNELS, GD_CHANNELS * sizeof(struct gd_channel)), 0);
+	assert_int_equal(fstat(m.fd, &before), 0);
+	assert_int_equal(channel_of_session(r, session), -1);
+	for (c = 0; c < GD_CHANNELS; c++)
+		assert_false(region_channel_on(r, c));
+	assert_int_equal(fstat(m.fd, &after), 0);
+	assert_int_equal(after.st_blocks, before.st_blocks);
+	mkregion_born(&m, 5, session, GD_MODE_DISCARD, 0, 8, 4);
+	assert_true(region_channel_on(r, 5));
+	assert_int_equal(channel_of_session(r, session), 5);
+	region_close(r);
+	mkregion_done(&m);
+}
+
 static void overwrite_mode_keeps_the_newest(void **state)
 {
 	static uint8_t copy[GD_PACKET];
@@ -602,6 +626,7 @@ int main(void)
 		cmocka_unit_test(levels_exclusions_and_later_rules),
 		cmocka_unit_test(a_dead_collectors_channel_is_cleaned),
 		cmocka_unit_test(a_recording_waits_for_its_collector),
+		cmocka_unit_test(a_look_gives_no_memory),
 		cmocka_unit_test(overwrite_mode_keeps_the_newest),
 		cmocka_unit_test(damage_is_survived),
 		cmocka_unit_test(a_file_that_shrinks_is_no_sigbus),
