@@ -735,14 +735,14 @@ static bool has_kernel(const struct report *p)
 	return false;
 }
 
-/* A recording may hold Go traces alone, of a program without events. */
+/* A recording may hold Go traces alone, of a program without events, or nothing. */
 static int open_events(struct report *p, struct err *err)
 {
 	struct gander_ctf_opts none = GANDER_CTF_OPTS_INIT;
 	int res = gander_ctf_open(&p->r, p->dir, NULL, (struct gander_err *)err);
 
 	none.flags = GANDER_CTF_FOLLOW; /* with it, no trace is no error */
-	if (res == -ENOENT && json_array_size(json_object_get(p->manifest, "go")))
+	if (res == -ENOENT && json_object_get(p->manifest, "gander_recording") && !num(p->manifest, "events"))
 		res = gander_ctf_open(&p->r, p->dir, &none, (struct gander_err *)err);
 	return res;
 }
@@ -782,7 +782,7 @@ static int run(int argc, char **argv)
 		cli_fail(&err);
 		goto out;
 	}
-	if (json_object_get(p.manifest, "go") || json_object_get(p.manifest, "chunks")) {
+	if (json_array_size(json_object_get(p.manifest, "go")) || json_object_get(p.manifest, "chunks")) {
 		if (report_go_new(&p.go, p.dir, report_kernel_view(p.kernel), &err) < 0) {
 			cli_fail(&err);
 			goto out;

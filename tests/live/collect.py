@@ -579,6 +579,13 @@ def squatters():
 
 
 @case
+def nothing_in_it():
+    r = gander("record", "-o", new("void"), "--", "true")
+    check("a program without events: it is said", "nothing that ran has gander events" in r.stderr, r.stderr)
+    check("its report", "0 events of 0 programs" in gander("report", new("void")).stdout)
+
+
+@case
 def nobody_reads():
     p = Program(1, 100)
     gander("record", "-p", p.pid, "--for", "0.1s", "-o", new("unread"))
