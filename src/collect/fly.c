@@ -211,6 +211,9 @@ void program_fly(struct record *rec, struct program *p, uint64_t now)
 
 void program_land(struct record *rec, struct program *p)
 {
+	struct go_totals got = { 0 };
+	char text[240];
+
 	if (rec->o->go && !p->go_settled && !rec->failed) {
 		if (flight_offered(p->r))
 			fly_begin(rec, p);
@@ -223,6 +226,12 @@ void program_land(struct record *rec, struct program *p)
 		fly_drain(rec, p, 0);
 	go_sink_drop(&p->fl->sink);
 	flight_withdraw(p->fl);
+	go_sink_totals(&p->fl->sink, &got);
+	if (!got.traces && !got.lost_generations && !rec->failed && !rec->o->when && !rec->chunk && !p->go_refused) {
+		snprintf(text, sizeof(text), "%s (%d) has no Go trace: no generation of it was over in this time (a program looks once a second whether one is wanted)",
+			 p->r->head.comm, (int)p->pid);
+		record_problem(rec, p->pid, p->r->head.comm, "", text);
+	}
 	go_sink_totals(&p->fl->sink, &rec->go_gone);
 	if (!rec->o->when) /* each snapshot has its own */
 		manifest_go(&rec->go_ended, &p->fl->sink);

@@ -202,6 +202,8 @@ def record_running(prog, tmp):
         case(code == 0 and "Go trace" in r.err, "record --go ends well", r.err)
         check_recording(rec, "record --go")
         case(until(lambda: p.do("flying") == "false"), "record --go: the program lands when nobody asks any more")
+        code, out, err = run("record", "-p", p.pid, "--go", "--for", "50ms", "-o", rec + "-short")
+        case(code == (3 if "has no Go trace" in err else 0) and ("Go trace: " in err) == (code == 0), "record --go for too short: it has a trace or says that it has none", (code, err))
         out = run("go", "goroutines", os.path.join(rec, traces(rec)[0]["file"]))[1]
         case("main.work" in out, "record --go: its goroutines are there", out)
 
