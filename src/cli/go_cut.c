@@ -1,5 +1,6 @@
 /* gander go cut. A task or region is found by a first pass over the file; what is written then is its time. Spans are those of a recording's events, chosen
  * as `gander why` chooses them (why_pick.h); of the trace only the generations around one are read. */
+#include "base/map.h"
 #include "cli/go_input.h"
 #include "cli/go_run.h"
 #include "cli/why_pick.h"
@@ -25,17 +26,19 @@ const struct verb go_cut = {
 	run,
 };
 
+/* One that has begun: the last one of its task, or of its goroutine, in which regions nest. */
 struct open_span {
-	int64_t goroutine, begin; /* goroutine: of a region */
-	uint64_t task;            /* of a task */
+	int64_t begin;
+	uint32_t below; /* the one before it of the same task or goroutine, or the next that is free: index + 1 */
 };
 
 struct finder {
 	const char *name;
 	bool region, by_id;
 	uint64_t id;
+	struct map open_of; /* task, or goroutine -> index + 1 in `open` */
 	struct open_span *open;
-	size_t nopen, cap;
+	uint32_t nopen, cap, free;
 	int64_t first, best_from, best_to, last;
 	uint64_t n;
 };
@@ -47,43 +50,64 @@ static bool matches(const struct finder *f, struct gander_gotrace *t, const stru
 	return f->by_id ? e->task.id == f->id : !strcmp(gander_gotrace_string(t, e->task.type), f->name);
 }
 
-static void ended(struct finder *f, size_t i, int64_t end)
+static void ended(struct finder *f, int64_t begin, int64_t end)
 {
-	if (!f->n++ || end - f->open[i].begin > f->best_to - f->best_from) {
-		f->best_from = f->open[i].begin;
+	if (!f->n++ || end - begin > f->best_to - f->best_from) {
+		f->best_from = begin;
 		f->best_to = end;
 	}
-	memmove(f->open + i, f->open + i + 1, (f->nopen - i - 1) * sizeof(*f->open));
-	f->nopen--;
+}
+
+static int begun(struct finder *f, uint64_t key, int64_t begin)
+{
+	struct open_span *p;
+	uint64_t *at;
+	uint32_t i;
+	bool added;
+
+	if (f->free) {
+		i = f->free - 1;
+		f->free = f->open[i].below;
+	} else {
+		if (f->nopen == f->cap) {
+			p = realloc(f->open, (f->cap * 2 + 64) * sizeof(*p));
+			if (!p)
+				return -ENOMEM;
+			f->open = p;
+			f->cap = f->cap * 2 + 64;
+		}
+		i = f->nopen++;
+	}
+	at = map_put(&f->open_of, key, &added);
+	if (!at)
+		return -ENOMEM;
+	f->open[i] = (struct open_span) { begin, (uint32_t)*at };
+	*at = i + 1;
+	return 0;
 }
 
 static int see(struct finder *f, struct gander_gotrace *t, const struct gander_gotrace_event *e)
 {
 	bool begins = e->kind == (f->region ? GANDER_GOTRACE_REGION_BEGIN : GANDER_GOTRACE_TASK_BEGIN);
-	size_t i;
+	uint64_t key, *at;
+	uint32_t i;
 
 	if (!begins && e->kind != (f->region ? GANDER_GOTRACE_REGION_END : GANDER_GOTRACE_TASK_END))
 		return 0;
-	if (begins) {
-		if (!matches(f, t, e))
-			return 0;
-		if (f->nopen == f->cap) {
-			size_t cap = f->cap ? 2 * f->cap : 64;
-			struct open_span *p = realloc(f->open, cap * sizeof(*p));
-
-			if (!p)
-				return -ENOMEM;
-			f->open = p;
-			f->cap = cap;
-		}
-		f->open[f->nopen++] = (struct open_span) { e->goroutine, e->time_ns, f->region ? 0 : e->task.id };
+	key = f->region ? (uint64_t)e->goroutine : e->task.id;
+	if (begins)
+		return matches(f, t, e) ? begun(f, key, e->time_ns) : 0;
+	at = map_find(&f->open_of, key);
+	if (!at || (f->region && !matches(f, t, e)))
 		return 0;
-	}
-	for (i = f->nopen; i-- > 0;) /* regions nest in their goroutine: the last one that began */
-		if (f->region ? f->open[i].goroutine == e->goroutine && matches(f, t, e) : f->open[i].task == e->task.id) {
-			ended(f, i, e->time_ns);
-			break;
-		}
+	i = (uint32_t)*at - 1;
+	ended(f, f->open[i].begin, e->time_ns);
+	if (f->open[i].below)
+		*at = f->open[i].below;
+	else
+		map_del(&f->open_of, key);
+	f->open[i].below = f->free;
+	f->free = i + 1;
 	return 0;
 }
 
@@ -94,6 +118,7 @@ static int find(struct finder *f, const char *spec, struct err *err)
 	struct gander_gotrace_event e;
 	struct gander_gotrace *t;
 	struct go_input *in = NULL;
+	uint64_t next = 0, key, i;
 	bool any = false;
 	int r;
 
@@ -107,15 +132,20 @@ static int find(struct finder *f, const char *spec, struct err *err)
 		any = true;
 		f->last = e.time_ns;
 		r = see(f, t, &e);
-		if (r < 0)
+		if (r < 0) {
+			err_set((struct err *)&gerr, r, "out of memory");
 			break;
+		}
 	}
-	while (f->nopen)
-		ended(f, 0, f->last);
+	while (map_next(&f->open_of, &next, &key, &i))
+		for (; i; i = f->open[i - 1].below)
+			ended(f, f->open[i - 1].begin, f->last);
 	go_input_close(in);
+	map_done(&f->open_of);
 	free(f->open);
-	if (r == -ENOMEM)
-		return err_set(err, r, "out of memory");
+	/* of a damaged trace, what is before the damage will do */
+	if (r < 0 && (r == -ENOMEM || !f->n))
+		return err_set(err, r, "%s: %s", spec, gerr.text);
 	if (!f->n)
 		return err_set(err, -ENOENT, "%s: no %s '%s' is in it", spec, f->region ? "region" : "task", f->name);
 	return 0;

@@ -38,7 +38,7 @@ static bool wanted(const struct gocut_opts *o, const struct gander_gotrace_event
 {
 	uint64_t at = since(e->time_ns, first_ns);
 
-	*begin = e->kind == GANDER_GOTRACE_SYNC || !o->from_ns ? e->time_ns : first_ns + (int64_t)o->from_ns;
+	*begin = e->kind == GANDER_GOTRACE_SYNC || !o->from_ns ? e->time_ns : (int64_t)((uint64_t)first_ns + o->from_ns);
 	if ((o->to_ns && at > o->to_ns) || (o->last_generation && generation > o->last_generation)) {
 		*over = true;
 		return false;
@@ -95,7 +95,9 @@ int gocut_run(struct gander_gotrace *t, FILE *out, const struct gocut_opts *o, s
 		goto out;
 	}
 	r = gowrite_end(w, err);
-	if (r >= 0 && got < 0)
+	if (r < 0)
+		ret->events = 0; /* without its end it is no sound trace */
+	else if (got < 0)
 		r = reader_error(&gerr, got, err);
 out:
 	gowrite_free(w);

@@ -7,6 +7,8 @@ whole trace at the same times. GANDER_TEST_VERSIONS=1: of more workloads. Withou
 """
 import os
 import re
+import resource
+import signal
 import subprocess
 import sys
 
@@ -104,6 +106,18 @@ def by_name(t, gander, tool, path, tmp):
         r = cut(gander, path, out, args)
         t.check(r.returncode == 1 and not os.path.exists(out), 'tasks ' + ' '.join(args) + ': says that it is not there, leaves no file', r.stderr)
         open(out, 'w').close()
+    cut(gander, path, out, ['--from', '1ns'])
+    room = os.path.getsize(out) - 500
+    p = subprocess.run([gander, 'go', 'cut', '-o', out, '--from', '1ns', path], capture_output=True, text=True,
+                       preexec_fn=lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))))
+    t.check(p.returncode == 1 and not os.path.exists(out) and re.fullmatch('gander: .*cannot write the trace: File too large\n', p.stderr),
+            'tasks: no room for the last bytes of a part: it is said, no file is left', (p.returncode, p.stderr))
+    open(out, 'w').close()
+    with open(path, 'rb') as f, open(path + '-torn', 'wb') as torn:
+        torn.write(f.read()[:-100])
+    os.unlink(out)
+    r = cut(gander, torn.name, out, ['--task', 'no such task'])
+    t.check(r.returncode == 1 and not os.path.exists(out) and 'truncated' in r.stderr, 'tasks: a torn trace in which it is not says that it is torn', r.stderr)
     r = cut(gander, path, path, ['--from', '1ms'])
     t.check(r.returncode != 0 and os.path.getsize(path) > 0, 'the trace itself is not overwritten')
 
