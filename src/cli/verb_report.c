@@ -462,7 +462,10 @@ static void print_threads(const struct report *p)
 		return;
 	for (i = 0; i < p->nthreads; i++)
 		go += p->thread[i].is_goroutine;
-	printf("\nGOROUTINES AND THREADS, the busiest of %u and %u\n", go, p->nthreads - go);
+	if (!go || go == p->nthreads)
+		printf("\n%s THAT EMITTED, the busiest of %u\n", go ? "GOROUTINES" : "THREADS", p->nthreads);
+	else
+		printf("\nGOROUTINES AND THREADS THAT EMITTED, the busiest of %u and %u\n", go, p->nthreads - go);
 	printf("  %-20s %-24s %8s %8s %10s\n", "who", "program", "events", "spans", "in spans");
 	for (i = 0; i < p->nthreads && i < TOP; i++) {
 		t = gander_ctf_trace(p->r, p->thread[i].trace);

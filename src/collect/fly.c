@@ -228,7 +228,7 @@ void program_land(struct record *rec, struct program *p)
 	flight_withdraw(p->fl);
 	go_sink_totals(&p->fl->sink, &got);
 	if (!got.traces && !got.lost_generations && !rec->failed && !rec->o->when && !rec->chunk && !p->go_refused) {
-		snprintf(text, sizeof(text), "%s (%d) has no Go trace: no generation of it was over in this time (a program looks once a second whether one is wanted)",
+		snprintf(text, sizeof(text), "%s (%d) has no Go trace: no generation of it was over in this time (record for longer)",
 			 p->r->head.comm, (int)p->pid);
 		record_problem(rec, p->pid, p->r->head.comm, "", text);
 	}
