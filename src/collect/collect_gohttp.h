@@ -1,5 +1,6 @@
 /* The Go trace of a program that serves /debug/pprof, over HTTP on this machine. The other side may be anything that listens: all that
- * it sends is bounded. One thread; nothing blocks but go_http_open(), for two seconds at most. */
+ * it sends is bounded. One thread; nothing blocks but go_http_open(): two seconds at most to find the server among all that
+ * the program listens on, two to ask it. */
 #ifndef GANDER_COLLECT_GOHTTP_H
 #define GANDER_COLLECT_GOHTTP_H
 

@@ -181,56 +181,65 @@ static bool wait_for(int fd, short what, uint64_t end_ns)
 	return now < end_ns && poll(&p, 1, (int)((end_ns - now) / 1000000) + 1) == 1;
 }
 
-static int call(const struct place *to, const char *path, struct err *err)
+/* Begins a connection. */
+static int begin(const struct place *to)
 {
-	uint64_t end = clock_ns(CLOCK_MONOTONIC) + ANSWER_NS;
-	int fd = socket(to->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), failed = 0;
-	socklen_t size = sizeof(failed);
-	char text[600];
-	int n;
+	int fd = socket(to->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), failed;
 
 	if (fd < 0)
-		return err_set(err, -errno, "cannot make a socket: %m");
-	if (connect(fd, (const struct sockaddr *)&to->addr, to->len) < 0 && errno != EINPROGRESS) {
-		failed = errno;
-	} else if (!wait_for(fd, POLLOUT, end)) {
-		failed = ETIMEDOUT;
-	} else {
-		getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &size);
-	}
-	n = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: gander\r\nConnection: close\r\n\r\n", path, to->host);
-	if (!failed && send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
-		failed = errno ? errno : EIO;
-	if (failed) {
-		close(fd);
-		errno = failed;
-		return err_set(err, -failed, "cannot reach '%s': %m", to->host);
-	}
-	return fd;
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)&to->addr, to->len) == 0 || errno == EINPROGRESS)
+		return fd;
+	failed = errno;
+	close(fd);
+	return -failed;
 }
 
-/* Does this server have /debug/pprof, and is it that process's? Its command line tells both. */
-static bool is_pprof_of(const struct place *to, pid_t pid)
+/* Sends the request, when the connection is there. */
+static int ask(int fd, const struct place *to, const char *path)
 {
-	uint64_t end = clock_ns(CLOCK_MONOTONIC) + ANSWER_NS;
-	char got[8192], want[4096], path[64], *body;
-	size_t len = 0, nwant;
-	ssize_t n;
-	FILE *f;
-	int fd = call(to, "/debug/pprof/cmdline", NULL);
+	socklen_t size = sizeof(int);
+	char text[600];
+	int n, failed = 0;
 
-	if (fd < 0)
-		return false;
-	while (len < sizeof(got) - 1 && wait_for(fd, POLLIN, end)) {
-		n = recv(fd, got + len, sizeof(got) - 1 - len, 0);
-		if (n <= 0)
-			break;
-		len += (size_t)n;
-	}
-	close(fd);
-	got[len] = 0;
-	body = strstr(got, "\r\n\r\n");
-	if (!body || strncmp(got, "HTTP/1.", 7) || strncmp(got + 8, " 200", 4))
+	n = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: gander\r\nConnection: close\r\n\r\n", path, to->host);
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &size);
+	if (!failed && send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
+		failed = errno ? errno : EIO;
+	return -failed;
+}
+
+static int call(const struct place *to, const char *path, struct err *err)
+{
+	int fd = begin(to), failed = fd;
+
+	if (fd >= 0)
+		failed = wait_for(fd, POLLOUT, clock_ns(CLOCK_MONOTONIC) + ANSWER_NS) ? ask(fd, to, path) : -ETIMEDOUT;
+	if (failed >= 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	errno = -failed;
+	return err_set(err, failed, "cannot reach '%s': %m", to->host);
+}
+
+/* A place that is asked for the command line: it tells whether there is /debug/pprof, and whether it is that process's. */
+struct probe {
+	int fd; /* -1: it has answered, or will not */
+	bool asked;
+	size_t len;
+	char got[8192];
+};
+
+static bool is_cmdline_of(struct probe *p, pid_t pid)
+{
+	char want[4096], path[64], *body;
+	size_t nwant, len = p->len;
+	FILE *f;
+
+	p->got[len] = 0;
+	body = strstr(p->got, "\r\n\r\n");
+	if (!body || strncmp(p->got, "HTTP/1.", 7) || strncmp(p->got + 8, " 200", 4))
 		return false;
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
 	f = fopen(path, "re");
@@ -241,10 +250,63 @@ static bool is_pprof_of(const struct place *to, pid_t pid)
 	if (nwant && !want[nwant - 1])
 		nwant--; /* the kernel ends each argument, Go separates them */
 	body += 4;
-	len -= (size_t)(body - got);
+	len -= (size_t)(body - p->got);
 	if (nwant == sizeof(want) && len < nwant) /* one that long is compared as far as it was read */
 		nwant = len;
 	return nwant && len >= nwant && !memcmp(body, want, nwant);
+}
+
+/* Something has happened on the connection. True: no more will. */
+static bool probe_has_ended(struct probe *p, const struct place *to)
+{
+	ssize_t n;
+
+	if (!p->asked) {
+		p->asked = true;
+		return ask(p->fd, to, "/debug/pprof/cmdline") < 0;
+	}
+	n = recv(p->fd, p->got + p->len, sizeof(p->got) - 1 - p->len, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	p->len += n > 0 ? (size_t)n : 0;
+	return n <= 0 || p->len == sizeof(p->got) - 1;
+}
+
+/* Which of the places is the process's /debug/pprof; n: none. All are asked at once: whoever listens and says nothing holds up nobody but us, and that not for
+ * long. */
+static int find_pprof(const struct place *place, int n, pid_t pid)
+{
+	struct probe *probe = calloc((size_t)n + 1, sizeof(*probe));
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), end = now + ANSWER_NS;
+	struct pollfd p[PORTS_MAX];
+	int i, open = 0, found = n;
+
+	for (i = 0; i < n && probe; i++) {
+		probe[i].fd = begin(&place[i]);
+		open += probe[i].fd >= 0;
+	}
+	for (; open && found == n && now < end; now = clock_ns(CLOCK_MONOTONIC)) {
+		for (i = 0; i < n; i++)
+			p[i] = (struct pollfd) { .fd = probe[i].fd, .events = probe[i].asked ? POLLIN : POLLOUT };
+		if (poll(p, (nfds_t)n, (int)((end - now) / 1000000) + 1) < 0)
+			break;
+		for (i = 0; i < n && found == n; i++) {
+			if (!p[i].revents || !probe_has_ended(&probe[i], &place[i]))
+				continue;
+			found = is_cmdline_of(&probe[i], pid) ? i : n;
+			close(probe[i].fd);
+			probe[i].fd = -1;
+			open--;
+		}
+	}
+	for (i = 0; i < n && probe; i++)
+		if (probe[i].fd >= 0) {
+			if (found == n && is_cmdline_of(&probe[i], pid)) /* one that does not hang up */
+				found = i;
+			close(probe[i].fd);
+		}
+	free(probe);
+	return found;
 }
 
 int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid, const char *url, double seconds, struct err *err)
@@ -262,8 +324,7 @@ int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid
 		n = 1;
 	} else {
 		n = places_of(pid, place, PORTS_MAX);
-		while (i < n && !is_pprof_of(&place[i], pid))
-			i++;
+		i = find_pprof(place, n, pid);
 		if (i == n)
 			res = err_set(err, -ENOENT, "process %d serves no /debug/pprof", (int)pid);
 	}
