@@ -35,7 +35,7 @@ static const struct opt opts[] = {
 	{ OPT_PERIOD, 0, "go-period", "TIME", "with --go: close a generation of the trace so often (default: 200ms)", &o.go_period_ns },
 	{ OPT_LIST, 0, "snapshot-when", "COND", "flight recorder that writes when this holds: 'shop.request.duration > 300ms'; several times", &o.when },
 	{ OPT_PERIOD, 0, "last", "TIME", "with --snapshot-when: only the last 10s before it (default: all that is in memory)", &o.last_ns },
-	{ OPT_U64, 0, "max-snapshots", "N", "with --snapshot-when: end after so many (default 10; 0: no end)", &o.max_snapshots },
+	{ OPT_U64, 0, "max-snapshots", "N", "with --snapshot-when: end after so many (default 10; 0: no end); also of flight.Snapshot()", &o.max_snapshots },
 	{ OPT_DURATION, 0, "rate-limit", "TIME", "with --snapshot-when: at most one in so long (default 10s)", &o.every_ns },
 	{ OPT_STR, 0, "exec", "CMD", "with --snapshot-when: run this for each; $GANDER_SNAPSHOT is its folder", &o.exec },
 	{ OPT_STR, 0, "url", "URL", "with --go: where a program without that package has its /debug/pprof (default: looked for)", &o.go_url },
@@ -305,7 +305,6 @@ static int read_when(struct condition_list *when, struct record_opts *ro, struct
 	ro->when = when;
 	ro->last_ns = o.last_ns;
 	ro->every_ns = o.every_ns;
-	ro->max_snapshots = o.max_snapshots;
 	ro->exec = o.exec;
 	ro->snapshot = on_snapshot;
 	return res;
@@ -402,6 +401,7 @@ static int run(int argc, char **argv)
 	ro.for_ns = o.for_ns;
 	ro.max_size = o.max_size;
 	ro.keep = o.keep;
+	ro.max_snapshots = o.max_snapshots;
 	ro.ctf_version = o.ctf == 2 ? 2 : 1;
 	ro.stop = &cli_stop;
 	ro.note = on_note;

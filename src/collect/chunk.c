@@ -78,7 +78,8 @@ int chunk_rotate(struct record *rec, struct err *err)
 	res = kernelview_finish(rec, err);
 	if (res == 0)
 		fly_before_rotate(rec);
-	res = manifest_write(rec, true, err);
+	if (res == 0)
+		res = manifest_write(rec, true, err);
 	if (res == 0)
 		res = chunk_begin(rec, err);
 	if (res < 0)

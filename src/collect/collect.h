@@ -45,7 +45,7 @@ struct record_opts {
 	const struct condition_list *when;
 	uint64_t last_ns;       /* of a snapshot; 0: all that is there */
 	uint64_t every_ns;      /* at least, between two snapshots */
-	uint64_t max_snapshots; /* then it ends; 0: no bound */
+	uint64_t max_snapshots; /* then it ends; of those that programs set aside no more are taken; 0: no bound */
 	const char *exec;       /* run by sh for each; NULL: none */
 	void (*snapshot)(void *arg, const struct record_snapshot *s);
 	int ctf_version;

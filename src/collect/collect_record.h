@@ -78,6 +78,7 @@ struct record {
 	struct buf go_ended; /* and of their Go traces */
 	struct go_totals go_gone;
 	unsigned asides; /* snapshots that programs have set aside themselves */
+	uint64_t aside_bytes;
 	struct go_http *http[HTTP_MAX];
 	unsigned nhttp;
 	unsigned nended, ended_dropped;
@@ -148,6 +149,7 @@ int record_fly_http(struct record *rec, pid_t pid, const char *comm, struct err 
 void fly_bare(struct record *rec, pid_t pid); /* a process without a region */
 void record_http(struct record *rec);         /* reads what has come */
 void record_http_end(struct record *rec);     /* ends them */
+uint64_t fly_bytes(const struct record *rec); /* of all Go traces and of what was set aside, on disk */
 void fly_before_rotate(struct record *rec);
 void fly_after_rotate(struct record *rec);
 void record_land(struct record *rec);                          /* waits a moment, so that what happened until now is in the traces */

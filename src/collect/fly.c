@@ -10,6 +10,7 @@
 #define DRAIN_NS    50000000ull
 #define OFFER_NS    2000000000ull /* a program that has just begun gets so long to initialize its packages */
 #define LAST_GEN_NS 2000000000ull /* so long the last generation is waited for */
+#define WAIT_US     2000u         /* between looks at whether it has come */
 
 static bool overwrites(const struct record *rec)
 {
@@ -105,6 +106,18 @@ void record_http(struct record *rec)
 	}
 }
 
+/* What is waited for at the end takes as long as the rings of everything else need to fill. */
+static void wait_a_little(struct record *rec)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	unsigned i;
+
+	for (i = 0; i < rec->nprog && !rec->failed; i++)
+		program_drain(rec, rec->prog[i], now, false);
+	kernelview_drain(rec, now, false);
+	usleep(WAIT_US);
+}
+
 /* With --for the programs end their traces by themselves, at about the same time as we do. */
 void record_http_end(struct record *rec)
 {
@@ -113,7 +126,7 @@ void record_http_end(struct record *rec)
 	while (rec->nhttp && rec->o->for_ns && !rec->failed && begin - rec->start_ns >= rec->o->for_ns &&
 	       clock_ns(CLOCK_MONOTONIC) - begin < LAST_GEN_NS) {
 		record_http(rec);
-		usleep(5000);
+		wait_a_little(rec);
 	}
 	while (rec->nhttp)
 		http_end(rec, 0);
@@ -170,6 +183,12 @@ static void take_aside(struct record *rec, struct program *p)
 	struct err err = ERR_INIT;
 	char dir[4200], text[600];
 
+	if (rec->o->max_snapshots && rec->asides >= rec->o->max_snapshots) {
+		snprintf(text, sizeof(text), "%s (%d) has set more aside than is taken of one recording: %u (--max-snapshots)", p->r->head.comm, (int)p->pid,
+			 rec->asides);
+		record_problem(rec, p->pid, p->r->head.comm, "", text);
+		return;
+	}
 	snprintf(dir, sizeof(dir), "%.4000s/aside-%06u", rec->dir, ++rec->asides);
 	so.dir = dir;
 	if (snapshot_run(&so, &result, &err) < 0) {
@@ -177,6 +196,7 @@ static void take_aside(struct record *rec, struct program *p)
 		record_problem(rec, p->pid, p->r->head.comm, "", text);
 		return;
 	}
+	rec->aside_bytes += result.bytes + result.go.bytes;
 	record_note(rec, "%s (%d) has set its last seconds aside: they are in %s", p->r->head.comm, (int)p->pid, dir);
 }
 
@@ -249,9 +269,23 @@ void record_land(struct record *rec)
 		struct program *p = rec->prog[i];
 
 		while (p->fl && !p->ch.dead && flight_flying(p->fl) && flight_closed_ns(p->fl) < begin && !region_dead(p->r) &&
-		       clock_ns(CLOCK_MONOTONIC) - begin < LAST_GEN_NS)
-			usleep(5000);
+		       clock_ns(CLOCK_MONOTONIC) - begin < LAST_GEN_NS && !rec->failed)
+			wait_a_little(rec);
 	}
+}
+
+uint64_t fly_bytes(const struct record *rec)
+{
+	struct go_totals t = rec->go_gone;
+	unsigned i;
+
+	t.bytes += rec->aside_bytes;
+	for (i = 0; i < rec->nprog; i++)
+		if (rec->prog[i]->fl)
+			go_sink_totals(&rec->prog[i]->fl->sink, &t);
+	for (i = 0; i < rec->nhttp; i++)
+		go_sink_totals(&rec->http[i]->sink, &t);
+	return t.bytes;
 }
 
 /* A chunk has what has come until now; the open generations go into the next. */

@@ -135,7 +135,7 @@ uint64_t record_trace_bytes(const struct record *rec)
 
 	for (i = 0; i < rec->nprog; i++)
 		n += out_bytes(&rec->prog[i]->out);
-	return n + (rec->kernel ? kernel_bytes(rec->kernel) : 0);
+	return n + fly_bytes(rec) + (rec->kernel ? kernel_bytes(rec->kernel) : 0);
 }
 
 static void show_progress(struct record *rec, uint64_t now)

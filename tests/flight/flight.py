@@ -332,6 +332,29 @@ def set_aside_kept(prog, tmp):
         check_recording(rec, "and the recorder's own end")
 
 
+def asides_are_bounded(prog, tmp):
+    """A program that sets aside without end fills no disk."""
+    rec = os.path.join(tmp, "asides")
+    with Program(prog) as p:
+        r = Recorder("--overwrite", "--go", "--max-snapshots", "1", "-p", p.pid, "-o", rec)
+        case(until(lambda: p.do("snapshot one") == "ok") and until(lambda: manifest(rec + "/aside-000001").get("state") == "complete"), "one is taken")
+        case(until(lambda: p.do("snapshot two") == "ok"), "there is room for one more")
+        case(until(lambda: any("--max-snapshots" in q["text"] for q in manifest(rec).get("problems", []))), "which is told to be too many", manifest(rec).get("problems"))
+        case(not os.path.exists(rec + "/aside-000002"), "and is not taken")
+        r.end()
+
+
+def size_is_kept(prog, tmp):
+    """--max-size is of all that a recording has, and a Go trace is most of this one."""
+    rec = os.path.join(tmp, "size")
+    with Program(prog, "-pause", "100us") as p:
+        r = Recorder("-p", p.pid, "-e", "none.of.them", "--go", "--max-size", "64k", "-o", rec)
+        case(until(lambda: r.p.poll() is not None), "ends by itself")
+        r.end()
+        size = sum(g["bytes"] for g in traces(rec))
+        case(size >= 64 << 10, "when it is so large: %d bytes" % size, r.err)
+
+
 def overrun(prog, tmp):
     """A collector that is stopped while the ring goes round: generations are lost, counted, and what is there can be read."""
     rec = os.path.join(tmp, "overrun")
@@ -444,7 +467,7 @@ def neither(bare, tmp):
 
 
 def http(bare, tmp):
-    with Program(bare, "-listen") as p:
+    with Program(bare, "-listen", "-mute", "20") as p:
         snap, rec, url = os.path.join(tmp, "http"), os.path.join(tmp, "http-record"), os.path.join(tmp, "http-url")
         code, out, err = run("snapshot", "-p", p.pid, "-o", snap)
         case(code == 3 and "HTTP" in err, "snapshot over HTTP", err)
@@ -689,6 +712,7 @@ def main():
         jobs = [(test, prog, tmp) for test in (abandoned, adds, woken, looks, closed, publishes, record_running, record_command, killed, no_recorder,
                                                always, crashed, set_aside, set_aside_recorded, set_aside_kept, overrun, starved, privileged, taken, beside,
                                                dies_meanwhile)]
+        jobs += [(test, prog, tmp) for test in (size_is_kept, asides_are_bounded)]
         jobs += [(test, bare, tmp) for test in (neither, http)]
         n = int(os.environ.get("FLIGHT_KILLS", "20"))
         jobs += [(kills, prog, tmp, i, min(-(-n // 4), n - i)) for i in range(0, n, -(-n // 4))]
