@@ -344,7 +344,7 @@ static int chain_out(struct out *o, struct channel *ch, unsigned s, uint8_t *cop
 {
 	uint64_t next = ch->slot[s].next_event, newest = 0;
 	uint32_t list[GD_PACKETS_MAX];
-	unsigned n, i, last;
+	unsigned n, i, last, at_once = CTF_PIECES_MAX;
 	bool front = !count_front, overwritten;
 	struct batch b;
 	int res;
@@ -355,7 +355,7 @@ static int chain_out(struct out *o, struct channel *ch, unsigned s, uint8_t *cop
 
 		b.n = 0;
 		b.copied = overwritten = false;
-		while (i < n && b.n < CTF_PIECES_MAX && !b.copied && !overwritten) {
+		while (i < n && b.n < at_once && !b.copied && !overwritten) {
 			struct place here = place_of(o, ch, s, next, front);
 
 			b.index[b.n] = i;
@@ -369,8 +369,14 @@ static int chain_out(struct out *o, struct channel *ch, unsigned s, uint8_t *cop
 		}
 		last = i - 1;
 		res = batch_out(o, ch, s, &b, copy, err);
-		if (res < 0)
-			return res;
+		if (res < 0) {
+			go_back(o, ch, s, &start, &next, &front);
+			if (b.n <= 1)
+				return res;
+			at_once = 1; /* as many as there is room for on the disk */
+			i = b.index[0];
+			continue;
+		}
 		if (res) {
 			go_back(o, ch, s, &start, &next, &front);
 			last = b.index[res - 1];

@@ -491,6 +491,19 @@ def full_disk():
         m = manifest(d + "/rec")
         same("gander.json says it", m["state"], "failed")
         p.end()
+        # what a ring holds at the end, on a disk with room for some packets of it
+        shutil.rmtree(d + "/rec")
+        p = Program(1, 0, 100, env={"STEADY": "1"})
+        r = subprocess.Popen([GANDER, "record", "-p", str(p.pid), "-o", d + "/ring", "--overwrite", "--buffer", "8M", "--for", "2s", "--json"], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True)
+        out, said = r.communicate(timeout=60)
+        same("status, of a ring", r.returncode, 3)
+        check("it says so, of a ring", "No space" in said, said)
+        res = json.loads(out)
+        events, _ = babeltrace(d + "/ring")
+        same("it keeps as much of the ring as there is room for", events, res["events"])
+        check("to the last packets", res["bytes"] > 1500000, res)
+        p.end()
     finally:
         subprocess.call(["umount", d])
 
