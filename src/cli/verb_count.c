@@ -131,6 +131,7 @@ static void print_json(const struct count_row *v, unsigned n, const struct count
 static void on_table(void *arg, const struct count_table *t, uint64_t elapsed, bool final)
 {
 	struct count_row *v = malloc((t->n ? t->n : 1) * sizeof(*v));
+	unsigned i;
 
 	if (!v)
 		return;
@@ -138,6 +139,12 @@ static void on_table(void *arg, const struct count_table *t, uint64_t elapsed, b
 		memcpy(v, t->v, t->n * sizeof(*v));
 	qsort(v, t->n, sizeof(*v), by_count);
 	last.lost = t->lost != 0;
+	if (final && o.by) {
+		for (i = 0; i < t->n && !*v[i].key; i++)
+			;
+		if (t->n && i == t->n)
+			fprintf(stderr, "gander: none of these events had a field '%s'\n", o.by);
+	}
 	if (final) {
 		/* rates of the whole time */
 		last.n = 0;

@@ -2,6 +2,7 @@
 #include "collect/collect.h"
 #include "collect/collect_clock.h"
 #include "collect/collect_words.h"
+#include "region/glob.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@ struct counter {
 	unsigned nprog, problems;
 	struct count_table table, gone; /* gone: of programs that have ended */
 	uint8_t session[16];
+	bool rule_matched[RULE_LIST_MAX];
 };
 
 static void tell(struct counter *k, const char *text)
@@ -105,6 +107,32 @@ static const char *class_name(const struct region *r, uint32_t i)
 	return i < r->nclasses && r->cls[i]->state == RCLASS_OK ? r->cls[i]->name : "?";
 }
 
+static void note_matches(struct counter *k, const struct region *r)
+{
+	const struct rule_list *l = k->o->rules;
+	uint32_t i;
+	unsigned u;
+
+	for (u = 0; u < l->n; u++)
+		for (i = 0; i < r->nclasses && !k->rule_matched[u]; i++)
+			k->rule_matched[u] = gd_glob_match(l->v[u].glob, strlen(l->v[u].glob), class_name(r, i), strlen(class_name(r, i)));
+}
+
+/* Patterns that no class of any program has matched. */
+static void tell_unmatched(struct counter *k)
+{
+	const struct rule_list *l = k->o->rules;
+	char text[300];
+	unsigned u;
+
+	for (u = 0; u < l->n; u++) {
+		if (l->v[u].exclude || k->rule_matched[u] || !strcmp(l->v[u].glob, "*"))
+			continue;
+		snprintf(text, sizeof(text), "no event matched '%s' (gander list -e shows the events of a program)", l->v[u].glob);
+		tell(k, text);
+	}
+}
+
 /* One program's counters added to the table. */
 static void sum(struct counter *k, struct counted *p, struct count_table *t)
 {
@@ -119,6 +147,7 @@ static void sum(struct counter *k, struct counted *p, struct count_table *t)
 	region_classes(p->r);
 	n = p->r->nclasses;
 	counters = n < GD_COUNTERS ? n : GD_COUNTERS;
+	note_matches(k, p->r);
 	memset(total, 0, sizeof(total));
 	memset(keyed, 0, sizeof(keyed));
 	for (s = 0; s < p->r->nslots; s++) {
@@ -311,6 +340,7 @@ int count_run(const struct count_opts *o, struct err *err)
 			channel_stop(&k->prog[u]->ch);
 		usleep(2000);
 		round_of(k, clock_ns(CLOCK_MONOTONIC) - start, true);
+		tell_unmatched(k);
 		res = (int)k->problems;
 	}
 	while (k->nprog)

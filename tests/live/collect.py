@@ -383,6 +383,8 @@ def counting():
     same("sum", sum(got.values()), n)
     r = json.loads(gander("count", "-p", p.pid, "--json", "--for", "0.1s").stdout)
     same("the next count begins with nothing", r["counts"], [])
+    r = gander("count", "-p", p.pid, "--json", "--for", "0.1s", "-e", "no.such.*", status=3)
+    check("a pattern that matches nothing", "no event matched 'no.such.*'" in r.stderr, r.stderr)
     p.end()
     p = Program(1, 1000, env={"HOLD": "1"})
     r = Recording("counted", "-p", p.pid, "-c", "none").wait_ready()
