@@ -365,8 +365,12 @@ int go_input_open_raw(struct go_input **ret, const char *spec, struct err *err)
 		in->fd = open(spec, O_RDONLY | O_CLOEXEC);
 		if (in->fd < 0)
 			r = err_set(err, -errno, "cannot open '%s': %m", spec);
-		else if (!fstat(in->fd, &st) && S_ISREG(st.st_mode))
+		else if (fstat(in->fd, &st) < 0)
+			r = err_set(err, -errno, "cannot look at '%s': %m", spec);
+		else if (S_ISREG(st.st_mode))
 			in->size_bytes = (uint64_t)st.st_size;
+		else if (S_ISDIR(st.st_mode))
+			r = err_set(err, -EISDIR, "'%s' is a directory (the Go traces of a recording are the files go/*.trace in it)", spec);
 	}
 	if (r < 0) {
 		go_input_close(in);
