@@ -34,7 +34,8 @@
 #define FLUSH_NS       200000000ull /* on disk at most so long after it happened */
 #define FLUSH_BYTES    65536u
 #define PACKET_BYTES   262144u
-#define PENDING_MAX    (64u << 20) /* bytes held back a CPU; never near it: a ring is drained into it once */
+#define PENDING_MAX    (64u << 20) /* bytes held back a CPU */
+#define PENDING_FULL   (16u << 20) /* a large ring that has waited is written out in such parts */
 #define CPUS_MAX       4096u
 #define TIME_BITS      48
 #define CLASS_DUMP     900u
@@ -880,36 +881,6 @@ static void look_for_forks(struct kernel *k)
 	}
 }
 
-static int take(struct kernel *k, struct cpu *c, uint64_t head, struct err *err)
-{
-	struct ring_record rec;
-	uint64_t at = c->ring.tail;
-	int n, r = 0;
-
-	while (r == 0 && (n = ring_next(&c->ring, &at, head, &rec)) != 0) {
-		if (n < 0) {
-			k->total.damaged++;
-			at = head;
-			break;
-		}
-		if (rec.kind == RING_LOST) {
-			c->lost += rec.lost;
-			c->runs_known = false;
-		} else if (rec.kind == RING_SAMPLE) {
-			/* a child that became a process of its own is told by its thread */
-			if (own_has_thread(&k->own, rec.tid) && !own_has_process(&k->own, rec.pid) && (int32_t)rec.pid > 0) {
-				bool added;
-
-				map_put(&k->own.pids, rec.pid, &added);
-			}
-			r = take_sample(k, c, &rec, err);
-		}
-	}
-	c->ring.tail = at;
-	ring_release(&c->ring);
-	return r;
-}
-
 static int by_time(const void *a, const void *b)
 {
 	const struct pending *x = a, *y = b;
@@ -997,6 +968,38 @@ static int write_out(struct kernel *k, struct cpu *c, uint64_t until_ns, struct 
 		c->event[i].at -= from;
 	if (!c->n)
 		c->newest_ns = 0;
+	return r;
+}
+
+static int take(struct kernel *k, struct cpu *c, uint64_t head, struct err *err)
+{
+	struct ring_record rec;
+	uint64_t at = c->ring.tail;
+	int n, r = 0;
+
+	while (r == 0 && (n = ring_next(&c->ring, &at, head, &rec)) != 0) {
+		if (n < 0) {
+			k->total.damaged++;
+			at = head;
+			break;
+		}
+		if (rec.kind == RING_LOST) {
+			c->lost += rec.lost;
+			c->runs_known = false;
+		} else if (rec.kind == RING_SAMPLE) {
+			/* a child that became a process of its own is told by its thread */
+			if (own_has_thread(&k->own, rec.tid) && !own_has_process(&k->own, rec.pid) && (int32_t)rec.pid > 0) {
+				bool added;
+
+				map_put(&k->own.pids, rec.pid, &added);
+			}
+			r = take_sample(k, c, &rec, err);
+			if (r == 0 && c->bytes.len >= PENDING_FULL && c->newest_ns > SETTLE_NS)
+				r = write_out(k, c, c->newest_ns - SETTLE_NS, err);
+		}
+	}
+	c->ring.tail = at;
+	ring_release(&c->ring);
 	return r;
 }
 
