@@ -1,26 +1,10 @@
 /* The raw walk over a Go trace: footprint and anonymize. Whatever the bytes are, both end with an answer or one error. */
+#include "../tests/lib/memread.h"
 #include "analyze/result.h"
 #include "export/export.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct memory {
-	const uint8_t *p;
-	size_t left;
-};
-
-static int64_t read_memory(void *arg, void *to, size_t size)
-{
-	struct memory *m = arg;
-	size_t n = m->left < size ? m->left : size;
-
-	if (n)
-		memcpy(to, m->p, n);
-	m->p += n;
-	m->left -= n;
-	return (int64_t)n;
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,26 +1,10 @@
 /* Repair and cut: whatever the bytes are, either one error, or a trace that the reader takes wholly. */
+#include "../tests/lib/memread.h"
 #include "export/export.h"
 #include "gotrace/gotrace.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct memory {
-	const uint8_t *p;
-	size_t left;
-};
-
-static int64_t read_memory(void *arg, void *to, size_t size)
-{
-	struct memory *m = arg;
-	size_t n = m->left < size ? m->left : size;
-
-	if (n)
-		memcpy(to, m->p, n);
-	m->p += n;
-	m->left -= n;
-	return (int64_t)n;
-}
 
 /* Reads a trace that was written here; it must be sound. */
 static uint64_t read_whole(const char *data, size_t size)

@@ -164,6 +164,9 @@ enum {
 #define WIRE_MAX_ARGS 5               /* with the time delta */
 extern const uint8_t wire_nargs[256]; /* of timed events, with the time delta; 0: not such an event */
 
+#define STW_CAUSES 17
+extern const char *const stw_causes[STW_CAUSES]; /* why the world was stopped, by v1's numbers */
+
 /* ---- sort: keys with something attached ---- */
 
 struct keyed {

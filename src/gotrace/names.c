@@ -220,14 +220,13 @@ static const char *const reasons[] = {
 	"GC (idle)",
 };
 
-/* Causes of pauses, and what else the runtime writes when it happens. */
-static const char *const causes[] = {
+const char *const stw_causes[STW_CAUSES] = {
+	"",
 	"GC mark termination",
 	"GC sweep termination",
 	"write heap dump",
 	"goroutine profile",
 	"goroutine profile cleanup",
-	"all goroutines stack trace",
 	"all goroutine stack trace",
 	"read mem stats",
 	"AllThreadsSyscall",
@@ -239,28 +238,29 @@ static const char *const causes[] = {
 	"ReadMemStatsSlow (test)",
 	"PageCachePagesLeaked (test)",
 	"ResetDebugLog (test)",
-	"bad",
-	"background",
 };
 
-bool gander_gotrace_reason_word(const char *s, size_t n)
+/* What else the runtime writes when it happens; of the first, that is its name in v2. */
+static const char *const others[] = { "all goroutines stack trace", "bad", "background" };
+
+static bool is_one_of(const char *const *list, size_t n, const char *s, size_t len)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(reasons) / sizeof(*reasons); i++)
-		if (strlen(reasons[i]) == n && !memcmp(reasons[i], s, n))
+	for (i = 0; i < n; i++)
+		if (strlen(list[i]) == len && !memcmp(list[i], s, len))
 			return true;
 	return false;
 }
 
+bool gander_gotrace_reason_word(const char *s, size_t n)
+{
+	return is_one_of(reasons, sizeof(reasons) / sizeof(*reasons), s, n);
+}
+
 bool gander_gotrace_runtime_word(const char *s, size_t n)
 {
-	size_t i;
-
-	for (i = 0; i < sizeof(causes) / sizeof(*causes); i++)
-		if (strlen(causes[i]) == n && !memcmp(causes[i], s, n))
-			return true;
-	return gander_gotrace_reason_word(s, n);
+	return is_one_of(stw_causes, STW_CAUSES, s, n) || is_one_of(others, sizeof(others) / sizeof(*others), s, n) || gander_gotrace_reason_word(s, n);
 }
 
 unsigned gotrace_version(const void *head)

@@ -437,29 +437,9 @@ static void set_metric(struct gander_gotrace_event *e, uint8_t wire, uint8_t id,
 
 static const char *stw_kind(unsigned version, uint64_t kind)
 {
-	static const char *const kinds[] = {
-		"",
-		"GC mark termination",
-		"GC sweep termination",
-		"write heap dump",
-		"goroutine profile",
-		"goroutine profile cleanup",
-		"all goroutine stack trace",
-		"read mem stats",
-		"AllThreadsSyscall",
-		"GOMAXPROCS",
-		"start trace",
-		"stop trace",
-		"CountPagesInUse (test)",
-		"ReadMetricsSlow (test)",
-		"ReadMemStatsSlow (test)",
-		"PageCachePagesLeaked (test)",
-		"ResetDebugLog (test)",
-	};
-
 	if (version < 21)
-		return kind < 2 ? kinds[kind + 1] : "";
-	return kind < sizeof(kinds) / sizeof(*kinds) ? kinds[kind] : "";
+		return kind < 2 ? stw_causes[kind + 1] : "";
+	return kind < STW_CAUSES ? stw_causes[kind] : "";
 }
 
 static int stw(struct v1 *v, const struct v1_event *ev, struct gander_gotrace_event *e, struct err *err)

@@ -1,4 +1,5 @@
 /* Traces written again, on the small ones of the fuzz corpus: whole, in part, torn at every byte. What is written must read to its end. */
+#include "../lib/memread.h"
 #include "export/export.h"
 #include "gotrace/gotrace.h"
 
@@ -19,23 +20,6 @@ struct file {
 
 static struct file files[32];
 static int nfiles;
-
-struct memory {
-	const uint8_t *p;
-	size_t left;
-};
-
-static int64_t read_memory(void *arg, void *to, size_t size)
-{
-	struct memory *m = arg;
-	size_t n = m->left < size ? m->left : size;
-
-	if (n)
-		memcpy(to, m->p, n);
-	m->p += n;
-	m->left -= n;
-	return (int64_t)n;
-}
 
 static int setup(void **state)
 {
