@@ -102,7 +102,7 @@ static int begin(struct collect *c, uint64_t key, const struct open_span *o)
 
 static int event(struct collect *c, const struct gander_ctf_event *ev)
 {
-	int64_t at = ev->time_ns - c->s->mono_offset_ns;
+	int64_t at = (int64_t)((uint64_t)ev->time_ns - (uint64_t)c->s->mono_offset_ns); /* the offset is what a file says */
 	uint64_t id, key, g, parent, *slot;
 	uint32_t name = name_of(c, ev->class_), i;
 	bool is_go;
@@ -151,8 +151,8 @@ int why_spans_collect(struct why_spans *s, struct why_list *to, struct err *err)
 	int r;
 
 	if (s->from_ns || s->to_ns) {
-		o.begin_ns = s->from_ns + s->mono_offset_ns;
-		o.end_ns = s->to_ns + s->mono_offset_ns;
+		o.begin_ns = (int64_t)((uint64_t)s->from_ns + (uint64_t)s->mono_offset_ns);
+		o.end_ns = (int64_t)((uint64_t)s->to_ns + (uint64_t)s->mono_offset_ns);
 	}
 	r = gander_ctf_open(&c.r, s->dir, &o, (struct gander_err *)err);
 	if (r < 0)
