@@ -44,7 +44,7 @@ struct tracer {
 	_Atomic uint64_t ns_per_tick; /* fixed point, 32 bits behind; grows more precise; any thread */
 	_Atomic uint64_t tick_check;  /* counter at which ns_per_tick is looked at again; any thread */
 	struct gd_clock_sample start;
-	_Atomic uint32_t reason; /* index into off_reasons of start.c, 0: none */
+	_Atomic uint32_t reason; /* enum tracer_off */
 };
 
 extern struct tracer gander__t HIDDEN;
@@ -161,7 +161,6 @@ enum tracer_off {
 int tracer_make(const char *from) HIDDEN;
 void tracer_say_off(int reason) HIDDEN;      /* leaves the reason where `gander list` finds it */
 void tracer_remove_dead(bool always) HIDDEN; /* some regions of dead programs; else at one start in four */
-void tracer_session(const char *env) HIDDEN; /* channel 0 from GANDER_SESSION */
 const char *tracer_off_text(int reason) HIDDEN;
 
 #endif
