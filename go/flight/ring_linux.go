@@ -173,12 +173,20 @@ func (r *ring) oldest() (c region.Chunk, ok bool) {
 	if r.tail == r.end {
 		return c, false
 	}
-	r.copyOut(r.tail, unsafe.Slice((*byte)(unsafe.Pointer(&c)), chunkHead))
-	if c.Pos != r.tail || uint64(c.Len) > region.ChunkMax || r.tail+chunkSize(int(c.Len)) > r.end {
+	if c, ok = r.chunkAt(r.tail); !ok {
 		r.raise(r.end) // somebody has damaged the region
+	}
+	return c, ok
+}
+
+// chunkAt is the head of the chunk at pos, which is not behind the end; false: there is none, or somebody has damaged the region. A length that was
+// damaged before may have led to where a head has no room.
+func (r *ring) chunkAt(pos uint64) (c region.Chunk, ok bool) {
+	if r.end-pos < chunkHead {
 		return c, false
 	}
-	return c, true
+	r.copyOut(pos, unsafe.Slice((*byte)(unsafe.Pointer(&c)), chunkHead))
+	return c, c.Pos == pos && uint64(c.Len) <= region.ChunkMax && chunkSize(int(c.Len)) <= r.end-pos
 }
 
 func chunkSize(n int) uint64 { return (chunkHead + uint64(n) + 7) &^ 7 }

@@ -5,7 +5,6 @@ package flight
 import (
 	"io"
 	"sync/atomic"
-	"unsafe"
 
 	"gander.internal/gander/internal/region"
 )
@@ -36,8 +35,8 @@ func writeTo(w io.Writer) (int64, error) {
 // whole is a copy of the newest session's complete generations, without gaps between them. It is as large as that, and no larger.
 func (r *ring) whole() []byte {
 	begun := false
-	var from, to uint64 // where the copy begins and ends
-	size, sure := 0, 0  // of the batches since from; of those up to to
+	from, to := r.tail, r.tail // where the copy begins and ends
+	size, sure := 0, 0         // of the batches since from; of those up to to
 	r.walk(r.tail, func(pos uint64, c *region.Chunk) {
 		switch c.Kind {
 		case region.ChunkStart:
@@ -67,11 +66,10 @@ func (r *ring) whole() []byte {
 
 // walk calls fn with each chunk from pos on.
 func (r *ring) walk(pos uint64, fn func(pos uint64, c *region.Chunk)) {
-	for pos < r.end {
-		var c region.Chunk
-		r.copyOut(pos, unsafe.Slice((*byte)(unsafe.Pointer(&c)), chunkHead))
-		if c.Pos != pos || uint64(c.Len) > region.ChunkMax || pos+chunkSize(int(c.Len)) > r.end {
-			return // damaged from outside
+	for {
+		c, ok := r.chunkAt(pos)
+		if !ok {
+			return
 		}
 		fn(pos, &c)
 		pos += chunkSize(int(c.Len))
