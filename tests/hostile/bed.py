@@ -86,8 +86,8 @@ class Bed:
             return b"__asan_init" in f.read()
 
     def go(self, name):
-        """A Go program of this directory, built; None without a Go from 1.21 on."""
-        exe = os.path.join(self.dir, name)
+        """A Go program of this directory, or beside it, built; None without a Go from 1.21 on."""
+        exe = os.path.join(self.dir, os.path.basename(name))
         where = os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
         if not shutil.which("go", path=os.environ["PATH"] + ":" + os.path.join(self.build, "go", "bin")):
             return None

@@ -1,6 +1,6 @@
 /* scribbler MODE SEED FILE...: writes into the regions of running programs until it is killed, as a damaged or hostile collector, or program, might.
  * MODE control: what collectors write (rules, filters, enable words, channels, slots, grants) and what writers read back of packets; all: the
- * header, descriptions and events too; lock: holds every lock and writes nothing; shrink: truncates the file and lets it grow again.
+ * header, descriptions and events too; flight: what belongs to the flight ring, its chunks' lengths above all; lock: holds every lock and writes nothing; shrink: truncates the file and lets it grow again.
  * Prints "ready" when it is at it. */
 #include "region/region.h"
 #include "region/vm.h"
@@ -197,6 +197,29 @@ static void scribble(struct file *f, bool all)
 	plausible(f);
 }
 
+static void scribble_flight(struct file *f)
+{
+	struct gd_flight *g = (struct gd_flight *)(f->map + GD_OFF_FLIGHT);
+	uint64_t pos = rnd() % 2 ? g->tail : g->tail + rnd() % 64 * 8;
+	uint32_t i = g->packet[pos / GD_PACKET % GD_PACKETS_MAX];
+
+	switch (rnd() % 8) {
+	case 0:
+		put(f->map + GD_OFF_FLIGHT + rnd() % (rnd() % 2 ? 256 : sizeof(*g) - 8));
+		break;
+	case 1:
+		put(f->map + GD_OFF_CONTROL + offsetof(struct gd_control, fly) + rnd() % (offsetof(struct gd_control, pad1) - offsetof(struct gd_control, fly) - 8));
+		break;
+	case 2: /* the ring takes its packets from the end */
+		put(f->map + GD_OFF_DATA + (uint64_t)(f->npackets - 1 - rnd() % 32) * GD_PACKET + rnd() % (GD_PACKET - 8));
+		break;
+	default:
+		if (i - 1 < f->npackets && pos % GD_PACKET <= GD_PACKET - sizeof(struct gd_chunk))
+			((struct gd_chunk *)(f->map + GD_OFF_DATA + (uint64_t)(i - 1) * GD_PACKET + pos % GD_PACKET))->len = (uint32_t)value();
+	}
+	usleep(20); /* it is to get far in between */
+}
+
 static void lock_all(struct file *f)
 {
 	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 4096 };
@@ -239,7 +262,9 @@ int main(int argc, char **argv)
 	for (;;) {
 		struct file *f = &file[rnd() % (unsigned)n];
 
-		if (strcmp(mode, "shrink")) {
+		if (!strcmp(mode, "flight")) {
+			scribble_flight(f);
+		} else if (strcmp(mode, "shrink")) {
 			for (i = 0; i < 1000; i++)
 				scribble(f, !strcmp(mode, "all"));
 		} else if (ftruncate(f->fd, (off_t)(rnd() % f->size)) == 0) {
