@@ -19,7 +19,7 @@ static struct {
 	uint64_t stack, for_ns, max_size, keep, buffer, ctf, last_ns, every_ns, max_snapshots;
 	const char *go_url;
 	const char *kernel, *kernel_scope;
-	uint64_t kernel_buffer;
+	uint64_t kernel_buffer, kernel_keep;
 	uint64_t go_period_ns;
 	bool overwrite, block, quiet, json, stop, go;
 } o = { .every_ns = 10000000000ull, .max_snapshots = 10 };
@@ -34,7 +34,7 @@ static const struct opt opts[] = {
 	{ OPT_FLAG, 0, "go", NULL, "the Go runtime's execution trace too, of programs that import gander's flight package", &o.go },
 	{ OPT_PERIOD, 0, "go-period", "TIME", "with --go: close a generation of the trace so often (default: 200ms)", &o.go_period_ns },
 	{ OPT_LIST, 0, "snapshot-when", "COND", "flight recorder that writes when this holds: 'shop.request.duration > 300ms'; several times", &o.when },
-	{ OPT_PERIOD, 0, "last", "TIME", "with --snapshot-when: only the last 10s before it (default: all that is in memory)", &o.last_ns },
+	{ OPT_PERIOD, 0, "last", "TIME", "of a flight recorder: only the last 10s, before it writes (default: all that is in memory)", &o.last_ns },
 	{ OPT_U64, 0, "max-snapshots", "N", "with --snapshot-when: end after so many (default 10; 0: no end); also of flight.Snapshot()", &o.max_snapshots },
 	{ OPT_DURATION, 0, "rate-limit", "TIME", "with --snapshot-when: at most one in so long (default 10s)", &o.every_ns },
 	{ OPT_STR, 0, "exec", "CMD", "with --snapshot-when: run this for each; $GANDER_SNAPSHOT is its folder", &o.exec },
@@ -44,6 +44,7 @@ static const struct opt opts[] = {
 	{ OPT_STR, 0, "kernel", "LIST", "the kernel's view too (root or CAP_PERFMON): sched syscalls irq block", &o.kernel },
 	{ OPT_STR, 0, "kernel-scope", "WHOSE", "of it: own, machine, auto (system calls of these programs, else all; default)", &o.kernel_scope },
 	{ OPT_SIZE, 0, "kernel-buffer", "SIZE", "its memory for each CPU (default: 8M)", &o.kernel_buffer },
+	{ OPT_SIZE, 0, "kernel-keep", "SIZE", "of a flight recorder: memory for the newest of it (default: 64M)", &o.kernel_keep },
 	{ OPT_SIZE, 0, "max-size", "SIZE", "stop when the recording is so large", &o.max_size },
 	{ OPT_STR, 0, "rotate", "SIZE|TIME", "begin a new chunk every 100M or 10m, readable by itself", &o.rotate },
 	{ OPT_U64, 0, "keep", "N", "with --rotate: remove all but the newest N chunks", &o.keep },
@@ -116,13 +117,15 @@ static void on_progress(void *arg, const struct record_progress *p)
 
 static void on_snapshot(void *arg, const struct record_snapshot *s)
 {
-	char bytes[UNIT_TEXT];
+	char bytes[UNIT_TEXT], kernel[60] = "";
 
 	if (o.quiet || o.json)
 		return;
 	clear_progress();
-	fprintf(stderr, "gander: snapshot %u: %s%s%s in %s (%d): %llu events (%s) in %s\n", s->number, s->why, *s->event ? ": " : "", s->event, s->program,
-		(int)s->pid, (unsigned long long)s->events, bytes_text(bytes, s->bytes), s->dir);
+	if (o.kernel)
+		snprintf(kernel, sizeof(kernel), " and %llu of the kernel", (unsigned long long)s->kernel_events);
+	fprintf(stderr, "gander: snapshot %u: %s%s%s in %s (%d): %llu events (%s)%s in %s\n", s->number, s->why, *s->event ? ": " : "", s->event, s->program,
+		(int)s->pid, (unsigned long long)s->events, bytes_text(bytes, s->bytes), kernel, s->dir);
 }
 
 static const struct {
@@ -171,6 +174,8 @@ static void summary_text(const char *dir, const struct record_result *r)
 	if (o.kernel) {
 		fprintf(stderr, "gander: kernel: %llu events (%s) of %u CPU%s\n", (unsigned long long)r->kernel.events,
 			bytes_text(bytes, r->kernel.bytes), r->kernel.cpus, r->kernel.cpus == 1 ? "" : "s");
+		if (r->kernel.overwritten)
+			fprintf(stderr, "gander: kernel: %llu older events were overwritten\n", (unsigned long long)r->kernel.overwritten);
 		fprintf(stderr, "gander: kernel: lost: ");
 		if (kernel_lost(r))
 			fprintf(stderr, "%llu events%s\n", (unsigned long long)kernel_lost(r), r->kernel.lost ? " (a larger --kernel-buffer helps)" : "");
@@ -222,6 +227,8 @@ static void summary_json(const char *dir, const struct record_result *r)
 		json_u64(&j, r->kernel.bytes);
 		json_key(&j, "lost");
 		json_u64(&j, kernel_lost(r));
+		json_key(&j, "overwritten");
+		json_u64(&j, r->kernel.overwritten);
 		json_obj_end(&j);
 	}
 	json_key(&j, "problems");
@@ -294,16 +301,16 @@ static int read_when(struct condition_list *when, struct record_opts *ro, struct
 {
 	int i, res = 0;
 
+	ro->last_ns = o.last_ns;
+	if (!o.when.n && o.exec)
+		return err_set(err, -EINVAL, "--exec goes with --snapshot-when");
 	if (!o.when.n)
-		return o.last_ns || o.exec ? err_set(err, -EINVAL, "--last and --exec go with --snapshot-when (gander snapshot --last takes one now)") : 0;
+		return o.last_ns && !o.overwrite ? err_set(err, -EINVAL, "--last goes with --overwrite or --snapshot-when (gander snapshot --last takes one now)") : 0;
 	if (o.rotate || o.keep)
 		return err_set(err, -EINVAL, "--rotate and --keep do not go with --snapshot-when (--max-snapshots is its bound)");
-	if (o.kernel)
-		return err_set(err, -EINVAL, "--kernel does not go with --snapshot-when");
 	for (i = 0; i < o.when.n && res == 0; i++)
 		res = condition_add(when, o.when.v[i], err);
 	ro->when = when;
-	ro->last_ns = o.last_ns;
 	ro->every_ns = o.every_ns;
 	ro->exec = o.exec;
 	ro->snapshot = on_snapshot;
@@ -364,8 +371,8 @@ static int run(int argc, char **argv)
 		err_set(&err, -EINVAL, "--kernel-scope and --kernel-buffer go with --kernel");
 		return cli_usage(&err);
 	}
-	if (o.kernel && o.overwrite) {
-		err_set(&err, -EINVAL, "--kernel does not go with --overwrite: the kernel's view is written as it comes");
+	if (o.kernel_keep && (!o.kernel || !(o.overwrite || o.when.n) || o.kernel_keep < KERNEL_KEEP_MIN || o.kernel_keep > KERNEL_KEEP_MAX)) {
+		err_set(&err, -EINVAL, o.kernel && (o.overwrite || o.when.n) ? "--kernel-keep: between 2M and 64G" : "--kernel-keep goes with --kernel of a flight recorder (--overwrite, --snapshot-when)");
 		return cli_usage(&err);
 	}
 	if (o.kernel_buffer > KERNEL_BUFFER_MAX) {
@@ -373,6 +380,7 @@ static int run(int argc, char **argv)
 		return cli_usage(&err);
 	}
 	ro.kernel_buffer = o.kernel_buffer;
+	ro.kernel_keep = o.kernel_keep;
 	ro.context = CONTEXT_DEFAULT;
 	if ((o.contexts && read_contexts(o.contexts, &ro.context, &err) < 0) || read_rotate(&ro, &err) < 0)
 		return cli_usage(&err);

@@ -75,7 +75,7 @@ int chunk_rotate(struct record *rec, struct err *err)
 		    out_close(&p->out, &p->ch, clock_of(rec, p->r)->last.counter, err) < 0)
 			return err->code;
 	}
-	res = kernelview_finish(rec, err);
+	res = kernelview_rotate(rec, err);
 	if (res == 0)
 		fly_before_rotate(rec);
 	if (res == 0)

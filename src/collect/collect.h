@@ -12,6 +12,8 @@
 
 #include <signal.h>
 
+struct record;
+
 #define RECORD_PIDS_MAX 256
 #define CONTEXT_DEFAULT 0xffffffffu /* the thread's id in C, the goroutine's in Go */
 
@@ -27,7 +29,7 @@ struct record_snapshot {
 	const char *dir, *why, *event, *program; /* why: the condition's text, or how the program ended; event "" then */
 	pid_t pid;
 	uint64_t time_ns; /* when it held, since 1970 */
-	uint64_t events, bytes, lost;
+	uint64_t events, bytes, lost, kernel_events;
 };
 
 struct record_opts {
@@ -43,7 +45,7 @@ struct record_opts {
 	uint64_t for_ns, max_size, rotate_size, rotate_ns, keep;
 	/* Not NULL: nothing is written but a snapshot whenever a condition holds. The mode is GD_MODE_OVERWRITE. */
 	const struct condition_list *when;
-	uint64_t last_ns;       /* of a snapshot; 0: all that is there */
+	uint64_t last_ns;       /* flight recorder: of a snapshot, and of what is written at the end; 0: all that is there */
 	uint64_t every_ns;      /* at least, between two snapshots */
 	uint64_t max_snapshots; /* then it ends; of those that programs set aside no more are taken; 0: no bound */
 	const char *exec;       /* run by sh for each; NULL: none */
@@ -52,6 +54,7 @@ struct record_opts {
 	unsigned kernel_groups; /* KERNEL_SCHED ...; 0: not the kernel's view */
 	enum kernel_scope kernel_scope;
 	uint64_t kernel_buffer;      /* bytes a CPU; 0: a good default */
+	uint64_t kernel_keep;        /* flight recorder: bytes of the kernel's view in memory; 0: a good default */
 	bool go;                     /* the Go runtime's trace too */
 	uint32_t go_period_ms;       /* of its generations; 0: a good default */
 	const char *go_url;          /* where /debug/pprof is; NULL: it is looked for */
@@ -96,9 +99,11 @@ struct snapshot_opts {
 	uint64_t last_ns;   /* 0: all that is there */
 	const char *go_url; /* where /debug/pprof is; NULL: it is looked for */
 	int ctf_version;
+	struct record *own; /* the recording that takes it, of its own programs; NULL: another process's */
 };
 struct snapshot_result {
 	unsigned programs;
+	bool kernel; /* the kernel's view is in it */
 	uint64_t events, bytes, overwritten, lost;
 	struct go_totals go;
 	char note[480]; /* what could not be read */

@@ -110,6 +110,8 @@ struct record {
 	char why[480];
 	struct kernel *kernel;            /* NULL: not asked for */
 	struct kernel_totals kernel_base; /* when the running chunk began */
+	struct buf kernel_text;           /* what the manifest says of it, of a snapshot: JSON */
+	bool kernel_short;                /* that it reaches less far than was asked for was told */
 	struct bare bare[RECORD_PIDS_MAX];
 	unsigned nbare;
 	bool nice_changed; /* back to this before a command runs */
@@ -155,6 +157,8 @@ void fly_after_rotate(struct record *rec);
 void record_land(struct record *rec);                          /* waits a moment, so that what happened until now is in the traces */
 bool program_how_ended(struct record *rec, struct program *p); /* false: not known yet */
 void program_end(struct record *rec, unsigned index, bool dead);
+/* The counter of so long before now, or before a dead program's last event; last_ns 0: 0. */
+uint64_t program_since(const struct program *p, const struct clock_line *l, uint64_t last_ns, bool dead);
 void drop_kept(struct record *rec, unsigned i);
 
 /* command.c */
@@ -189,8 +193,15 @@ void kernelview_program(struct record *rec, pid_t pid);
 void kernelview_bare(struct record *rec, pid_t pid); /* a process without a region */
 bool kernelview_bare_alive(struct record *rec);
 unsigned kernelview_drain(struct record *rec, uint64_t now, bool all); /* quarters of the fullest ring */
+int kernelview_rotate(struct record *rec, struct err *err); /* the end of a chunk */
 int kernelview_finish(struct record *rec, struct err *err);
+/* Flight recorder: what happened since then (CLOCK_MONOTONIC) into dir/ctf/kernel, and what a manifest says of it into `text`. */
+int kernelview_snapshot(struct record *rec, const char *dir, uint64_t since_ns, uint64_t real_minus_mono, int ctf_version, struct buf *text, struct err *err);
+void kernelview_answer(struct record *rec, const char *request, struct buf *reply);
+/* The same of the running flight recorder of that session; `text` stays empty where it does not record the kernel's view. */
+int kernelview_ask(const uint8_t session[16], const char *dir, uint64_t since_ns, uint64_t real_minus_mono, int ctf_version, struct buf *text, struct err *err);
 void kernelview_done(struct record *rec);
+uint64_t kernelview_events(const struct record *rec); /* in its traces */
 uint64_t kernelview_lost(const struct kernel_totals *t);
 void kernelview_manifest(struct json *j, const struct record *rec);
 

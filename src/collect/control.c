@@ -3,6 +3,7 @@
 #include "collect/collect_control.h"
 #include "collect/collect.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define PREFIX "gander-session-"
+#define PREFIX      "gander-session-"
+#define REQUEST_MAX (PATH_MAX + 200)
+#define REPLY_MAX   (128u << 10)
 
 void session_text(const uint8_t session[16], char text[33])
 {
@@ -60,7 +63,7 @@ void control_serve(int listen_fd, void (*answer)(void *arg, const char *request,
 	struct timeval soon = { .tv_usec = 200000 };
 	struct buf reply = BUF_INIT;
 	struct ucred who;
-	char request[1024];
+	char request[REQUEST_MAX];
 	int fd, others;
 	socklen_t len;
 	ssize_t n;
@@ -145,7 +148,7 @@ static int complete(const char *start, char full[33], struct err *err)
 
 int record_ask(const char *session, const char *request, struct buf *reply, struct err *err)
 {
-	char full[33] = "", text[4096], path[4200], *p;
+	char full[33] = "", text[4096], path[4200], *p, *answer = NULL;
 	ssize_t n;
 	size_t got;
 	int fd, res;
@@ -171,12 +174,15 @@ int record_ask(const char *session, const char *request, struct buf *reply, stru
 	if (fd < 0 || send(fd, request, strlen(request), MSG_NOSIGNAL) < 0) {
 		res = err_set(err, fd < 0 ? fd : -errno, "cannot reach the recording '%s': %m", full);
 	} else {
-		n = recv(fd, text, sizeof(text), 0);
+		answer = malloc(REPLY_MAX);
+		errno = ENOMEM;
+		n = answer ? recv(fd, answer, REPLY_MAX, 0) : -1;
 		if (n <= 0)
 			res = err_set(err, n < 0 ? -errno : -EPERM, "the recording '%s' does not answer (only its user and root may ask it)", full);
 		else
-			buf_put(reply, text, (size_t)n);
+			buf_put(reply, answer, (size_t)n);
 	}
+	free(answer);
 	if (fd >= 0)
 		close(fd);
 	return res;

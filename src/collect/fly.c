@@ -178,7 +178,7 @@ static void fly_drain(struct record *rec, struct program *p, uint64_t since_ns)
 /* What the program has set aside (flight.Snapshot()) gets a recording of its own, with the events of that time. */
 static void take_aside(struct record *rec, struct program *p)
 {
-	struct snapshot_opts so = { .pids = &p->pid, .npids = 1, .ctf_version = rec->o->ctf_version };
+	struct snapshot_opts so = { .pids = &p->pid, .npids = 1, .ctf_version = rec->o->ctf_version, .own = rec };
 	struct snapshot_result result;
 	struct err err = ERR_INIT;
 	char dir[4200], text[600];
@@ -242,8 +242,11 @@ void program_land(struct record *rec, struct program *p)
 	}
 	if (!p->fl)
 		return;
-	if (!rec->failed && !rec->o->when)
-		fly_drain(rec, p, 0);
+	if (!rec->failed && !rec->o->when) {
+		uint64_t end = p->ch.dead ? flight_closed_ns(p->fl) : clock_ns(CLOCK_MONOTONIC), last = overwrites(rec) ? rec->o->last_ns : 0;
+
+		fly_drain(rec, p, last && end > last ? end - last : 0);
+	}
 	go_sink_drop(&p->fl->sink);
 	flight_withdraw(p->fl);
 	go_sink_totals(&p->fl->sink, &got);

@@ -443,6 +443,15 @@ static void tell_refused(struct record *rec, const struct program *p)
 	record_problem(rec, p->pid, p->r->head.comm, "", text);
 }
 
+uint64_t program_since(const struct program *p, const struct clock_line *l, uint64_t last_ns, bool dead)
+{
+	uint64_t ticks = (uint64_t)((double)last_ns / l->ns_per_tick);
+	/* a dead program's last seconds end with its last event, not now */
+	uint64_t end = dead ? channel_last_time(&p->ch) : l->last.counter;
+
+	return last_ns && end > ticks ? end - ticks : 0;
+}
+
 /* Writes the last, tells the totals, forgets the program. */
 void program_end(struct record *rec, unsigned index, bool dead)
 {
@@ -464,8 +473,10 @@ void program_end(struct record *rec, unsigned index, bool dead)
 		program_look(rec, p, 0);
 		if (p->ch.mode == GD_MODE_OVERWRITE && !rec->o->when) {
 			res = out_classes(&p->out, &p->ch, &err);
+			if (res == 0 && rec->o->last_ns)
+				record_clocks_fit(rec);
 			if (res == 0)
-				res = out_chains(&p->out, &p->ch, 0, true, &err);
+				res = out_chains(&p->out, &p->ch, program_since(p, clock_of(rec, p->r), rec->o->last_ns, dead), true, &err);
 		}
 	}
 	tell_refused(rec, p);

@@ -105,6 +105,9 @@ static void answer(void *arg, const char *request, struct buf *reply)
 		}
 		if (res == 0)
 			res = apply_rules(rec, &err);
+	} else if (!strncmp(request, "kernel ", 7)) {
+		kernelview_answer(rec, request + 7, reply);
+		return;
 	} else if (!strcmp(request, "stop")) {
 		rec->ending = true;
 	} else if (strcmp(request, "status")) {

@@ -10,12 +10,17 @@
 #include <unistd.h>
 
 #define TAKEOFF_NS 4000000000ull /* so long a program may take to notice that its Go trace is wanted */
+#define SESSIONS_MAX 8u
 #define FROM_NOW   1000000000ull /* and so much of it is taken then, unless --last says otherwise */
 
 struct snap {
 	const struct snapshot_opts *o;
 	struct snapshot_result *res;
 	struct record rec; /* for the manifest and the clocks */
+	/* flight recorders that hold the programs, and from when on (CLOCK_MONOTONIC) */
+	uint8_t session[SESSIONS_MAX][16];
+	unsigned nsessions;
+	uint64_t since_mono_ns;
 };
 
 /* The channel that holds most: one in overwrite mode, else a recording's whose collector has died. What a living collector drains is not
@@ -156,6 +161,44 @@ static int take_http(struct snap *s, pid_t pid, struct err *err)
 	return res;
 }
 
+/* A flight recorder that is running may have the kernel's view of that time: `since` is the counter of the program's clock. */
+static void note_session(struct snap *s, struct region *r, unsigned c, uint64_t since)
+{
+	const struct gd_channel *g = region_channel(r, c);
+	uint64_t mono = s->o->last_ns && since ? clock_epoch(clock_of(&s->rec, r), since) - s->rec.mono.real_minus_mono : 0;
+	unsigned i;
+
+	if (g->mode != GD_MODE_OVERWRITE)
+		return;
+	if (!s->nsessions || mono < s->since_mono_ns)
+		s->since_mono_ns = mono;
+	for (i = 0; i < s->nsessions && memcmp(s->session[i], g->session, 16) != 0; i++)
+		;
+	if (i == s->nsessions && i < SESSIONS_MAX)
+		memcpy(s->session[s->nsessions++], g->session, 16);
+}
+
+/* The kernel's part, of the first that has it. */
+static void take_kernel(struct snap *s)
+{
+	struct record *own = s->o->own;
+	uint64_t offset = s->rec.mono.real_minus_mono;
+	struct err err = ERR_INIT;
+	unsigned i;
+	int res = 0;
+
+	for (i = 0; i < s->nsessions && !s->rec.kernel_text.len; i++) {
+		if (own && !memcmp(own->session, s->session[i], 16))
+			res = kernelview_snapshot(own, s->o->dir, s->since_mono_ns, offset, s->o->ctf_version, &s->rec.kernel_text, &err);
+		else if (!own)
+			res = kernelview_ask(s->session[i], s->o->dir, s->since_mono_ns, offset, s->o->ctf_version, &s->rec.kernel_text, &err);
+		/* not running any more, or not this user's */
+		if (res < 0 && res != -ENOENT && res != -EPERM && !*s->res->note)
+			snprintf(s->res->note, sizeof(s->res->note), "the kernel's view is not in the snapshot: %.380s", err.text);
+	}
+	s->res->kernel = s->rec.kernel_text.len > 0;
+}
+
 static int take(struct snap *s, struct region *r, pid_t pid, bool dead, struct err *err)
 {
 	struct program *p;
@@ -205,15 +248,9 @@ static int take(struct snap *s, struct region *r, pid_t pid, bool dead, struct e
 	p->since = r->head.start;
 	clock_oldest(clock_of(&s->rec, r), &r->head.start);
 	clock_fit(clock_of(&s->rec, r));
-	if (s->o->last_ns) {
-		struct clock_line *l = clock_of(&s->rec, r);
-		uint64_t ticks = (uint64_t)((double)s->o->last_ns / l->ns_per_tick);
-
-		/* a dead program's last seconds end with its last event, not now */
-		since = dead ? channel_last_time(&p->ch) : l->last.counter;
-		since = since > ticks ? since - ticks : 0;
-		p->since.counter = since;
-	}
+	if (s->o->last_ns)
+		p->since.counter = since = program_since(p, clock_of(&s->rec, r), s->o->last_ns, dead);
+	note_session(s, r, (unsigned)c, since);
 	if (region_classes(r) < 0)
 		return err_set(err, -ENOMEM, "out of memory");
 	for (i = 0; i < r->nclasses; i++) /* whatever was recorded may be among what is there */
@@ -329,12 +366,15 @@ int snapshot_run(const struct snapshot_opts *o, struct snapshot_result *result, 
 	for (k = 0; k < o->npids && res == 0; k++)
 		res = take_pid(s, o->pids[k], err);
 	if (res == 0)
+		take_kernel(s);
+	if (res == 0)
 		res = manifest_write(&s->rec, true, err);
 	else if (!result->programs)
 		recording_remove(o->dir);
 	for (i = 0; i < s->rec.nprog; i++)
 		program_free(s->rec.prog[i]);
 	buf_done(&s->rec.go_ended);
+	buf_done(&s->rec.kernel_text);
 	free(s);
 	return res;
 }

@@ -8,9 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define WAIT_PART_NS 5000000ull
 
 int when_rules(struct record *rec, struct err *err)
 {
@@ -111,6 +114,8 @@ static void start_command(struct record *rec, const struct record_snapshot *s)
 		set_number("GANDER_SNAPSHOT_PID", (uint64_t)s->pid);
 		set_number("GANDER_SNAPSHOT_NUMBER", s->number);
 		set_number("GANDER_SNAPSHOT_TIME_NS", s->time_ns);
+		if (rec->nice_changed)
+			setpriority(PRIO_PROCESS, 0, rec->nice_before);
 		fd = open("/dev/null", O_RDONLY);
 		if (fd > 0)
 			dup2(fd, 0);
@@ -195,6 +200,7 @@ static void let_go(struct record *rec, struct program *p, bool was_frozen)
 /* The Go trace of the same time, where the program flies: after its events were let go, because the generation that runs has to be closed first. */
 static int write_go(struct record *rec, struct record *snap, struct program *p, uint64_t at_ns, uint64_t since_ns, struct err *err)
 {
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
 	struct flight f;
 	int res = 0;
 
@@ -202,8 +208,9 @@ static int write_go(struct record *rec, struct record *snap, struct program *p, 
 		return 0;
 	flight_open(&f, p->r, snap->dir, p->r->head.comm, p->pid);
 	if (p->ch.dead || flight_flying(&f)) {
-		if (!p->ch.dead)
-			flight_wait(&f, at_ns, GO_CLOSE_NS + 1000000ull * flight_period_ms(&f));
+		while (!p->ch.dead && !flight_wait(&f, at_ns, WAIT_PART_NS) && !region_dead(f.r) &&
+		       clock_ns(CLOCK_MONOTONIC) - begin < GO_CLOSE_NS + 1000000ull * flight_period_ms(&f))
+			kernelview_drain(rec, clock_ns(CLOCK_MONOTONIC), false); /* its rings would fill */
 		flight_seek(&f, false);
 		res = flight_drain(&f, since_ns, err);
 		go_sink_drop(&f.sink);
@@ -233,8 +240,10 @@ static void free_snapshot(struct record *snap)
 		snap->prog[i]->r = NULL; /* the recording's */
 		program_free(snap->prog[i]);
 	}
-	if (snap)
+	if (snap) {
 		buf_done(&snap->go_ended);
+		buf_done(&snap->kernel_text);
+	}
 	free(snap);
 }
 
@@ -242,7 +251,8 @@ static void free_snapshot(struct record *snap)
 static int write_snapshot(struct record *rec, struct program *p, struct record_snapshot *s, struct err *err)
 {
 	struct record *snap = calloc(1, sizeof(*snap));
-	uint64_t since_ns = rec->o->last_ns && s->time_ns > rec->o->last_ns ? s->time_ns - rec->o->last_ns : 0;
+	uint64_t since_ns = rec->o->last_ns && s->time_ns > rec->o->last_ns ? s->time_ns - rec->o->last_ns : 0, kernel_before = kernelview_events(rec);
+	uint64_t since_mono_ns = since_ns ? since_ns - rec->mono.real_minus_mono : 0;
 	struct totals t;
 	unsigned i;
 	int res;
@@ -275,7 +285,10 @@ static int write_snapshot(struct record *rec, struct program *p, struct record_s
 		s->lost += totals_lost(&t) - t.overwritten;
 	}
 	for (i = 0; i < rec->nprog && res == 0; i++)
-		res = write_go(rec, snap, rec->prog[i], s->time_ns - rec->mono.real_minus_mono, since_ns ? since_ns - rec->mono.real_minus_mono : 0, err);
+		res = write_go(rec, snap, rec->prog[i], s->time_ns - rec->mono.real_minus_mono, since_mono_ns, err);
+	if (res == 0)
+		res = kernelview_snapshot(rec, snap->dir, since_mono_ns, rec->mono.real_minus_mono, rec->o->ctf_version, &snap->kernel_text, err);
+	s->kernel_events = kernelview_events(rec) - kernel_before;
 	snap->when.now = s;
 	if (res == 0)
 		res = manifest_write(snap, true, err);

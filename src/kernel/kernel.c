@@ -5,12 +5,15 @@
  * So events are held back for SETTLE_NS before they are written, and sorted. What comes later still has its time raised to
  * its forerunner's, and is counted (late).
  *
+ * Flight recorder. What would be written goes into memory (kernel_keep.h) instead, and from there into the trace of each snapshot.
+ *
  * Losses. The kernel leaves a record of how many it dropped before the next that fits; from Linux 6.0 each event counts its own too
  * (PERF_FORMAT_LOST), which at the end gives those behind the last record. */
 #include "kernel/kernel.h"
 #include "base/map.h"
 #include "base/opt.h"
 #include "ctf/ctf_write.h"
+#include "kernel/kernel_keep.h"
 #include "kernel/kernel_own.h"
 #include "kernel/kernel_ring.h"
 #include "kernel/kernel_tracepoint.h"
@@ -37,7 +40,6 @@
 #define PENDING_MAX    (64u << 20) /* bytes held back a CPU */
 #define PENDING_FULL   (16u << 20) /* a large ring that has waited is written out in such parts */
 #define CPUS_MAX       4096u
-#define TIME_BITS      48
 #define CLASS_DUMP     900u
 #define CLASS_UNKNOWN  901u /* system calls whose number has no name */
 #define CLASS_ENTER    1024u
@@ -98,18 +100,13 @@ struct point {
 	bool hidden; /* not written */
 };
 
-struct pending {
-	uint64_t time_ns;
-	uint32_t at, len;
-};
-
 struct cpu {
 	unsigned number;
 	struct ring ring;
 	int fd[KNOWN];
 	int stream; /* -1: none yet */
 	struct buf bytes;
-	struct pending *event;
+	struct keep_event *event;
 	uint32_t n, cap;
 	bool unsorted;
 	uint64_t newest_ns;  /* of event[] */
@@ -139,12 +136,13 @@ struct kernel {
 	uint64_t both_until_ns, last_look_ns;
 	struct ctf_writer *w;
 	uint64_t *heads;
-	uint64_t begin_ns, bytes_before, last_flush_ns;
+	uint64_t bytes_before, last_flush_ns;
 	uint8_t class_known[(CLASS_EXIT + TP_SYSCALL_MAX) / 8];
 	uint8_t call_args[TP_SYSCALL_MAX];
 	struct tp_field *call_fields[TP_SYSCALL_MAX];
 	struct buf sorted, desc;
-	struct kernel_totals total;
+	struct kernel_totals total, told; /* told: in the snapshots until now */
+	struct keep keep;                 /* a flight recorder's: then there is no `w` but while a snapshot is written */
 };
 
 static const char *const group_names[] = { "sched", "syscalls", "irq", "block" };
@@ -404,6 +402,10 @@ int kernel_open(struct kernel **ret, const struct kernel_opts *o, struct err *er
 			k->cpu[i].fd[e] = -1;
 	}
 	k->ncpus = k->total.cpus = (unsigned)n;
+	if (o->keep_bytes && keep_init(&k->keep, o->keep_bytes, o->keep_ns, k->ncpus) < 0) {
+		r = err_set(err, -ENOMEM, "out of memory");
+		goto out;
+	}
 	for (i = 0; i < k->ncpus; i++) {
 		r = open_cpu(k, &k->cpu[i], err);
 		if (r < 0)
@@ -440,6 +442,7 @@ void kernel_free(struct kernel *k)
 	if (k->tracefs >= 0)
 		close(k->tracefs);
 	own_done(&k->own);
+	keep_done(&k->keep);
 	buf_done(&k->sorted);
 	buf_done(&k->desc);
 	free(k->point);
@@ -619,19 +622,18 @@ static void unknown_fields(struct tp_field f[2], bool entry)
 	}
 }
 
-int kernel_begin(struct kernel *k, const char *dir, uint64_t real_minus_mono, int ctf_version, struct err *err)
+/* A trace to write to, with the classes that are known by now and the streams. */
+static int open_trace(struct kernel *k, const char *dir, uint64_t begin_ns, uint64_t real_minus_mono, int ctf_version, struct err *err)
 {
-	struct ctf_writer_opts wo = { .dir = dir, .version = ctf_version, .kernel = true };
+	struct ctf_writer_opts wo = { .dir = dir, .version = ctf_version, .kernel = true, .start_ns = begin_ns + real_minus_mono };
 	struct tp_field dump[DUMP_FIELDS], unknown[2];
 	unsigned i;
 	int r;
 
-	k->begin_ns = now();
-	wo.start_ns = k->begin_ns + real_minus_mono;
 	r = ctf_writer_open(&k->w, &wo, err);
 	if (r < 0)
 		return r;
-	r = ctf_writer_clock(k->w, 1000000000, k->begin_ns, k->begin_ns + real_minus_mono, err);
+	r = ctf_writer_clock(k->w, 1000000000, begin_ns, begin_ns + real_minus_mono, err);
 	for (i = 0; i < k->npoints && r == 0; i++)
 		if (k->point[i].group != KERNEL_SYSCALLS && !k->point[i].hidden)
 			r = add_class(k, i + 1, k->point[i].name, k->point[i].format.field, k->point[i].format.nfields, err);
@@ -646,22 +648,50 @@ int kernel_begin(struct kernel *k, const char *dir, uint64_t real_minus_mono, in
 		if (r == 0)
 			r = add_class(k, CLASS_UNKNOWN + 1, "syscall_exit_unknown", unknown, 2, err);
 	}
-	memset(k->class_known, 0, sizeof(k->class_known));
 	for (i = 0; i < k->ncpus && r == 0; i++) {
 		struct cpu *c = &k->cpu[i];
 
-		c->stream = ctf_stream_open(k->w, 0, c->number, k->begin_ns, err);
+		c->stream = ctf_stream_open(k->w, 0, c->number, begin_ns, err);
 		r = c->stream < 0 ? c->stream : 0;
-		c->lost_in_trace = c->lost;
 	}
 	return r;
+}
+
+static int close_trace(struct kernel *k, uint64_t end_ns, int r, struct err *err)
+{
+	unsigned i;
+	int res;
+
+	for (i = 0; i < k->ncpus; i++) {
+		struct cpu *c = &k->cpu[i];
+
+		if (c->stream < 0)
+			continue;
+		res = ctf_stream_close(k->w, c->stream, end_ns, c->lost - c->lost_in_trace, err);
+		r = res < 0 && r >= 0 ? res : r;
+		c->stream = -1;
+	}
+	k->bytes_before += ctf_writer_bytes(k->w);
+	ctf_writer_free(k->w);
+	k->w = NULL;
+	return r < 0 ? r : 0;
+}
+
+int kernel_begin(struct kernel *k, const char *dir, uint64_t real_minus_mono, int ctf_version, struct err *err)
+{
+	unsigned i;
+
+	memset(k->class_known, 0, sizeof(k->class_known));
+	for (i = 0; i < k->ncpus; i++)
+		k->cpu[i].lost_in_trace = k->cpu[i].lost;
+	return open_trace(k, dir, now(), real_minus_mono, ctf_version, err);
 }
 
 /* Room for one more event; its bytes are to follow. */
 static bool pending_add(struct kernel *k, struct cpu *c, uint32_t class, uint64_t time_ns, uint32_t tid, uint32_t pid)
 {
-	uint64_t head = time_ns << (64 - TIME_BITS) | class;
-	struct pending *more;
+	uint64_t head = time_ns << (64 - KEEP_TIME_BITS) | class;
+	struct keep_event *more;
 	uint32_t ids[2] = { tid, pid };
 
 	if (c->bytes.len > PENDING_MAX)
@@ -673,7 +703,7 @@ static bool pending_add(struct kernel *k, struct cpu *c, uint32_t class, uint64_
 		c->event = more;
 		c->cap = c->cap * 2 + 1024;
 	}
-	c->event[c->n] = (struct pending) { .time_ns = time_ns, .at = (uint32_t)c->bytes.len };
+	c->event[c->n] = (struct keep_event) { .time_ns = time_ns, .at = (uint32_t)c->bytes.len };
 	buf_put(&c->bytes, &head, 8);
 	buf_put(&c->bytes, ids, 8);
 	return true;
@@ -682,7 +712,7 @@ static bool pending_add(struct kernel *k, struct cpu *c, uint32_t class, uint64_
 /* The event's bytes are there. */
 static void pending_done(struct kernel *k, struct cpu *c, bool whole)
 {
-	struct pending *e = &c->event[c->n];
+	struct keep_event *e = &c->event[c->n];
 
 	if (!whole || buf_failed(&c->bytes)) {
 		c->bytes.failed = false;
@@ -751,20 +781,32 @@ static int call_args(struct kernel *k, uint32_t nr)
 	return 0;
 }
 
+static int add_call_class(struct kernel *k, uint32_t nr, bool entry, struct err *err)
+{
+	struct tp_field ret;
+	char name[80];
+
+	snprintf(name, sizeof(name), "syscall_%s_%s", entry ? "entry" : "exit", syscall_name(nr));
+	int_field(&ret, "ret", 16, 8, true);
+	return add_class(k, nr + (entry ? CLASS_ENTER : CLASS_EXIT), name, entry ? k->call_fields[nr] : &ret, entry ? k->call_args[nr] : 1, err);
+}
+
+static bool call_known(const struct kernel *k, uint32_t id)
+{
+	return k->class_known[id / 8] >> (id % 8) & 1;
+}
+
 static int call_class(struct kernel *k, uint32_t nr, bool entry, struct err *err)
 {
 	uint32_t id = nr + (entry ? CLASS_ENTER : CLASS_EXIT);
-	struct tp_field ret;
-	char name[80];
-	int r;
+	int r = 0;
 
-	if (k->class_known[id / 8] >> (id % 8) & 1)
+	if (call_known(k, id))
 		return 0;
 	if (entry && !k->call_fields[nr] && call_args(k, nr) < 0)
 		return err_set(err, -ENOMEM, "out of memory");
-	snprintf(name, sizeof(name), "syscall_%s_%s", entry ? "entry" : "exit", syscall_name(nr));
-	int_field(&ret, "ret", 16, 8, true);
-	r = add_class(k, id, name, entry ? k->call_fields[nr] : &ret, entry ? k->call_args[nr] : 1, err);
+	if (k->w) /* else each snapshot's trace gets it */
+		r = add_call_class(k, nr, entry, err);
 	if (r == 0)
 		k->class_known[id / 8] |= (uint8_t)(1u << (id % 8));
 	return r;
@@ -883,7 +925,7 @@ static void look_for_forks(struct kernel *k)
 
 static int by_time(const void *a, const void *b)
 {
-	const struct pending *x = a, *y = b;
+	const struct keep_event *x = a, *y = b;
 
 	if (x->time_ns != y->time_ns)
 		return x->time_ns < y->time_ns ? -1 : 1;
@@ -914,7 +956,7 @@ static int put_in_order(struct kernel *k, struct cpu *c)
 }
 
 /* An event that came too late for its place gets the time of the one before it. */
-static void not_before(struct kernel *k, struct cpu *c, struct pending *e)
+static void not_before(struct kernel *k, struct cpu *c, struct keep_event *e)
 {
 	uint64_t head;
 
@@ -922,9 +964,36 @@ static void not_before(struct kernel *k, struct cpu *c, struct pending *e)
 		return;
 	e->time_ns = c->written_ns;
 	memcpy(&head, c->bytes.data + e->at, 8);
-	head = (head & ((1ull << (64 - TIME_BITS)) - 1)) | e->time_ns << (64 - TIME_BITS);
+	head = (head & ((1ull << (64 - KEEP_TIME_BITS)) - 1)) | e->time_ns << (64 - KEEP_TIME_BITS);
 	memcpy(c->bytes.data + e->at, &head, 8);
 	k->total.late++;
+}
+
+/* The events e[0 .. n) as a packet: into the trace, or into memory. */
+static int put_packet(struct kernel *k, struct cpu *c, const struct keep_event *e, uint32_t n, struct err *err)
+{
+	struct ctf_piece p = { .fd = -1, .discarded = c->lost - c->lost_in_trace };
+	int r;
+
+	p.begin = e[0].time_ns;
+	p.end = e[n - 1].time_ns;
+	p.data = c->bytes.data + e[0].at;
+	p.len = e[n - 1].at + e[n - 1].len - e[0].at;
+	if (k->o.keep_bytes) {
+		struct keep_piece kp = { p.begin, p.end, c->lost, (uint32_t)(c - k->cpu), n, (uint32_t)p.len, false };
+
+		if (keep_put(&k->keep, &kp, e, p.data) < 0)
+			c->lost += n;
+		return 0;
+	}
+	r = ctf_stream_append(k->w, c->stream, &p, err);
+	if (r == 0) {
+		k->total.events += n;
+		k->total.bytes += p.len;
+	} else {
+		k->total.unwritten += n;
+	}
+	return r;
 }
 
 /* Events up to a time, as packets in which the upper bits of the time do not change. */
@@ -936,26 +1005,14 @@ static int write_out(struct kernel *k, struct cpu *c, uint64_t until_ns, struct 
 	if (c->unsorted && put_in_order(k, c) < 0)
 		return err_set(err, -ENOMEM, "out of memory");
 	while (r == 0 && i < c->n && c->event[i].time_ns <= until_ns) {
-		struct ctf_piece p = { .fd = -1, .discarded = c->lost - c->lost_in_trace };
-
 		for (from = i; i < c->n && c->event[i].time_ns <= until_ns; i++) {
 			not_before(k, c, &c->event[i]);
-			if (i > from && (c->event[i].time_ns >> TIME_BITS != c->event[from].time_ns >> TIME_BITS ||
+			if (i > from && (c->event[i].time_ns >> KEEP_TIME_BITS != c->event[from].time_ns >> KEEP_TIME_BITS ||
 					 c->event[i].at - c->event[from].at >= PACKET_BYTES))
 				break;
 			c->written_ns = c->event[i].time_ns;
 		}
-		p.begin = c->event[from].time_ns;
-		p.end = c->event[i - 1].time_ns;
-		p.data = c->bytes.data + c->event[from].at;
-		p.len = c->event[i - 1].at + c->event[i - 1].len - c->event[from].at;
-		r = ctf_stream_append(k->w, c->stream, &p, err);
-		if (r == 0) {
-			k->total.events += i - from;
-			k->total.bytes += p.len;
-		} else {
-			k->total.unwritten += i - from;
-		}
+		r = put_packet(k, c, c->event + from, i - from, err);
 	}
 	if (!i)
 		return r;
@@ -1047,18 +1104,22 @@ static void dump_thread(void *arg, const struct own_thread *t)
 		c->lost++;
 }
 
-void kernel_dump(struct kernel *k)
+static void dump_threads(struct kernel *k, void (*each)(void *arg, const struct own_thread *t), void *arg)
 {
 	uint64_t at = 0, pid, one;
 
-	if (!(k->o.groups & KERNEL_SCHED))
-		return;
 	if (k->o.scope != KERNEL_SCOPE_OWN) {
-		own_list(0, dump_thread, k);
+		own_list(0, each, arg);
 		return;
 	}
 	while (map_next(&k->own.pids, &at, &pid, &one))
-		own_list((pid_t)pid, dump_thread, k);
+		own_list((pid_t)pid, each, arg);
+}
+
+void kernel_dump(struct kernel *k)
+{
+	if (k->o.groups & KERNEL_SCHED && !k->o.keep_bytes)
+		dump_threads(k, dump_thread, k);
 }
 
 int kernel_start(struct kernel *k, struct err *err)
@@ -1066,6 +1127,7 @@ int kernel_start(struct kernel *k, struct err *err)
 	unsigned i, e;
 
 	narrow(k);
+	k->keep.begin_ns = now();
 	for (i = 0; i < k->ncpus; i++)
 		for (e = 0; e < k->npoints; e++)
 			if (k->point[e].group == KERNEL_SYSCALLS)
@@ -1109,7 +1171,7 @@ int kernel_finish(struct kernel *k, struct err *err)
 {
 	uint64_t end = now();
 	unsigned i;
-	int r, res;
+	int r;
 
 	if (!k->w)
 		return 0;
@@ -1122,16 +1184,180 @@ int kernel_finish(struct kernel *k, struct err *err)
 		k->total.unwritten += c->n;
 		c->n = 0;
 		c->bytes.len = 0;
-		if (c->stream < 0)
-			continue;
-		res = ctf_stream_close(k->w, c->stream, end, c->lost - c->lost_in_trace, err);
-		r = res < 0 && r >= 0 ? res : r;
-		c->stream = -1;
 	}
-	k->bytes_before += ctf_writer_bytes(k->w);
-	ctf_writer_free(k->w);
-	k->w = NULL;
+	return close_trace(k, end, r, err);
+}
+
+/* ------------------------------------------------------------------ a flight recorder's snapshots */
+
+struct snapshot {
+	struct kernel *k;
+	uint64_t from_ns;
+	struct map ran; /* threads that ran since: their state of now says nothing about then */
+	struct kernel_totals *t;
+	struct buf dump;
+	uint32_t ndump;
+	bool failed;
+};
+
+static uint32_t tid_of(const struct keep_at *at, uint32_t i)
+{
+	uint32_t tid;
+
+	memcpy(&tid, at->bytes + at->at[i] + 8, sizeof(tid));
+	return tid;
+}
+
+/* Who ran in that time; and what each CPU had lost before it. */
+static int look_through(struct snapshot *s)
+{
+	struct kernel *k = s->k;
+	struct keep_at at;
+	uint32_t i, last = 0;
+	bool added;
+
+	for (i = 0; i < k->ncpus; i++)
+		k->cpu[i].lost_in_trace = k->keep.lost_before[i];
+	for (keep_first(&k->keep, &at); keep_next(&at);) {
+		if (at.piece->end_ns < s->from_ns)
+			k->cpu[at.piece->cpu].lost_in_trace = at.piece->lost;
+		for (i = keep_from(&at, s->from_ns); i < at.piece->n; i++) {
+			if (tid_of(&at, i) != last && !map_put(&s->ran, tid_of(&at, i), &added))
+				return -ENOMEM;
+			last = tid_of(&at, i);
+		}
+	}
+	return 0;
+}
+
+/* A thread that sleeps now and has not run meanwhile slept then. */
+static void dump_then(void *arg, const struct own_thread *t)
+{
+	struct snapshot *s = arg;
+	struct own_thread then = *t;
+	struct tp_field f[DUMP_FIELDS];
+	uint64_t head = s->from_ns << (64 - KEEP_TIME_BITS) | CLASS_DUMP;
+	uint32_t ids[2] = { (uint32_t)s->k->self, (uint32_t)s->k->self };
+
+	if (t->status != OWN_WAITS || map_find(&s->ran, (uint32_t)t->tid))
+		then.status = OWN_STATUS_UNKNOWN;
+	dump_fields(f);
+	buf_put(&s->dump, &head, sizeof(head));
+	buf_put(&s->dump, ids, sizeof(ids));
+	s->failed |= !tp_payload(&s->dump, f, DUMP_FIELDS, (const uint8_t *)&then, sizeof(then));
+	s->ndump++;
+}
+
+static int snapshot_packet(struct snapshot *s, struct cpu *c, const struct ctf_piece *p, uint32_t n, struct err *err)
+{
+	int r = ctf_stream_append(s->k->w, c->stream, p, err);
+
+	if (r == 0) {
+		s->t->events += n;
+		s->t->bytes += p->len;
+	}
+	return r;
+}
+
+static int snapshot_dump(struct snapshot *s, struct err *err)
+{
+	struct ctf_piece p = { .begin = s->from_ns, .end = s->from_ns, .fd = -1 };
+	int r = 0;
+
+	dump_threads(s->k, dump_then, s);
+	if (s->failed || buf_failed(&s->dump))
+		r = err_set(err, -ENOMEM, "out of memory");
+	p.data = s->dump.data;
+	p.len = s->dump.len;
+	if (r == 0 && s->ndump)
+		r = snapshot_packet(s, &s->k->cpu[0], &p, s->ndump, err);
+	buf_done(&s->dump);
+	return r;
+}
+
+static int snapshot_pieces(struct snapshot *s, struct err *err)
+{
+	struct kernel *k = s->k;
+	struct keep_at at;
+	int r = 0;
+
+	for (keep_first(&k->keep, &at); r == 0 && keep_next(&at);) {
+		struct cpu *c = &k->cpu[at.piece->cpu];
+		uint32_t from = keep_from(&at, s->from_ns), n = at.piece->n - from;
+		struct ctf_piece p = { .fd = -1, .discarded = at.piece->lost - c->lost_in_trace };
+
+		if (!n)
+			continue;
+		p.begin = keep_time(&at, from);
+		p.end = at.piece->end_ns;
+		p.data = at.bytes + at.at[from];
+		p.len = at.piece->len - at.at[from];
+		r = snapshot_packet(s, c, &p, n, err);
+		at.piece->taken |= r == 0;
+	}
+	return r;
+}
+
+/* What has happened until now is in memory when this returns. */
+static int settle(struct kernel *k, struct err *err)
+{
+	struct timespec wait = { .tv_nsec = SETTLE_NS + SETTLE_NS / 2 };
+	int r;
+
+	if (k->running)
+		nanosleep(&wait, NULL);
+	k->last_flush_ns = 0;
+	r = kernel_drain(k, now(), !k->running, err);
+	if (!k->running)
+		count_last_losses(k);
 	return r < 0 ? r : 0;
+}
+
+int kernel_snapshot(struct kernel *k, const char *dir, uint64_t since_ns, uint64_t real_minus_mono, int ctf_version, struct kernel_totals *t, struct err *err)
+{
+	struct snapshot s = { .k = k, .t = t };
+	uint64_t end;
+	uint32_t nr, i;
+	int r;
+
+	*t = (struct kernel_totals) { .cpus = k->ncpus };
+	r = settle(k, err);
+	if (r < 0)
+		return r;
+	end = now();
+	/* before this some CPU's packets have been dropped, and a view of some CPUs only is a wrong one */
+	t->from_ns = s.from_ns = since_ns > k->keep.begin_ns ? since_ns : k->keep.begin_ns;
+	if (look_through(&s) < 0) {
+		r = err_set(err, -ENOMEM, "out of memory");
+		goto out;
+	}
+	r = open_trace(k, dir, s.from_ns, real_minus_mono, ctf_version, err);
+	for (nr = 0; nr < TP_SYSCALL_MAX && r == 0; nr++) {
+		if (call_known(k, nr + CLASS_ENTER))
+			r = add_call_class(k, nr, true, err);
+		if (r == 0 && call_known(k, nr + CLASS_EXIT))
+			r = add_call_class(k, nr, false, err);
+	}
+	if (r == 0 && k->o.groups & KERNEL_SCHED)
+		r = snapshot_dump(&s, err);
+	if (r == 0)
+		r = snapshot_pieces(&s, err);
+	for (i = 0; i < k->ncpus; i++)
+		t->lost += k->cpu[i].lost - k->cpu[i].lost_in_trace;
+	if (k->w)
+		r = close_trace(k, end, r, err);
+	k->total.events += t->events;
+	k->total.bytes += t->bytes;
+	/* what is not of a time: since the snapshot before */
+	t->damaged = k->total.damaged - k->told.damaged;
+	t->late = k->total.late - k->told.late;
+	t->gaps = k->total.gaps - k->told.gaps;
+	t->others = k->total.others - k->told.others;
+	t->overwritten = k->keep.dropped;
+	k->told = k->total;
+out:
+	map_done(&s.ran);
+	return r;
 }
 
 void kernel_totals(const struct kernel *k, struct kernel_totals *t)
@@ -1139,6 +1365,8 @@ void kernel_totals(const struct kernel *k, struct kernel_totals *t)
 	unsigned i;
 
 	*t = k->total;
+	t->overwritten = k->keep.dropped;
+	t->from_ns = k->keep.begin_ns;
 	for (i = 0; i < k->ncpus; i++)
 		t->lost += k->cpu[i].lost;
 }

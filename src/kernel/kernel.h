@@ -7,7 +7,9 @@
  *   kernel_start      from here on
  *   kernel_drain      every few milliseconds
  *   kernel_stop       until here
- *   kernel_finish     the rest, the last loss counts, the trace's end */
+ *   kernel_finish     the rest, the last loss counts, the trace's end
+ *
+ * A flight recorder (keep_bytes) has no kernel_begin and kernel_finish: the newest is kept in memory, and kernel_snapshot writes it, any time. */
 #ifndef GANDER_KERNEL_KERNEL_H
 #define GANDER_KERNEL_KERNEL_H
 
@@ -33,11 +35,16 @@ enum kernel_scope {
 #define KERNEL_BUFFER     (8ull << 20) /* bytes a CPU, unless asked otherwise */
 #define KERNEL_BUFFER_MIN (64ull << 10)
 #define KERNEL_BUFFER_MAX (1ull << 30)
+#define KERNEL_KEEP       (64ull << 20) /* bytes of a flight recorder, unless asked otherwise */
+#define KERNEL_KEEP_MIN   (2ull << 20)
+#define KERNEL_KEEP_MAX   (64ull << 30)
 
 struct kernel_opts {
 	unsigned groups;
 	enum kernel_scope scope;
 	uint64_t buffer;                              /* bytes a CPU; 0: KERNEL_BUFFER */
+	uint64_t keep_bytes;                          /* flight recorder: so much memory at most; 0: none */
+	uint64_t keep_ns;                             /* and what is older is not needed; 0: as far as it reaches */
 	void (*problem)(void *arg, const char *text); /* something that was asked for and is not so */
 	void *arg;
 };
@@ -50,6 +57,8 @@ struct kernel_totals {
 	uint64_t late;          /* came so long after younger ones that their time had to be raised */
 	uint64_t gaps;          /* switches that the kernel did not report, told by who ran next */
 	uint64_t others;        /* left out: of other programs */
+	uint64_t overwritten;   /* flight recorder: dropped, and in no snapshot */
+	uint64_t from_ns;       /* flight recorder: before this something has been dropped. CLOCK_MONOTONIC */
 	unsigned cpus;
 };
 
@@ -84,6 +93,10 @@ void kernel_stop(struct kernel *k);
 /* Takes what is in the rings. Returns how many quarters of a ring were full (the sooner the next call should come), or -Exxx when
  * the trace cannot be written. `all`: writes also what is held back for its order. */
 int kernel_drain(struct kernel *k, uint64_t now_ns, bool all, struct err *err);
+
+/* Flight recorder: what happened since then (CLOCK_MONOTONIC; 0: all that is in memory) as a trace of its own in `dir`. A moment before it returns is the end. `t` tells of that trace:
+ * lost is of its time, damaged, late, gaps and others are since the snapshot before. While it runs nothing is drained. */
+int kernel_snapshot(struct kernel *k, const char *dir, uint64_t since_ns, uint64_t real_minus_mono, int ctf_version, struct kernel_totals *t, struct err *err);
 
 void kernel_totals(const struct kernel *k, struct kernel_totals *t);
 uint64_t kernel_bytes(const struct kernel *k); /* on disk, of this trace */

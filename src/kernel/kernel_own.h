@@ -14,6 +14,13 @@ struct own {
 	struct map pids, tids;
 };
 
+/* A thread's status, in LTTng's numbers. */
+enum { OWN_STATUS_UNKNOWN = 0,
+       OWN_WAITS_FOR_CPU = 2,
+       OWN_EXITS = 3,
+       OWN_ZOMBIE = 4,
+       OWN_WAITS = 5 };
+
 struct own_thread { /* also as a record: the layout of lttng_statedump_process_state */
 	int32_t tid, pid, ppid, type, mode, submode, status;
 	char comm[OWN_COMM];

@@ -8,11 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* LTTng's numbers. */
-enum { STATUS_WAIT_CPU = 2,
-       STATUS_EXIT = 3,
-       STATUS_ZOMBIE = 4,
-       STATUS_WAIT = 5 };
 enum { TYPE_USER = 0,
        TYPE_KERNEL = 1 };
 
@@ -72,9 +67,9 @@ bool own_stat_parse(struct own_thread *t, const char *text, size_t len)
 	if (*at != ' ')
 		return false;
 	t->type = strtoul(at, NULL, 10) & 0x00200000 ? TYPE_KERNEL : TYPE_USER; /* PF_KTHREAD */
-	t->status = rest[0] == 'R' ? STATUS_WAIT_CPU : rest[0] == 'Z' ? STATUS_ZOMBIE
-					       : rest[0] == 'X'       ? STATUS_EXIT
-								      : STATUS_WAIT;
+	t->status = rest[0] == 'R' ? OWN_WAITS_FOR_CPU : rest[0] == 'Z' ? OWN_ZOMBIE
+					       : rest[0] == 'X'       ? OWN_EXITS
+								      : OWN_WAITS;
 	return true;
 }
 
