@@ -193,7 +193,7 @@ void kernelview_program(struct record *rec, pid_t pid);
 void kernelview_bare(struct record *rec, pid_t pid); /* a process without a region */
 bool kernelview_bare_alive(struct record *rec);
 unsigned kernelview_drain(struct record *rec, uint64_t now, bool all); /* quarters of the fullest ring */
-int kernelview_rotate(struct record *rec, struct err *err); /* the end of a chunk */
+int kernelview_rotate(struct record *rec, struct err *err);            /* the end of a chunk */
 int kernelview_finish(struct record *rec, struct err *err);
 /* Flight recorder: what happened since then (CLOCK_MONOTONIC) into dir/ctf/kernel, and what a manifest says of it into `text`. */
 int kernelview_snapshot(struct record *rec, const char *dir, uint64_t since_ns, uint64_t real_minus_mono, int ctf_version, struct buf *text, struct err *err);

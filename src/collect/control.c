@@ -17,6 +17,7 @@
 #define PREFIX      "gander-session-"
 #define REQUEST_MAX (PATH_MAX + 200)
 #define REPLY_MAX   (128u << 10)
+#define TRIES       5
 
 void session_text(const uint8_t session[16], char text[33])
 {
@@ -146,12 +147,40 @@ static int complete(const char *start, char full[33], struct err *err)
 	return found ? 0 : err_set(err, -ENOENT, "no recording '%s' is running", start);
 }
 
+/* -EPIPE: it has hung up. It does so on those whom it does not hear, and on who was kept from asking by a busy machine. */
+static int ask_once(const char *full, const char *request, struct buf *reply, struct err *err)
+{
+	char *answer = malloc(REPLY_MAX);
+	int fd = answer ? reach(full, true) : -ENOMEM, res = 0;
+	ssize_t n;
+
+	if (fd == -EPERM) {
+		res = err_set(err, fd, "what answers to '%s' is not a recording of this user", full);
+	} else if (fd < 0) {
+		errno = -fd;
+		res = err_set(err, fd, "cannot reach the recording '%s': %m", full);
+	} else {
+		n = send(fd, request, strlen(request), MSG_NOSIGNAL);
+		if (n >= 0)
+			n = recv(fd, answer, REPLY_MAX, 0);
+		if (n > 0)
+			buf_put(reply, answer, (size_t)n);
+		else if (n == 0 || errno == EPIPE || errno == ECONNRESET)
+			res = -EPIPE;
+		else
+			res = err_set(err, -errno, "the recording '%s' does not answer: %m", full);
+	}
+	free(answer);
+	if (fd >= 0)
+		close(fd);
+	return res;
+}
+
 int record_ask(const char *session, const char *request, struct buf *reply, struct err *err)
 {
-	char full[33] = "", text[4096], path[4200], *p, *answer = NULL;
-	ssize_t n;
+	char full[33] = "", text[4096], path[4200], *p;
 	size_t got;
-	int fd, res;
+	int res, tries;
 	FILE *in;
 
 	/* a directory says its session itself */
@@ -168,22 +197,10 @@ int record_ask(const char *session, const char *request, struct buf *reply, stru
 	res = complete(*full ? full : session, full, err);
 	if (res < 0)
 		return res;
-	fd = reach(full, true);
-	if (fd == -EPERM)
-		return err_set(err, fd, "what answers to '%s' is not a recording of this user", full);
-	if (fd < 0 || send(fd, request, strlen(request), MSG_NOSIGNAL) < 0) {
-		res = err_set(err, fd < 0 ? fd : -errno, "cannot reach the recording '%s': %m", full);
-	} else {
-		answer = malloc(REPLY_MAX);
-		errno = ENOMEM;
-		n = answer ? recv(fd, answer, REPLY_MAX, 0) : -1;
-		if (n <= 0)
-			res = err_set(err, n < 0 ? -errno : -EPERM, "the recording '%s' does not answer (only its user and root may ask it)", full);
-		else
-			buf_put(reply, answer, (size_t)n);
+	for (tries = 0; tries < TRIES; tries++) {
+		res = ask_once(full, request, reply, err);
+		if (res != -EPIPE)
+			return res;
 	}
-	free(answer);
-	if (fd >= 0)
-		close(fd);
-	return res;
+	return err_set(err, -EPERM, "the recording '%s' does not answer (only its user and root may ask it)", full);
 }

@@ -3,7 +3,6 @@
 #include "base/json.h"
 #include "collect/collect_record.h"
 
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -259,11 +258,15 @@ void kernelview_answer(struct record *rec, const char *request, struct buf *repl
 	struct buf text = BUF_INIT;
 	struct err err = ERR_INIT;
 	uint64_t since, offset;
-	int version, at = 0;
+	char *at;
+	int version;
 
-	if (sscanf(request, "%" SCNu64 " %" SCNu64 " %d %n", &since, &offset, &version, &at) < 3 || !at || request[at] != '/')
+	since = strtoull(request, &at, 10);
+	offset = strtoull(at, &at, 10);
+	version = strtol(at, &at, 10) == 2 ? 2 : 1;
+	if (at[0] != ' ' || at[1] != '/')
 		buf_puts(reply, "error unknown request");
-	else if (kernelview_snapshot(rec, request + at, since, offset, version, &text, &err) < 0)
+	else if (kernelview_snapshot(rec, at + 1, since, offset, version, &text, &err) < 0)
 		buf_printf(reply, "error %s", err.text);
 	else
 		buf_printf(reply, "ok %s", text.len ? text.data : "none");

@@ -9,9 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TAKEOFF_NS 4000000000ull /* so long a program may take to notice that its Go trace is wanted */
+#define TAKEOFF_NS   4000000000ull /* so long a program may take to notice that its Go trace is wanted */
 #define SESSIONS_MAX 8u
-#define FROM_NOW   1000000000ull /* and so much of it is taken then, unless --last says otherwise */
+#define FROM_NOW     1000000000ull /* and so much of it is taken then, unless --last says otherwise */
 
 struct snap {
 	const struct snapshot_opts *o;

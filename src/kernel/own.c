@@ -68,8 +68,8 @@ bool own_stat_parse(struct own_thread *t, const char *text, size_t len)
 		return false;
 	t->type = strtoul(at, NULL, 10) & 0x00200000 ? TYPE_KERNEL : TYPE_USER; /* PF_KTHREAD */
 	t->status = rest[0] == 'R' ? OWN_WAITS_FOR_CPU : rest[0] == 'Z' ? OWN_ZOMBIE
-					       : rest[0] == 'X'       ? OWN_EXITS
-								      : OWN_WAITS;
+						 : rest[0] == 'X'       ? OWN_EXITS
+									: OWN_WAITS;
 	return true;
 }
 

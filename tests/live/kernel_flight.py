@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import kernel  # noqa: its program and recordings, not its cases
-from kernel import GANDER, ROUNDS, TOP, Skip, Wakes, case, check, check_babeltrace2, check_chain, check_times, events, finished, gander, manifest, recorded  # noqa
+from kernel import GANDER, ROUNDS, TOP, Skip, Wakes, case, check, check_babeltrace2, check_chain, check_times, events, finished, gander, manifest, recorded, started  # noqa
 
 kernel.CASES.clear()
 
@@ -103,25 +103,25 @@ def when_a_condition_holds():
 @case
 def asked_for_from_outside():
     """gander snapshot asks the recorder for its part, while the program runs and when it has been killed; the recorder goes on."""
-    w, other = Wakes(), subprocess.Popen(["sleep", "1000"])  # which keeps the recording going
-    d, p = recorded("asked", "-p", w.pid, "-p", other.pid, "--overwrite", "--kernel", "sched,syscalls")
+    w, other = Wakes(), started(subprocess.Popen(["sleep", "1000"]))  # which keeps the recording going
+    d, p = recorded("asked", "-p", w.pid, "-p", other.pid, "--overwrite", "--kernel", "sched,syscalls", "--kernel-scope", "own")
     w.run()
     one, two, three = (os.path.join(TOP, "asked-%d" % i) for i in (1, 2, 3))
     gander("snapshot", "-q", "-p", w.pid, "-o", one)
-    check_babeltrace2(one)
-    check("every round", check_chain(w, one) == list(range(1, ROUNDS + 1)))
-    check_times(w, one, others=[other.pid])
-    check_from(one)
     gander("snapshot", "-q", "-p", w.pid, "--last", "200ms", "-o", two)
-    check_from(two, manifest(two)["end_ns"] - 10**9)
     w.p.kill()
     w.p.wait()
     gander("snapshot", "-q", "-p", w.pid, "-o", three)
-    check("every round of the dead program", check_chain(w, three) == list(range(1, ROUNDS + 1)))
-    check("its end is in the kernel's view", any(e["event"] == "sched_process_exit" and e["fields"]["tid"] in (w.a, w.b, w.pid) for e in kernel_events(three)))
     finished(p)
     other.kill()
     other.wait()
+    check_babeltrace2(one)
+    check("every round", check_chain(w, one) == list(range(1, ROUNDS + 1)))
+    check_from(one)
+    check_from(two, manifest(two)["end_ns"] - 10**9)
+    check("every round of the dead program", check_chain(w, three) == list(range(1, ROUNDS + 1)))
+    check_from(three)
+    check("its end is in the kernel's view", any(e["event"] == "sched_process_exit" and e["fields"]["tid"] in (w.a, w.b, w.pid) for e in kernel_events(three)))
     check("the recording has all of it too", manifest(d)["kernel"]["events"] >= manifest(one)["kernel"]["events"])
 
 
@@ -170,7 +170,7 @@ class Storm:
             "    print('done', flush=True)\n")
 
     def __init__(self):
-        self.p = subprocess.Popen([sys.executable, "-u", "-c", self.CODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.p = started(subprocess.Popen([sys.executable, "-u", "-c", self.CODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
 
     def run(self, n):
         self.p.stdin.write("%d\n" % n)
@@ -232,8 +232,8 @@ def losses_are_told():
     kernel.need("babeltrace2")
     s = Storm()
     d = os.path.join(TOP, "losses")
-    p = subprocess.Popen([GANDER, "record", "--json", "-o", d, "-p", str(s.p.pid), "--overwrite", "--kernel", "syscalls", "--kernel-buffer", "64k"],
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    p = started(subprocess.Popen([GANDER, "record", "--json", "-o", d, "-p", str(s.p.pid), "--overwrite", "--kernel", "syscalls", "--kernel-buffer", "64k"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
     wait_for(lambda: os.path.exists(d + "/gander.json") or p.poll() is not None, "it does not begin")
     s.run(100)
     p.send_signal(signal.SIGSTOP)

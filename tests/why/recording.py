@@ -175,20 +175,21 @@ def cut_spans(t, rec, pids, work):
     t.check(r.returncode == 1 and os.path.getsize(whole) > len(once), 'cut: the trace itself is not overwritten', r.stderr)
 
 
-def no_cpu(t, prog, work, label='no CPU'):
+def starved(prog, what):
+    """what(program) of one that computes on a CPU that others want too."""
     cpu = min(os.sched_getaffinity(0))
     hogs = [subprocess.Popen([sys.executable, '-c', 'while True: pass'], preexec_fn=lambda: os.sched_setaffinity(0, {cpu})) for _ in range(4)]
     spin = Program(prog, 'spin', cpu=cpu)
-    rec = os.path.join(work, 'no_cpu')
     try:
-        wrong = record(rec, [spin.pid], spin.do, '--kernel', 'sched')
+        return what(spin)
     finally:
         spin.end()
         for h in hogs:
             h.kill()
             h.wait()
-    if not t.check(wrong is None, label + ': recorded', wrong):
-        return
+
+
+def judge_no_cpu(t, rec, label):
     with open(os.path.join(rec, 'gander.json'), encoding='utf-8') as f:
         kernel = json.load(f).get('kernel')
     if not kernel or not kernel.get('events'):
@@ -207,6 +208,43 @@ def no_cpu(t, prog, work, label='no CPU'):
     t.check(exact(span), label + ': every sum is exact')
 
 
+def no_cpu(t, prog, work, label='no CPU'):
+    rec = os.path.join(work, 'no_cpu')
+    wrong = starved(prog, lambda spin: record(rec, [spin.pid], spin.do, '--kernel', 'sched'))
+    if t.check(wrong is None, label + ': recorded', wrong):
+        judge_no_cpu(t, rec, label)
+
+
+def no_cpu_snapshot(t, prog, work):
+    """The same of a snapshot: the flight recorder has events, goroutines and the kernel of the same seconds."""
+    rec, label = os.path.join(work, 'snapshots'), 'no CPU, a snapshot'
+    shutil.rmtree(rec, ignore_errors=True)
+
+    def newest():
+        try:
+            return os.path.join(rec, sorted(x for x in os.listdir(rec) if x.startswith('snapshot-') and os.path.exists(os.path.join(rec, x, 'gander.json')))[-1])
+        except (OSError, IndexError):
+            return None
+
+    def wait(spin):
+        args = [gander, 'record', '-q', '--go', '--kernel', 'sched', '-o', rec, '-p', str(spin.pid), '--snapshot-when', 'spin.work', '--last', '10s', '--rate-limit', '0s', '--max-snapshots', '0']
+        with subprocess.Popen(args, stderr=subprocess.PIPE, text=True) as p:
+            try:
+                # a program takes a while to fly: the first snapshots have no Go trace, or not of all of the span
+                done = wait_for(lambda: p.poll() is not None or (os.path.exists(rec + '/gander.json') and spin.do() and newest() and why(newest(), 'spin.work')[0]))
+            finally:
+                if p.poll() is None:
+                    p.send_signal(signal.SIGINT)
+                said = p.communicate()[1]
+        return done and p.returncode in (0, 3), said
+
+    done, said = starved(prog, wait)
+    if not done and 'CAP_PERFMON' in said:
+        t.skip(label, 'the kernel\'s view is not allowed here')
+    elif t.check(done, label + ': taken', said):
+        judge_no_cpu(t, newest(), label)
+
+
 def main():
     work = os.path.abspath(sys.argv[2])
     os.makedirs(work, exist_ok=True)
@@ -218,6 +256,7 @@ def main():
         return t.done()
     across(t, prog, work)
     no_cpu(t, prog, work)
+    no_cpu_snapshot(t, prog, work)
     for version in os.environ.get('GANDER_TEST_GO', ' '.join(VERSIONS)).split() if os.environ.get('GANDER_TEST_VERSIONS') else []:
         env.update(GOTOOLCHAIN='go' + version)
         if not util.goroot(version) or util.run(['go', 'build', '-o', prog, '.'], cwd=HERE + '/pair', env=env).returncode:
