@@ -111,6 +111,7 @@ struct record {
 	struct kernel *kernel;            /* NULL: not asked for */
 	struct kernel_totals kernel_base; /* when the running chunk began */
 	struct buf kernel_text;           /* what the manifest says of it, of a snapshot: JSON */
+	int kernel_mark_fd;               /* control_mark_kernel() */
 	bool kernel_short;                /* that it reaches less far than was asked for was told */
 	struct bare bare[RECORD_PIDS_MAX];
 	unsigned nbare;

@@ -14,10 +14,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define PREFIX      "gander-session-"
-#define REQUEST_MAX (PATH_MAX + 200)
-#define REPLY_MAX   (128u << 10)
-#define TRIES       5
+#define PREFIX        "gander-session-"
+#define KERNEL_PREFIX "gander-kernel-"
+#define REQUEST_MAX   (PATH_MAX + 200)
+#define REPLY_MAX     (128u << 10)
+#define TRIES         5
 
 void session_text(const uint8_t session[16], char text[33])
 {
@@ -34,18 +35,46 @@ void session_new(uint8_t session[16], char text[33])
 	session_text(session, text);
 }
 
-static socklen_t address(struct sockaddr_un *a, const char *session)
+static socklen_t address(struct sockaddr_un *a, const char *prefix, const char *session)
 {
 	memset(a, 0, sizeof(*a));
 	a->sun_family = AF_UNIX;
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-			   (size_t)snprintf(a->sun_path + 1, sizeof(a->sun_path) - 1, PREFIX "%s", session));
+			   (size_t)snprintf(a->sun_path + 1, sizeof(a->sun_path) - 1, "%s%s", prefix, session));
+}
+
+int control_mark_kernel(const char *session)
+{
+	struct sockaddr_un a;
+	socklen_t len = address(&a, KERNEL_PREFIX, session);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&a, len) == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -errno;
+}
+
+bool control_has_kernel(const char *session)
+{
+	FILE *in = fopen("/proc/net/unix", "re");
+	char line[512], *p;
+	bool found = false;
+
+	while (in && !found && fgets(line, sizeof(line), in)) {
+		p = strstr(line, "@" KERNEL_PREFIX);
+		found = p && !strncmp(p + strlen("@" KERNEL_PREFIX), session, 32);
+	}
+	if (in)
+		fclose(in);
+	return found;
 }
 
 int control_listen(const char *session, struct err *err)
 {
 	struct sockaddr_un a;
-	socklen_t len = address(&a, session);
+	socklen_t len = address(&a, PREFIX, session);
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&a, len) < 0 || listen(fd, 4) < 0) {
@@ -99,7 +128,7 @@ static int reach(const char *full, bool patient)
 {
 	struct timeval soon = { .tv_sec = 10 };
 	struct sockaddr_un a;
-	socklen_t len = address(&a, full), who_len = sizeof(struct ucred);
+	socklen_t len = address(&a, PREFIX, full), who_len = sizeof(struct ucred);
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | (patient ? 0 : SOCK_NONBLOCK), 0), res = 0;
 	struct ucred who;
 

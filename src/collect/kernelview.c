@@ -1,6 +1,7 @@
 /* The kernel's view within a recording (src/kernel): begun, drained and ended with it, and written into the manifest. A flight recorder keeps the newest of it in memory, and
  * writes it into each snapshot: its own, or one that `gander snapshot` asks for. */
 #include "base/json.h"
+#include "collect/collect_control.h"
 #include "collect/collect_record.h"
 
 #include <poll.h>
@@ -58,6 +59,8 @@ int kernelview_start(struct record *rec, struct err *err)
 	rec->nice_before = getpriority(PRIO_PROCESS, 0);
 	if (errno == 0 && rec->nice_before > COLLECTOR_NICE && setpriority(PRIO_PROCESS, 0, COLLECTOR_NICE) == 0)
 		rec->nice_changed = true;
+	if (keeps(rec))
+		rec->kernel_mark_fd = control_mark_kernel(rec->session_text);
 	for (i = 0; i < rec->o->npids; i++)
 		kernel_program(rec->kernel, rec->o->pids[i]);
 	r = kernel_start(rec->kernel, err);
@@ -137,6 +140,9 @@ void kernelview_done(struct record *rec)
 	for (i = 0; i < rec->nbare; i++)
 		if (rec->bare[i].pidfd >= 0)
 			close(rec->bare[i].pidfd);
+	if (rec->kernel_mark_fd >= 0)
+		close(rec->kernel_mark_fd);
+	rec->kernel_mark_fd = -1;
 	kernel_free(rec->kernel);
 	rec->kernel = NULL;
 	buf_done(&rec->kernel_text);
@@ -280,6 +286,10 @@ int kernelview_ask(const uint8_t session[16], const char *dir, uint64_t since_ns
 	int r = whole ? 0 : err_set(err, -errno, "cannot tell the whole path of '%s': %m", dir);
 
 	session_text(session, id);
+	if (!control_has_kernel(id)) {
+		free(whole);
+		return 0;
+	}
 	if (r == 0)
 		buf_printf(&request, "kernel %llu %llu %d %s", (unsigned long long)since_ns, (unsigned long long)real_minus_mono, ctf_version, whole);
 	if (buf_failed(&request))

@@ -437,7 +437,7 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 		return err_set(err, -ENOMEM, "out of memory");
 	rec->o = o;
 	rec->rules = *o->rules;
-	rec->inotify_fd = rec->control_fd = rec->cmd_pidfd = -1;
+	rec->inotify_fd = rec->control_fd = rec->cmd_pidfd = rec->kernel_mark_fd = -1;
 	if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < lim.rlim_max) {
 		lim.rlim_cur = lim.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &lim);

@@ -192,8 +192,7 @@ static void take_kernel(struct snap *s)
 			res = kernelview_snapshot(own, s->o->dir, s->since_mono_ns, offset, s->o->ctf_version, &s->rec.kernel_text, &err);
 		else if (!own)
 			res = kernelview_ask(s->session[i], s->o->dir, s->since_mono_ns, offset, s->o->ctf_version, &s->rec.kernel_text, &err);
-		/* not running any more, or not this user's */
-		if (res < 0 && res != -ENOENT && res != -EPERM && !*s->res->note)
+		if (res < 0 && res != -ENOENT && !*s->res->note) /* -ENOENT: it has ended meanwhile */
 			snprintf(s->res->note, sizeof(s->res->note), "the kernel's view is not in the snapshot: %.380s", err.text);
 	}
 	s->res->kernel = s->rec.kernel_text.len > 0;

@@ -201,7 +201,7 @@ def bad_input():
                             ("test.step.n = 3", "'=' is no operator")):
         refused(2, text, "-p", os.getpid(), "--snapshot-when", condition)
     refused(2, "more than 8 conditions", "-p", os.getpid(), *["--snapshot-when", "a.b > 3"] * 9)
-    refused(2, "go with --snapshot-when", "-p", os.getpid(), "--last", "3s")
+    refused(2, "--last goes with --overwrite or --snapshot-when", "-p", os.getpid(), "--last", "3s")
     refused(2, "--max-snapshots is its bound", "-p", os.getpid(), "--snapshot-when", "a.b > 3", "--rotate", "1m")
     check("nothing was made", not os.path.exists(new("refused")))
 

@@ -553,7 +553,7 @@ def programs_found_later():
     """With --all a program's threads are older than what the kernel's filter lets through: it is replaced, and no call is missing or there twice."""
     w = Wakes()
     d, p = recorded("later", "--all", "-e", "none.of.them", "--kernel", "syscalls")
-    for _ in range(3000):
+    for _ in range(12000):
         if w.pid in manifest(d)["kernel"]["pids"]:
             break
         time.sleep(0.01)

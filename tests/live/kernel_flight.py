@@ -126,6 +126,29 @@ def asked_for_from_outside():
 
 
 @case
+def a_recorder_that_does_not_answer():
+    """One that is stopped: the snapshot is taken, and says what is not in it. One without the kernel's view is not asked."""
+    w, other = Wakes(), Wakes(rounds=1)
+    d, p = recorded("stopped", "-p", w.pid, "--overwrite", "--kernel", "sched")
+    without = TOP + "/without"
+    q = started(subprocess.Popen([GANDER, "record", "-q", "-o", without, "-p", str(other.pid), "--overwrite"]))
+    wait_for(lambda: os.path.exists(without + "/gander.json") or q.poll() is not None, "it does not begin")
+    p.send_signal(signal.SIGSTOP)
+    q.send_signal(signal.SIGSTOP)
+    r = gander("snapshot", "-q", "-p", w.pid, "-o", TOP + "/stopped-1", status=3)
+    check("it is said", "kernel's view is not in the snapshot" in r.stderr and r.stderr.count("\n") == 1, r.stderr)
+    check("it is not in gander.json", "kernel" not in manifest(TOP + "/stopped-1"))
+    gander("snapshot", "-q", "-p", other.pid, "-o", TOP + "/stopped-2")
+    p.send_signal(signal.SIGCONT)
+    q.send_signal(signal.SIGCONT)
+    finished(p)
+    q.send_signal(signal.SIGINT)
+    q.wait()
+    w.end()
+    other.end()
+
+
+@case
 def who_may_ask():
     """The recorder of root writes for nobody else: their snapshot is of what is theirs."""
     if os.geteuid() != 0:
