@@ -35,7 +35,7 @@ struct go_sink {
 	struct go_part *part;
 	unsigned nparts, made;     /* of this chunk; files made so far */
 	int fd;                    /* of the last part, -1: the next generation begins one */
-	uint64_t lost_generations; /* never seen: overwritten before they were read */
+	uint64_t lost_generations; /* never seen: overwritten before they were read, or without room on the disk */
 	uint64_t lost_bytes;       /* the program had no memory for them, or they were damaged */
 	uint64_t torn_bytes;       /* of a generation whose end never came */
 	uint64_t next_gen;         /* that should come next; 0: not known */

@@ -189,6 +189,8 @@ int go_sink_end(struct go_sink *s, uint64_t end_ns, struct err *err)
 			p->end_ns = end_ns;
 		}
 	}
+	if (res < 0)
+		s->lost_generations++;
 	s->begin_ns = end_ns;
 	buf_clear(&s->pending);
 	return res;

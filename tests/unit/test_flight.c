@@ -782,6 +782,20 @@ static void bad_answers(void **state)
 	}
 }
 
+static void what_cannot_be_written_is_lost(void **state)
+{
+	static const uint8_t batch[] = { 1, 1, 0, 0, 0 }; /* of generation 1, empty */
+	struct err err = ERR_INIT;
+	struct go_sink s;
+
+	go_sink_init(&s, "/dev/null", "p", 1, "region");
+	assert_true(go_sink_batch(&s, batch, sizeof(batch)));
+	assert_int_equal(go_sink_end(&s, 1, &err), -ENOTDIR);
+	assert_int_equal(s.lost_generations, 1);
+	assert_int_equal(s.nparts, 0);
+	go_sink_done(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -793,6 +807,7 @@ int main(void)
 		cmocka_unit_test(set_aside_and_taken),
 		cmocka_unit_test(a_generation_with_a_hole),
 		cmocka_unit_test(the_last_is_lost),
+		cmocka_unit_test(what_cannot_be_written_is_lost),
 		cmocka_unit_test(damage),
 		cmocka_unit_test(asks),
 		cmocka_unit_test(wakes),
