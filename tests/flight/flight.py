@@ -316,10 +316,13 @@ def set_aside_recorded(prog, tmp):
 
 
 def set_aside_kept(prog, tmp):
-    """A flight recorder writes it down at once, with the events."""
+    """A flight recorder writes it down at once, with the events, and with the kernel's view where there is one."""
     rec = os.path.join(tmp, "aside-kept")
+    kernel = run("record", "--kernel", "sched", "-o", rec + "-probe", "--", "true")[0] == 0
+    if not kernel:
+        skip("set aside with the kernel's view: it is not allowed here")
     with Program(prog) as p:
-        r = Recorder("--overwrite", "--go", "-p", p.pid, "-o", rec)
+        r = Recorder("--overwrite", "--go", *(["--kernel", "sched"] if kernel else []), "-p", p.pid, "-o", rec)
         until(lambda: p.do("flying") == "true")
         p.do("sleep 300ms")
         for i in (1, 2):
@@ -328,6 +331,7 @@ def set_aside_kept(prog, tmp):
             until(lambda: manifest(dir).get("state") == "complete")
             listed = check_recording(dir, "set aside in a flight recorder")
             case(listed and listed[0].get("reason") == "number %d" % i and manifest(dir)["events"] > 0, "with its reason and the events", listed)
+            case(not kernel or manifest(dir)["kernel"]["events"] > 0, "and the kernel's view", manifest(dir).get("kernel"))
         r.end()
         check_recording(rec, "and the recorder's own end")
 

@@ -141,7 +141,7 @@ def a_recorder_that_does_not_answer():
     gander("snapshot", "-q", "-p", other.pid, "-o", TOP + "/stopped-2")
     p.send_signal(signal.SIGCONT)
     q.send_signal(signal.SIGCONT)
-    finished(p)
+    finished(p, status=None)  # its rings have been full
     q.send_signal(signal.SIGINT)
     q.wait()
     w.end()
