@@ -1,6 +1,7 @@
 #include "cli/report_go.h"
 #include "analyze/goanalysis.h"
 #include "analyze/gokernel.h"
+#include "base/plain.h"
 #include "base/table.h"
 #include "gotrace/gotrace.h"
 #include "timeline/timeline.h"
@@ -45,7 +46,7 @@ static int read_trace(struct report_go *g, const char *path, int64_t pid, struct
 	struct gostate s;
 	int r;
 
-	r = gander_gotrace_open(&t, path, NULL, err_public(&why));
+	r = plain_is(path) ? gander_gotrace_open(&t, path, NULL, err_public(&why)) : err_set(&why, -ENOENT, "there is no such file");
 	if (r < 0) {
 		note(g, path, why.text);
 		return r == -ENOMEM ? err_set(err, r, "out of memory") : 0;

@@ -3,6 +3,7 @@
 #include "base/hist.h"
 #include "base/json.h"
 #include "base/map.h"
+#include "base/plain.h"
 #include "base/table.h"
 #include "cli/cli.h"
 #include "cli/ctf_where.h"
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define WIDTH       80
 #define THREADS_MAX 1000000u
@@ -63,9 +65,15 @@ extern const struct verb verb_report;
 static json_t *load_manifest(const char *dir)
 {
 	char path[PATH_MAX];
+	json_t *m;
+	int fd;
 
 	snprintf(path, sizeof(path), "%s/gander.json", dir);
-	return json_load_file(path, 0, NULL);
+	fd = plain_open(path);
+	m = fd < 0 ? NULL : json_loadfd(fd, 0, NULL);
+	if (fd >= 0)
+		close(fd);
+	return m;
 }
 
 static struct kind *kind_of(struct report *p, const struct gander_ctf_class *c)

@@ -1,4 +1,5 @@
 #include "cli/why_files.h"
+#include "base/plain.h"
 #include "base/temp.h"
 #include "cli/cli.h"
 #include "cli/go_input.h"
@@ -119,10 +120,13 @@ static int open_recording(struct why_files *f, const char *dir, struct err *err)
 	struct stat st;
 	struct dirent **list = NULL;
 	json_t *manifest;
-	int n, i, r = 0;
+	int n, i, fd, r = 0;
 
 	snprintf(path, sizeof(path), "%s/gander.json", dir);
-	manifest = json_load_file(path, 0, NULL);
+	fd = plain_open(path);
+	manifest = fd < 0 ? NULL : json_loadfd(fd, 0, NULL);
+	if (fd >= 0)
+		close(fd);
 	f->dir = dir;
 	f->mono_offset_ns = json_integer_value(json_object_get(json_object_get(manifest, "clock"), "mono_offset_ns"));
 	snprintf(path, sizeof(path), "%s/go", dir);

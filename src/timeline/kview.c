@@ -4,6 +4,7 @@
 #include "base/map.h"
 #include "ctf/ctf_read.h"
 #include "timeline/kview_log.h"
+#include "timeline/timeline_input.h"
 
 #include <dirent.h>
 #include <limits.h>
@@ -628,27 +629,10 @@ static int read_all(struct kview *kv, struct gander_ctf *r, struct err *err)
 /* The scope of a recording says whether others are in it; a trace without a manifest has all. */
 static bool knows_everybody(const char *recording)
 {
-	char path[PATH_MAX], text[4096], *at;
-	bool known = true;
-	size_t n, keep = 0;
-	FILE *f;
+	struct tl_input in;
+	bool known = tl_input_read(&in, recording, NULL) < 0 || !in.own_scope;
 
-	snprintf(path, sizeof(path), "%.4000s/gander.json", recording);
-	f = fopen(path, "re");
-	if (!f)
-		return true;
-	while (known && (n = fread(text + keep, 1, sizeof(text) - 1 - keep, f)) > 0) {
-		text[keep + n] = 0;
-		at = memmem(text, keep + n, "\"scope\":\"own\"", 13);
-		known = at == NULL;
-		if (keep + n > 16) {
-			memmove(text, text + keep + n - 16, 16);
-			keep = 16;
-		} else {
-			keep += n;
-		}
-	}
-	fclose(f);
+	tl_input_done(&in);
 	return known;
 }
 

@@ -2,6 +2,7 @@
  * pass by. */
 #include "timeline/timeline.h"
 #include "base/map.h"
+#include "base/plain.h"
 #include "timeline/timeline_go.h"
 #include "timeline/timeline_input.h"
 
@@ -306,6 +307,10 @@ static int go_open(struct timeline *tl, struct source *s, struct err *err)
 
 	o.flags = tl->o.stacks ? 0 : GANDER_GOTRACE_NO_STACKS;
 	s->opened = true;
+	if (!plain_is(s->path)) {
+		note(tl, "%s: there is no such file", s->path);
+		return 0;
+	}
 	r = gander_gotrace_open(&s->go, s->path, &o, err_public(err));
 	if (r == -ENOMEM)
 		return r;
@@ -512,6 +517,8 @@ static int go_peek(struct timeline *tl, struct source *s, struct err *err)
 
 	o.flags = GANDER_GOTRACE_NO_STACKS;
 	s->mono_ns = s->begin_ns == INT64_MIN ? 0 : s->begin_ns;
+	if (!plain_is(s->path))
+		return 0; /* it is said when its time comes */
 	r = gander_gotrace_open(&t, s->path, &o, err_public(err));
 	if (r < 0)
 		return r == -ENOMEM ? r : 0; /* it is said when its time comes */

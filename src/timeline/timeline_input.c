@@ -1,4 +1,5 @@
 #include "timeline/timeline_input.h"
+#include "base/plain.h"
 
 #include <dirent.h>
 #include <jansson.h>
@@ -8,7 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define GO_MAX 100000u
+#define GO_MAX     100000u
+#define OFFSET_MAX (INT64_MAX / 4)
 
 bool tl_input_uuid(uint8_t to[16], const char *text)
 {
@@ -98,19 +100,25 @@ static int read_manifest(struct tl_input *in, const char *dir, bool top, struct 
 	char path[PATH_MAX];
 	json_error_t why;
 	json_t *m;
-	int r = 0;
+	int fd, r = 0;
 	size_t i;
 
 	snprintf(path, sizeof(path), "%.4000s/gander.json", dir);
-	if (access(path, F_OK) < 0)
-		return 0;
-	m = json_load_file(path, 0, &why);
+	fd = plain_open(path);
+	if (fd < 0)
+		return top && fd != -ENOENT ? err_set(err, fd, "cannot read '%s': %m", path) : 0;
+	m = json_loadfd(fd, 0, &why);
+	close(fd);
 	if (!json_is_object(m) || num(m, "gander_recording", 0) != 1) {
 		json_decref(m);
 		return top ? err_set(err, -EPROTO, "'%s' is not a recording's gander.json%s%s", path, m ? "" : ": ", m ? "" : why.text) : 0;
 	}
 	in->is_recording = true;
 	clock = json_object_get(m, "clock");
+	if (num(clock, "mono_offset_ns", 0) > OFFSET_MAX || num(clock, "mono_offset_ns", 0) < -OFFSET_MAX) {
+		json_decref(m);
+		return err_set(err, -EPROTO, "'%s': the clock's offset is out of its range", path);
+	}
 	if (json_is_integer(json_object_get(clock, "mono_offset_ns")) && !in->has_offset) {
 		in->has_offset = true;
 		in->mono_offset_ns = num(clock, "mono_offset_ns", 0);
@@ -120,6 +128,7 @@ static int read_manifest(struct tl_input *in, const char *dir, bool top, struct 
 	if (num(clock, "stepped_ns", 0))
 		in->stepped_ns = num(clock, "stepped_ns", 0);
 	snprintf(in->host, sizeof(in->host), "%s", str(m, "host"));
+	in->own_scope |= !strcmp(str(json_object_get(m, "kernel"), "scope"), "own");
 	list = json_object_get(m, "go");
 	for (i = 0; i < json_array_size(list) && r == 0; i++)
 		r = add_go(in, dir, json_array_get(list, i));

@@ -22,6 +22,7 @@ struct tl_input_program {
 struct tl_input {
 	const char *path;
 	bool is_directory, is_recording, has_offset;
+	bool own_scope;         /* of the kernel's view: in a chunk at least */
 	int64_t mono_offset_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC */
 	double error_ns;
 	char host[256];

@@ -613,6 +613,10 @@ def rotated():
     check("each event is in one of them", got == n, "%d, %d" % (got, n))
     k = {t["tid"]: t for t in json.loads(gander("report", d, "--json", status=None).stdout)["kernel"]["threads"]}
     check("the report covers all chunks", k[w.b]["on_cpu_ns"] >= ROUNDS * 90000)
+    d = os.path.join(TOP, "rotated-own")
+    gander("record", "-q", "-o", d, "--kernel", "sched", "--kernel-scope", "own", "--rotate", "20k", "--", "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do /bin/true; done")
+    threads = json.loads(gander("report", d, "--json").stdout)["kernel"]["threads"]
+    check("who ran instead is not told where others' switches are left out", all(x["tid"] == -1 for t in threads for x in t["instead"]), str(threads)[:500])
 
 
 @case

@@ -193,24 +193,25 @@ static void refused(void **state)
 
 static void hostile_manifests(void **state)
 {
-	static const char *const bad[] = { "", "[]", "{", "{\"gander_recording\":2}", "{\"gander_recording\":1,\"go\":[{\"file\":\"../../etc/passwd\"},{\"file\":\"/etc/passwd\"},"
-										      "{\"file\":7},3,{\"file\":\"a/../../b\"}],\"programs\":7,\"chunks\":[\"..\",\"/\",9]}" };
+	static const char *const bad[] = { "", "[]", "{", "{\"gander_recording\":2}", "{\"gander_recording\":1,\"clock\":{\"mono_offset_ns\":-9223372036854775808}}", "{\"gander_recording\":1,\"go\":[{\"file\":\"../../etc/passwd\"},{\"file\":\"/etc/passwd\"},"
+																				      "{\"file\":7},3,{\"file\":\"a/../../b\"}],\"programs\":7,\"chunks\":[\"..\",\"/\",9]}" };
 	const char *paths[1] = { path[0] };
 	struct timeline *tl = NULL;
+	struct timeline_event ev;
 	struct err err = ERR_INIT;
 	unsigned i;
-	char dir[400];
+	char dir[400], file[400];
 	static const uint64_t at[] = { 1000 };
 
 	make_recording(path[0], plain);
 	snprintf(dir, sizeof(dir), "%s/ctf/prog-7", path[0]);
 	make(dir, "a", 5, "here", 1000000000, 0, at, 1);
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < 5; i++) {
 		write_file(path[0], "gander.json", bad[i]);
 		assert_true(timeline_open(&tl, paths, 1, NULL, &err) < 0);
 		assert_non_null(strstr(err.text, "gander.json"));
 	}
-	write_file(path[0], "gander.json", bad[4]);
+	write_file(path[0], "gander.json", bad[5]);
 	assert_int_equal(timeline_open(&tl, paths, 1, NULL, &err), 0);
 	assert_int_equal(timeline_sources(tl), 1); /* files outside are not taken */
 	timeline_free(tl);
@@ -219,6 +220,19 @@ static void hostile_manifests(void **state)
 	assert_int_equal(timeline_notes(tl), 1);
 	assert_non_null(strstr(timeline_note(tl, 0), "-3600.000 s"));
 	timeline_free(tl);
+	/* pipes, of which nobody is at the other end */
+	snprintf(dir, sizeof(dir), "%s/p", path[0]);
+	assert_int_equal(mkfifo(dir, 0600), 0);
+	write_file(path[0], "gander.json", "{\"gander_recording\":1,\"clock\":{\"mono_offset_ns\":5},\"go\":[{\"file\":\"p\"}]}");
+	assert_int_equal(timeline_open(&tl, paths, 1, NULL, &err), 0);
+	while (timeline_next(tl, &ev, &err) > 0)
+		;
+	assert_int_equal(timeline_notes(tl), 1);
+	assert_non_null(strstr(timeline_note(tl, 0), "/p: "));
+	timeline_free(tl);
+	snprintf(file, sizeof(file), "%s/gander.json", path[0]);
+	assert_int_equal(rename(dir, file), 0);
+	assert_int_equal(timeline_open(&tl, paths, 1, NULL, &err), -EINVAL);
 }
 
 /* A Go trace by itself, every format there is: as many events as the reader has, in order. */
