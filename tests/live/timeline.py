@@ -198,10 +198,12 @@ try:
          "of two machines: refused, with how it was noticed: " + p.stderr.strip()[-160:])
     os.unlink(os.path.join(other, "gander.json"))
     p = subprocess.run([gander, "events", "-c", other], capture_output=True, text=True)
-    case(p.returncode == 0, "each by itself is read")
+    lost += manifest["lost"]["total"]
+    case(p.returncode == (3 if lost else 0), "each by itself is read, and what was lost is told: %d" % lost)
     if shutil.which("babeltrace2"):
         p = subprocess.run(["babeltrace2", rec], capture_output=True, text=True)
-        case(p.returncode == 0 and not p.stderr and p.stdout.count("\n") == kinds["shop"] + kinds["kernel"], "babeltrace2 reads the CTF part without a warning")
+        said = sum(int(n) for n in re.findall(r"Tracer discarded (\d+) event", p.stderr))
+        case(p.returncode == 0 and said == lost and bool(p.stderr) == bool(lost) and p.stdout.count("\n") == kinds["shop"] + kinds["kernel"], "babeltrace2 reads the CTF part, and warns of what was lost alone")
 finally:
     server.send_signal(signal.SIGTERM)
     server.wait()
