@@ -522,6 +522,7 @@ static void consider(struct record *rec, struct found *f, bool asked, unsigned *
 	struct err err = ERR_INIT;
 	char text[600], comm[32] = "";
 	struct region *r = f->region;
+	struct program *p;
 	int born, res;
 
 	if (f->region && is_known(rec, r->dev, r->ino))
@@ -565,7 +566,13 @@ static void consider(struct record *rec, struct found *f, bool asked, unsigned *
 		return;
 	}
 	++*added;
-	if (f->dead)
+	p = rec->prog[rec->nprog - 1];
+	if (!f->dead)
+		return;
+	/* the command has let go of its region before it has ended: its status comes in a moment */
+	if (p->pid && p->pid == rec->cmd_pid && !program_how_ended(rec, p))
+		p->dead_ns = clock_ns(CLOCK_MONOTONIC);
+	else
 		program_end(rec, rec->nprog - 1, true);
 }
 

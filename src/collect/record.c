@@ -22,6 +22,7 @@
 #define SLICE_NS           100000u
 #define ALIVE_NS           50000000ull /* between looks at whether a program lives */
 #define ENDED_NS           150000000ull
+#define COMMAND_ENDED_NS   2000000000ull /* the same of the command: we ask ourselves, but it may be long in ending */
 #define MANIFEST_NS        1000000000ull
 #define PROGRESS_NS        500000000ull
 #define FOREIGN_SCAN_NS    2000000000ull /* between looks into other mount namespaces (root, --all) */
@@ -289,7 +290,7 @@ static void loop(struct record *rec)
 				if (!p->dead_ns && region_dead(p->r))
 					p->dead_ns = now;
 				/* whoever started it may take a moment to ask how it ended */
-				if (p->dead_ns && (now - p->dead_ns > ENDED_NS || program_how_ended(rec, p)))
+				if (p->dead_ns && (now - p->dead_ns > (p->pid == rec->cmd_pid ? COMMAND_ENDED_NS : ENDED_NS) || program_how_ended(rec, p)))
 					program_end(rec, i--, true);
 			}
 		}
