@@ -57,7 +57,7 @@ void clock_start(struct clock_line *l, bool counter_is_mono)
 	l->counter_is_mono = counter_is_mono;
 	l->stride = 1;
 	clock_now(&l->first, counter_is_mono);
-	l->oldest = l->last = l->first;
+	l->older = l->last = l->first;
 	for (i = 0; i < 10; i++) {
 		a = clock_ns(CLOCK_MONOTONIC);
 		r = clock_ns(CLOCK_REALTIME);
@@ -69,22 +69,32 @@ void clock_start(struct clock_line *l, bool counter_is_mono)
 	}
 }
 
-void clock_oldest(struct clock_line *l, const struct gd_clock_sample *s)
+/* How far a line through this sample and the last one may lean: their widths over the time between them. */
+static double lean(const struct clock_line *l, const struct gd_clock_sample *from)
 {
-	if (l->counter_is_mono || s->counter >= l->oldest.counter || s->mono_ns >= l->oldest.mono_ns || s->width > 100000)
+	if (l->last.counter <= from->counter || l->last.mono_ns <= from->mono_ns)
+		return HUGE_VAL;
+	return ((double)from->width + (double)l->last.width + 1) / (double)(l->last.counter - from->counter);
+}
+
+void clock_older(struct clock_line *l, const struct gd_clock_sample *s)
+{
+	if (l->counter_is_mono || !s->counter || s->counter >= l->first.counter || s->mono_ns >= l->first.mono_ns || s->width > 100000)
 		return;
 	/* A program may say what it likes: the slope that it gives must be a CPU's. */
 	if ((double)(l->first.mono_ns - s->mono_ns) / (double)(l->first.counter - s->counter) > 200 ||
 	    (double)(l->first.mono_ns - s->mono_ns) / (double)(l->first.counter - s->counter) < 0.05)
 		return;
-	l->oldest = *s;
+	/* one that was interrupted is far off, however far away */
+	if (lean(l, s) < lean(l, &l->older))
+		l->older = *s;
 }
 
 void clock_sample(struct clock_line *l, const struct gd_clock_sample *s)
 {
 	uint32_t i;
 
-	if (s->counter < l->oldest.counter || ++l->skipped < l->stride)
+	if (s->counter < l->older.counter || ++l->skipped < l->stride)
 		return;
 	l->skipped = 0;
 	if (l->nkept == CLOCK_KEPT) {
@@ -99,14 +109,6 @@ void clock_sample(struct clock_line *l, const struct gd_clock_sample *s)
 static double mono_at(const struct clock_line *l, uint64_t at)
 {
 	return (double)(int64_t)(at - l->at_counter) * l->ns_per_tick;
-}
-
-/* How far a line through this sample and the last one may lean: their widths over the time between them. */
-static double lean(const struct clock_line *l, const struct gd_clock_sample *from)
-{
-	if (l->last.counter <= from->counter || l->last.mono_ns <= from->mono_ns)
-		return HUGE_VAL;
-	return ((double)from->width + (double)l->last.width + 1) / (double)(l->last.counter - from->counter);
 }
 
 void clock_fit(struct clock_line *l)
@@ -124,8 +126,7 @@ void clock_fit(struct clock_line *l)
 		l->at_epoch_ns = l->last.mono_ns + l->real_minus_mono;
 		return;
 	}
-	/* A program's start is further away, but may have been interrupted while it looked at its clocks. */
-	from = lean(l, &l->first) <= lean(l, &l->oldest) ? &l->first : &l->oldest;
+	from = lean(l, &l->first) <= lean(l, &l->older) ? &l->first : &l->older;
 	if (l->last.counter <= from->counter || l->last.mono_ns <= from->mono_ns)
 		return;
 	l->ns_per_tick = (double)(l->last.mono_ns - from->mono_ns) / (double)(l->last.counter - from->counter);
@@ -134,7 +135,8 @@ void clock_fit(struct clock_line *l)
 	mid = l->first.counter / 2 + l->last.counter / 2;
 	l->at_counter = mid;
 	l->at_epoch_ns = l->real_minus_mono + l->last.mono_ns - (uint64_t)llround((double)(l->last.counter - mid) * l->ns_per_tick);
-	l->error_ns = 0;
+	/* as good as what it is drawn through */
+	l->error_ns = (double)(from->width > l->last.width ? from->width : l->last.width) / 2 * l->ns_per_tick;
 	for (i = 0; i < l->nkept + 1; i++) {
 		const struct gd_clock_sample *s = i < l->nkept ? &l->kept[i] : &l->first;
 

@@ -11,14 +11,14 @@
 
 struct clock_line {
 	bool counter_is_mono;
-	struct gd_clock_sample oldest, first, last; /* a program's start; this process's own at start and now */
+	struct gd_clock_sample older, first, last; /* a program's own, from before; this process's own at start and now */
 	uint64_t real_minus_mono;                   /* modulo 2^64, taken once */
 	struct gd_clock_sample kept[CLOCK_KEPT];    /* of the programs' packets, thinned out as they become many */
 	uint32_t nkept, stride, skipped;
 	/* what came out */
 	double ns_per_tick;
 	uint64_t freq_hz, at_counter, at_epoch_ns;
-	double error_ns; /* largest distance of a sample from the line */
+	double error_ns; /* largest distance of a sample from the line, and half the width of those that it is drawn through */
 };
 
 static inline uint64_t clock_ns(clockid_t id)
@@ -31,7 +31,7 @@ static inline uint64_t clock_ns(clockid_t id)
 
 void clock_now(struct gd_clock_sample *s, bool counter_is_mono);
 void clock_start(struct clock_line *l, bool counter_is_mono);
-void clock_oldest(struct clock_line *l, const struct gd_clock_sample *start); /* a program's own; ignored when implausible */
+void clock_older(struct clock_line *l, const struct gd_clock_sample *s);       /* a program's own: its start, a packet; ignored when implausible */
 void clock_sample(struct clock_line *l, const struct gd_clock_sample *s);     /* of a packet */
 void clock_fit(struct clock_line *l);                                         /* takes a sample now and draws the line anew */
 uint64_t clock_counter(const struct clock_line *l, uint64_t epoch_ns);

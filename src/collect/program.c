@@ -287,7 +287,7 @@ static int program_add(struct record *rec, struct region *r, pid_t pid, bool dea
 		p->since = r->head.start;
 	else
 		clock_now(&p->since, clock_of(rec, r)->counter_is_mono);
-	clock_oldest(clock_of(rec, r), &r->head.start);
+	clock_older(clock_of(rec, r), &r->head.start);
 	clock_fit(clock_of(rec, r));
 	program_look(rec, p, 0);
 	if (!rec->o->when)

@@ -2,6 +2,7 @@
  * stopped, and when it has died. */
 #include "base/json.h"
 #include "collect/collect_record.h"
+#include "collect/collect_words.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,6 +199,30 @@ static void take_kernel(struct snap *s)
 	s->res->kernel = s->rec.kernel_text.len > 0;
 }
 
+/* Nothing was sampled while it was recorded. The program has done so at its start, and whenever it opened a packet. */
+static void older_samples(struct clock_line *l, const struct channel *ch)
+{
+	struct gd_clock_sample s;
+	uint64_t lap;
+	uint32_t i;
+
+	clock_older(l, &ch->r->head.start);
+	for (i = 0; i < ch->r->npackets; i++) {
+		struct gd_packet *p = region_packet(ch->r, i);
+
+		if (!bit_get(region_channel(ch->r, ch->c)->granted, i))
+			continue;
+		lap = load_acquire(&p->lap); /* [LAP] */
+		s.counter = load_relaxed(&p->open.counter);
+		s.mono_ns = load_relaxed(&p->open.mono_ns);
+		s.boot_ns = load_relaxed(&p->open.boot_ns);
+		s.width = load_relaxed(&p->open.width);
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (!(lap & 1) && load_relaxed(&p->lap) == lap && load_relaxed(&p->channel) == ch->c && load_relaxed(&p->epoch) == ch->epoch) /* [LAP] */
+			clock_older(l, &s);
+	}
+}
+
 static int take(struct snap *s, struct region *r, pid_t pid, bool dead, struct err *err)
 {
 	struct program *p;
@@ -245,7 +270,7 @@ static int take(struct snap *s, struct region *r, pid_t pid, bool dead, struct e
 	if (res < 0)
 		return res;
 	p->since = r->head.start;
-	clock_oldest(clock_of(&s->rec, r), &r->head.start);
+	older_samples(clock_of(&s->rec, r), &p->ch);
 	clock_fit(clock_of(&s->rec, r));
 	if (s->o->last_ns)
 		p->since.counter = since = program_since(p, clock_of(&s->rec, r), s->o->last_ns, dead);

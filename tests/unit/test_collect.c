@@ -592,8 +592,8 @@ static void sizes_of_events(void **state)
 
 static void the_clocks_line(void **state)
 {
-	struct gd_clock_sample lie;
-	struct clock_line l;
+	struct gd_clock_sample lie, start, packet;
+	struct clock_line l, m;
 	uint64_t now;
 
 	clock_start(&l, true);
@@ -605,8 +605,28 @@ static void the_clocks_line(void **state)
 	lie = l.first;
 	lie.counter -= 1000;
 	lie.mono_ns -= 1000000000000; /* no CPU is so slow */
-	clock_oldest(&l, &lie);
-	assert_int_equal(l.oldest.counter, l.first.counter);
+	clock_older(&l, &lie);
+	assert_int_equal(l.older.counter, l.first.counter);
+	/* a program's start that was interrupted while it looked at its clocks, and a packet that it opened later */
+	start = packet = l.first;
+	start.counter -= 2000000000;
+	start.mono_ns -= 1000000000;
+	start.width = 20000;
+	packet.counter -= 1000000000;
+	packet.mono_ns -= 500000000;
+	packet.width = 60;
+	m = l;
+	clock_older(&m, &start);
+	assert_int_equal(m.older.counter, start.counter);
+	clock_older(&m, &packet);
+	assert_int_equal(m.older.counter, packet.counter);
+	clock_older(&m, &start);
+	assert_int_equal(m.older.counter, packet.counter);
+	m = l;
+	m.first.width = 10000;
+	clock_older(&m, &start);
+	clock_fit(&m);
+	assert_true(m.error_ns >= m.ns_per_tick * 5000); /* as good as what it is drawn through */
 	clock_fit(&l);
 	now = l.last.mono_ns + l.real_minus_mono;
 	assert_true(l.freq_hz > 1000000 && l.freq_hz < 10000000000);
