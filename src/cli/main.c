@@ -1,4 +1,5 @@
 /* gander: one binary, familiar verbs. This file is the table of verbs and nothing else. */
+#include "base/near.h"
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -100,11 +101,19 @@ static int printed(int status)
 
 int main(int argc, char **argv)
 {
+	static char help[] = "--help";
+	struct near near;
+	const char *best;
 	int i;
 
 	if (argc < 2) {
 		usage(stderr);
 		return CLI_USAGE;
+	}
+	if (!strcmp(argv[1], "help") && argc > 2) { /* gander help record is gander record --help */
+		argv[1] = argv[2];
+		argv[2] = help;
+		argc = 3;
 	}
 	if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
 		usage(stdout);
@@ -117,6 +126,10 @@ int main(int argc, char **argv)
 	for (i = 0; cli_verbs[i]; i++)
 		if (!strcmp(argv[1], cli_verbs[i]->name))
 			return printed(cli_verbs[i]->run(argc - 1, argv + 1));
-	fprintf(stderr, "gander: unknown verb '%s' (gander --help lists them)\n", argv[1]);
+	near_init(&near, argv[1]);
+	for (i = 0; cli_verbs[i]; i++)
+		near_offer(&near, cli_verbs[i]->name, strlen(cli_verbs[i]->name));
+	best = near_best(&near);
+	fprintf(stderr, "gander: there is no verb '%s'%s%s%s (gander --help lists them)\n", argv[1], best ? "; did you mean '" : "", best ? best : "", best ? "'?" : "");
 	return CLI_USAGE;
 }

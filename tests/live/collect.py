@@ -645,9 +645,12 @@ def bad_input():
         (["snapshot", "-p", "999999999", "-o", new("nosnap")], 1, "no process"),
         (["count", "-p", p.pid, "--by", "(("], 2, ""),
         (["list", "-p", "999999999"], 1, "no process"),
+        (["recrod"], 2, "did you mean 'record'?"),
+        (["xyzzy"], 2, "there is no verb 'xyzzy' ("),
     ]:
         r = gander(*args, status=status)
         check(" ".join(map(str, args)), text in r.stderr and "gander: " in r.stderr, r.stderr)
+    same("gander help VERB", gander("help", "record").stdout, gander("record", "--help").stdout)
     r = gander("record", "-p", p.pid, "-e", "no.such.event", "--for", "0.1s", "-o", new("unknown"), status=3)
     check("an unknown event", "no event matched 'no.such.event'" in r.stderr, r.stderr)
     p.end()
