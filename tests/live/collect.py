@@ -621,6 +621,7 @@ def nobody_reads():
 
 @case
 def bad_input():
+    open(new("something"), "w").close()
     p = Program(1, 10)
     for args, status, text in [
         (["record"], 2, "which program"),
