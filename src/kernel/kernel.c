@@ -126,6 +126,7 @@ struct kernel {
 	struct cpu *cpu;
 	unsigned ncpus;
 	struct own own;
+	struct buf forks; /* of the rings as they are now, by whom we do not know */
 	int tracefs;
 	pid_t self;
 	bool counts_lost; /* PERF_FORMAT_LOST */
@@ -442,6 +443,7 @@ void kernel_free(struct kernel *k)
 	if (k->tracefs >= 0)
 		close(k->tracefs);
 	own_done(&k->own);
+	buf_done(&k->forks);
 	keep_done(&k->keep);
 	buf_done(&k->sorted);
 	buf_done(&k->desc);
@@ -900,27 +902,54 @@ static int take_sample(struct kernel *k, struct cpu *c, const struct ring_record
 	return 0;
 }
 
+struct fork {
+	uint32_t pid, tid, child; /* tid: who forked; child 0: it is known */
+};
+
+static bool take_fork(struct kernel *k, const struct fork *f)
+{
+	if (!own_has_process(&k->own, f->pid) && !own_has_thread(&k->own, f->tid))
+		return false;
+	own_thread(&k->own, f->child);
+	if (is_narrowed_out(k, f->child))
+		widen(k); /* ids have wrapped around */
+	return true;
+}
+
 /* Children of the recorded programs are theirs. A fork is in its CPU's ring before its child is in any: so all rings are looked through up to
- * their heads, which are loaded after those up to which events are taken. */
+ * their heads, which are loaded after those up to which events are taken. A grandchild's may be in a ring that is looked through before its parent's. */
 static void look_for_forks(struct kernel *k)
 {
 	struct ring_record rec;
 	uint64_t at, head;
+	struct fork f, *v;
+	bool found;
 	unsigned i, n;
 
+	buf_clear(&k->forks);
 	for (i = 0; i < k->ncpus; i++) {
 		struct cpu *c = &k->cpu[i];
 
 		head = ring_head(&c->ring);
 		for (at = c->ring.tail; ring_next(&c->ring, &at, head, &rec) > 0;) {
 			n = rec.kind == RING_SAMPLE ? k->by_type[rec.type] : 0;
-			if (!n || k->point[n - 1].child_at < 0 || !(own_has_process(&k->own, rec.pid) || own_has_thread(&k->own, word_at(&rec, 4))))
+			if (!n || k->point[n - 1].child_at < 0)
 				continue;
-			own_thread(&k->own, word_at(&rec, k->point[n - 1].child_at));
-			if (is_narrowed_out(k, word_at(&rec, k->point[n - 1].child_at)))
-				widen(k); /* ids have wrapped around */
+			f = (struct fork) { rec.pid, word_at(&rec, 4), word_at(&rec, k->point[n - 1].child_at) };
+			if (!take_fork(k, &f))
+				buf_put(&k->forks, &f, sizeof(f));
 		}
 	}
+	if (buf_failed(&k->forks))
+		return;
+	v = (struct fork *)(void *)k->forks.data;
+	do
+		for (n = 0, found = false; n < k->forks.len / sizeof(f); n++)
+			if (v[n].child && take_fork(k, &v[n])) {
+				v[n].child = 0;
+				found = true;
+			}
+	while (found);
 }
 
 static int by_time(const void *a, const void *b)
