@@ -12,8 +12,8 @@
 struct clock_line {
 	bool counter_is_mono;
 	struct gd_clock_sample older, first, last; /* a program's own, from before; this process's own at start and now */
-	uint64_t real_minus_mono;                   /* modulo 2^64, taken once */
-	struct gd_clock_sample kept[CLOCK_KEPT];    /* of the programs' packets, thinned out as they become many */
+	uint64_t real_minus_mono;                  /* modulo 2^64, taken once */
+	struct gd_clock_sample kept[CLOCK_KEPT];   /* of the programs' packets, thinned out as they become many */
 	uint32_t nkept, stride, skipped;
 	/* what came out */
 	double ns_per_tick;
@@ -31,9 +31,9 @@ static inline uint64_t clock_ns(clockid_t id)
 
 void clock_now(struct gd_clock_sample *s, bool counter_is_mono);
 void clock_start(struct clock_line *l, bool counter_is_mono);
-void clock_older(struct clock_line *l, const struct gd_clock_sample *s);       /* a program's own: its start, a packet; ignored when implausible */
-void clock_sample(struct clock_line *l, const struct gd_clock_sample *s);     /* of a packet */
-void clock_fit(struct clock_line *l);                                         /* takes a sample now and draws the line anew */
+void clock_older(struct clock_line *l, const struct gd_clock_sample *s);  /* a program's own: its start, a packet; ignored when implausible */
+void clock_sample(struct clock_line *l, const struct gd_clock_sample *s); /* of a packet */
+void clock_fit(struct clock_line *l);                                     /* takes a sample now and draws the line anew */
 uint64_t clock_counter(const struct clock_line *l, uint64_t epoch_ns);
 uint64_t clock_epoch(const struct clock_line *l, uint64_t counter);
 
