@@ -671,11 +671,13 @@ static int start(struct ctf_writer *w, struct stream *s, uint64_t at, struct err
 	return r;
 }
 
-int ctf_stream_append(struct ctf_writer *w, int stream, const struct ctf_piece *piece, struct err *err)
+/* The stream, ready for packets that begin at `at`. What it took is given back by ended(), also where this fails. */
+static int begun(struct ctf_writer *w, int stream, uint64_t at, struct stream **ret, struct err *err)
 {
 	struct stream *s;
 	int r;
 
+	*ret = NULL;
 	if (stream < 0 || stream >= w->nstreams || w->stream[stream].done)
 		return err_set(err, -EBADF, "stream %d of '%s' is not open", stream, w->dir);
 	s = &w->stream[stream];
@@ -684,12 +686,25 @@ int ctf_stream_append(struct ctf_writer *w, int stream, const struct ctf_piece *
 		r = stream_take(w, s, err);
 	if (r)
 		return r;
-	r = start(w, s, piece->begin, err);
-	if (!r)
-		r = append(w, s, piece, 0, err);
-	if (stream_put(w, s) < 0 && !r)
+	*ret = s;
+	return start(w, s, at, err);
+}
+
+static int ended(struct ctf_writer *w, struct stream *s, int r, struct err *err)
+{
+	if (s && stream_put(w, s) < 0 && !r)
 		r = err_set(err, -errno, "cannot write to a stream of '%s': %m", w->dir);
 	return r;
+}
+
+int ctf_stream_append(struct ctf_writer *w, int stream, const struct ctf_piece *piece, struct err *err)
+{
+	struct stream *s;
+	int r = begun(w, stream, piece->begin, &s, err);
+
+	if (!r)
+		r = append(w, s, piece, 0, err);
+	return ended(w, s, r, err);
 }
 
 int ctf_stream_append_all(struct ctf_writer *w, int stream, const struct ctf_piece *piece, unsigned n, struct err *err)
@@ -705,15 +720,7 @@ int ctf_stream_append_all(struct ctf_writer *w, int stream, const struct ctf_pie
 		return err_set(err, -EINVAL, "%u packets at once", n);
 	if (n <= 1)
 		return n ? ctf_stream_append(w, stream, piece, err) : 0;
-	if (stream < 0 || stream >= w->nstreams || w->stream[stream].done)
-		return err_set(err, -EBADF, "stream %d of '%s' is not open", stream, w->dir);
-	s = &w->stream[stream];
-	r = ctf_writer_sync(w, err);
-	if (!r)
-		r = stream_take(w, s, err);
-	if (r)
-		return r;
-	r = start(w, s, piece->begin, err);
+	r = begun(w, stream, piece->begin, &s, err);
 	if (!r) {
 		before = *s;
 		bytes = w->bytes;
@@ -734,9 +741,7 @@ int ctf_stream_append_all(struct ctf_writer *w, int stream, const struct ctf_pie
 			r = cannot_append(w, s, r, err);
 		}
 	}
-	if (stream_put(w, s) < 0 && !r)
-		r = err_set(err, -errno, "cannot write to a stream of '%s': %m", w->dir);
-	return r;
+	return ended(w, s, r, err);
 }
 
 static uint64_t now_ns(void)
@@ -835,9 +840,7 @@ int ctf_stream_rewind(struct ctf_writer *w, const struct ctf_mark *m, struct err
 	w->bytes = m->bytes;
 	if (ftruncate(s->fd, (off_t)s->size) < 0)
 		r = err_set(err, -errno, "cannot write to a stream of '%s': %m", w->dir);
-	if (stream_put(w, s) < 0 && !r)
-		r = err_set(err, -errno, "cannot write to a stream of '%s': %m", w->dir);
-	return r;
+	return ended(w, s, r, err);
 }
 
 int ctf_stream_close(struct ctf_writer *w, int stream, uint64_t end, uint64_t discarded, struct err *err)
