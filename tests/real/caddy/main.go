@@ -3,11 +3,12 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"gander.internal/gander"
 	_ "gander.internal/gander/flight"
@@ -31,15 +32,26 @@ func (Events) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.gander_events", New: func() caddy.Module { return new(Events) }}
 }
 
+// recorder remembers the status.
+type recorder struct {
+	caddyhttp.ResponseWriterWrapper
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriterWrapper.WriteHeader(status)
+}
+
 func (Events) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if !evRequest.Enabled() {
 		return next.ServeHTTP(w, r)
 	}
 	start := time.Now()
-	rec := caddyhttp.NewResponseRecorder(w, nil, nil)
-	err := next.ServeHTTP(rec, r)
+	rec := recorder{caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, http.StatusOK}
+	err := next.ServeHTTP(&rec, r)
 	requests.Add(1)
-	evRequest.Emit(r.Method, r.URL.Path, rec.Status(), time.Since(start))
+	evRequest.Emit(r.Method, r.URL.Path, rec.status, time.Since(start))
 	if err != nil && evError.Enabled() {
 		errors.Add(1)
 		evError.Emit(r.URL.Path, err.Error())
@@ -47,8 +59,9 @@ func (Events) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	return err
 }
 
-// requests and errors count what is emitted, for the test; see GANDER_EMITTED below.
-var requests, errors atomic.Uint64
+// requests and errors count what is emitted, for the test. The counts are in the file that GANDER_EMITTED names, mapped: counting writes nothing
+// out, and costs the same whoever reads.
+var requests, errors = new(atomic.Uint64), new(atomic.Uint64)
 
 func init() {
 	caddy.RegisterModule(Events{})
@@ -56,15 +69,13 @@ func init() {
 		return Events{}, nil
 	})
 	httpcaddyfile.RegisterDirectiveOrder("gander_events", httpcaddyfile.Before, "file_server")
-	if path := os.Getenv("GANDER_EMITTED"); path != "" {
-		go func() {
-			for last := ""; ; time.Sleep(50 * time.Millisecond) {
-				now := fmt.Sprintf("caddy.request %d\ncaddy.error %d\n", requests.Load(), errors.Load())
-				if now != last && os.WriteFile(path+".new", []byte(now), 0o644) == nil && os.Rename(path+".new", path) == nil {
-					last = now
-				}
-			}
-		}()
+	f, err := os.OpenFile(os.Getenv("GANDER_EMITTED"), os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if page, err := syscall.Mmap(int(f.Fd()), 0, os.Getpagesize(), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED); err == nil {
+		requests, errors = (*atomic.Uint64)(unsafe.Pointer(&page[0])), (*atomic.Uint64)(unsafe.Pointer(&page[64]))
 	}
 }
 
