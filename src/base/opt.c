@@ -1,4 +1,5 @@
 #include "base/opt.h"
+#include "base/near.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -164,6 +165,24 @@ static int set_value(const struct opt *o, const char *shown, const char *value, 
 	return r < 0 ? err_prefix(err, "%s", shown) : 0;
 }
 
+/* `a` as it was written, with its value perhaps. */
+static int unknown(const struct verb *verb, const struct opt *opts, const char *a, struct err *err)
+{
+	char name[NEAR_MAX + 1];
+	const char *best = NULL;
+	struct near near;
+
+	if (a[1] == '-') {
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(a + 2, "="), a + 2);
+		near_init(&near, name);
+		for (; opts->kind; opts++)
+			near_offer(&near, opts->name, strlen(opts->name));
+		best = near_best(&near);
+	}
+	return err_set(err, -EINVAL, "unknown option '%s'%s%s%s (gander %s --help lists them)", a, best ? "; did you mean '--" : "", best ? best : "",
+		       best ? "'?" : "", verb->name);
+}
+
 static int parse(const struct verb *verb, const struct opt *opts, int argc, char **argv, bool posix, struct err *err)
 {
 	int i, kept = 1;
@@ -211,7 +230,7 @@ static int parse(const struct verb *verb, const struct opt *opts, int argc, char
 				value = a + 2;
 		}
 		if (!o->kind)
-			return err_set(err, -EINVAL, "unknown option '%s' (gander %s --help lists them)", a, verb->name);
+			return unknown(verb, opts, a, err);
 		snprintf(shown, sizeof(shown), "%s%s", "--", o->name);
 		if (o->kind == OPT_FLAG) {
 			if (value)

@@ -18,6 +18,10 @@ char *cli_clean(char *text);          /* the same in place, for what is to be on
 int cli_fail(const struct err *err);  /* prints "gander: SENTENCE", returns CLI_FAILED */
 int cli_usage(const struct err *err); /* the same for a mistake on the command line: CLI_USAGE */
 
-extern const struct verb *const cli_verbs[]; /* NULL-terminated: the table in main.c */
+extern const struct verb *const cli_verbs[];    /* NULL-terminated: the table in main.c */
+extern const struct verb *const cli_go_verbs[]; /* those of gander go: the table in verb_go.c */
+const char *cli_go_verb_name(int i);            /* without the "go " */
+/* There is no verb `word` among those of `of` ("", or "go "): says so, and what was probably meant. Returns CLI_USAGE. */
+int cli_no_verb(const char *of, const char *word);
 
 #endif

@@ -73,6 +73,32 @@ int cli_usage(const struct err *err)
 	return CLI_USAGE;
 }
 
+int cli_no_verb(const char *of, const char *word)
+{
+	const char *best, *also = NULL;
+	struct near near;
+	int i;
+
+	near_init(&near, word);
+	for (i = 0; !*of && cli_verbs[i]; i++)
+		near_offer(&near, cli_verbs[i]->name, strlen(cli_verbs[i]->name));
+	for (i = 0; *of && cli_go_verbs[i]; i++)
+		near_offer(&near, cli_go_verb_name(i), strlen(cli_go_verb_name(i)));
+	best = near_best(&near);
+	/* the right verb on the wrong side: gander sched, gander go record */
+	for (i = 0; *of && cli_verbs[i] && !also; i++)
+		also = strcmp(word, cli_verbs[i]->name) ? NULL : cli_verbs[i]->name;
+	for (i = 0; !*of && cli_go_verbs[i] && !also; i++)
+		also = strcmp(word, cli_go_verb_name(i)) ? NULL : cli_go_verbs[i]->name;
+	fprintf(stderr, "gander: there is no verb '%s%s'", of, word);
+	if (also)
+		fprintf(stderr, "; did you mean 'gander %s'?", also);
+	else if (best)
+		fprintf(stderr, "; did you mean '%s%s'?", of, best);
+	fprintf(stderr, " (gander %s--help lists them)\n", of);
+	return CLI_USAGE;
+}
+
 static void usage(FILE *out)
 {
 	int i;
@@ -102,18 +128,18 @@ static int printed(int status)
 int main(int argc, char **argv)
 {
 	static char help[] = "--help";
-	struct near near;
-	const char *best;
-	int i;
+	int i, words;
 
 	if (argc < 2) {
 		usage(stderr);
 		return CLI_USAGE;
 	}
-	if (!strcmp(argv[1], "help") && argc > 2) { /* gander help record is gander record --help */
-		argv[1] = argv[2];
-		argv[2] = help;
-		argc = 3;
+	if (!strcmp(argv[1], "help") && argc > 2) { /* gander help record is gander record --help, gander help go sched is gander go sched --help */
+		words = argc > 3 && !strcmp(argv[2], "go") ? 2 : 1;
+		memmove(argv + 1, argv + 2, (size_t)words * sizeof(*argv));
+		argv[words + 1] = help;
+		argv[words + 2] = NULL;
+		argc = words + 2;
 	}
 	if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
 		usage(stdout);
@@ -126,10 +152,5 @@ int main(int argc, char **argv)
 	for (i = 0; cli_verbs[i]; i++)
 		if (!strcmp(argv[1], cli_verbs[i]->name))
 			return printed(cli_verbs[i]->run(argc - 1, argv + 1));
-	near_init(&near, argv[1]);
-	for (i = 0; cli_verbs[i]; i++)
-		near_offer(&near, cli_verbs[i]->name, strlen(cli_verbs[i]->name));
-	best = near_best(&near);
-	fprintf(stderr, "gander: there is no verb '%s'%s%s%s (gander --help lists them)\n", argv[1], best ? "; did you mean '" : "", best ? best : "", best ? "'?" : "");
-	return CLI_USAGE;
+	return cli_no_verb("", argv[1]);
 }

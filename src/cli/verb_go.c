@@ -7,7 +7,7 @@
 extern const struct verb go_summary, go_events, go_goroutines, go_blocked, go_network, go_sched, go_syscalls, go_gc, go_tasks,
 	go_regions, go_threads, go_parallelism, go_churn, go_footprint, go_anonymize, go_cut, go_repair, go_diff, go_check, go_export;
 
-static const struct verb *const subs[] = {
+const struct verb *const cli_go_verbs[] = {
 	&go_summary,
 	&go_events,
 	&go_goroutines,
@@ -31,9 +31,9 @@ static const struct verb *const subs[] = {
 	NULL,
 };
 
-static const char *sub_name(const struct verb *v)
+const char *cli_go_verb_name(int i)
 {
-	return v->name + strlen("go ");
+	return cli_go_verbs[i]->name + strlen("go ");
 }
 
 static void usage(FILE *out)
@@ -41,29 +41,33 @@ static void usage(FILE *out)
 	int i;
 
 	fprintf(out, "usage: gander go VERB TRACE...\n\nTRACE is a file, '-' for standard input, or http://HOST/debug/pprof/trace?seconds=5.\n\n");
-	for (i = 0; subs[i]; i++)
-		fprintf(out, "  %-11s  %s\n", sub_name(subs[i]), subs[i]->summary);
+	for (i = 0; cli_go_verbs[i]; i++)
+		fprintf(out, "  %-11s  %s\n", cli_go_verb_name(i), cli_go_verbs[i]->summary);
 	fprintf(out, "\n'gander go VERB --help' explains a verb and ends with examples.\n");
 }
 
 static int run(int argc, char **argv)
 {
-	struct err err = ERR_INIT;
+	static char help[] = "--help";
 	int i;
 
 	if (argc < 2) {
 		usage(stderr);
 		return CLI_USAGE;
 	}
+	if (!strcmp(argv[1], "help") && argc > 2) { /* gander go help sched is gander go sched --help */
+		argv[1] = argv[2];
+		argv[2] = help;
+		argc = 3;
+	}
 	if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
 		usage(stdout);
 		return CLI_OK;
 	}
-	for (i = 0; subs[i]; i++)
-		if (!strcmp(argv[1], sub_name(subs[i])))
-			return subs[i]->run(argc - 1, argv + 1);
-	err_set(&err, -EINVAL, "unknown verb 'go %s' (gander go --help lists them)", argv[1]);
-	return cli_usage(&err);
+	for (i = 0; cli_go_verbs[i]; i++)
+		if (!strcmp(argv[1], cli_go_verb_name(i)))
+			return cli_go_verbs[i]->run(argc - 1, argv + 1);
+	return cli_no_verb("go ", argv[1]);
 }
 
 const struct verb verb_go = {

@@ -648,10 +648,17 @@ def bad_input():
         (["list", "-p", "999999999"], 1, "no process"),
         (["recrod"], 2, "did you mean 'record'?"),
         (["xyzzy"], 2, "there is no verb 'xyzzy' ("),
+        (["go", "shed", "x"], 2, "there is no verb 'go shed'; did you mean 'go sched'? (gander go --help"),
+        (["sched", "x"], 2, "did you mean 'gander go sched'?"),
+        (["go", "record"], 2, "did you mean 'gander record'?"),
+        (["record", "--snapshot-wehn=x"], 2, "unknown option '--snapshot-wehn=x'; did you mean '--snapshot-when'? ("),
+        (["record", "--xyzzy"], 2, "unknown option '--xyzzy' ("),
     ]:
         r = gander(*args, status=status)
         check(" ".join(map(str, args)), text in r.stderr and "gander: " in r.stderr, r.stderr)
     same("gander help VERB", gander("help", "record").stdout, gander("record", "--help").stdout)
+    same("gander help go VERB", gander("help", "go", "sched").stdout, gander("go", "sched", "--help").stdout)
+    same("gander go help VERB", gander("go", "help", "sched").stdout, gander("go", "sched", "--help").stdout)
     r = gander("record", "-p", p.pid, "-e", "no.such.event", "--for", "0.1s", "-o", new("unknown"), status=3)
     check("an unknown event", "no event matched 'no.such.event'" in r.stderr, r.stderr)
     p.end()
