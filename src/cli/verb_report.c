@@ -490,6 +490,7 @@ static const struct {
 	{ "nested", "emitted inside another event, on a machine without rseq" },
 	{ "slot", "from more CPUs or Ps than a region has slots" },
 	{ "other", "the program found its region damaged" },
+	{ "frozen", "no packet was spare while a snapshot was taken: give record a larger --buffer" },
 	{ "overwritten", "overwritten by newer ones (flight recorder)" },
 	{ "damaged", "in packets that were damaged" },
 	{ "disk", "could not be written: the disk was full" },

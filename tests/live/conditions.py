@@ -125,6 +125,9 @@ def nothing_is_overwritten_while_frozen():
     same("recorded + overwritten + lost = emitted", m["events"] + lost["overwritten"] + lost["frozen"] + lost["full"], n)
     same("losses of the recording", out["lost"]["frozen"], lost["frozen"])
     same("babeltrace2 tells them", babeltrace(d), (m["events"], lost["frozen"]))
+    page = gander("report", d, status=3).stdout
+    check("the report says why", "%d  no packet was spare" % lost["frozen"] in page, page)
+    same("and its JSON", json.loads(gander("report", d, "--json", status=3).stdout)["lost"]["frozen"], lost["frozen"])
     p.end()
 
 
