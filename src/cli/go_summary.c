@@ -1,6 +1,7 @@
 #include "analyze/gosummary.h"
 #include "cli/go_input.h"
 #include "cli/go_run.h"
+#include "collect/collect.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,12 +10,12 @@ static int run(int argc, char **argv);
 
 const struct verb go_summary = {
 	"go summary",
-	"[OPTIONS] TRACE...|-p PID",
+	"[OPTIONS] TRACE...|-p PID|NAME",
 	"what is in a trace, and the five worst things it shows",
 	{
 		"gander go summary trace.out",
 		"gander go summary http://127.0.0.1:6060/debug/pprof/trace?seconds=5",
-		"gander go summary -p 4711 --seconds 2",
+		"gander go summary -p etcd --seconds 2",
 		"curl -s http://127.0.0.1:6060/debug/pprof/trace | gander go summary -",
 	},
 	run,
@@ -23,9 +24,11 @@ const struct verb go_summary = {
 static int run(int argc, char **argv)
 {
 	struct go_args a = GO_ARGS_INIT;
-	uint64_t pid = 0, seconds = 5;
+	static pid_t pids[RECORD_PIDS_MAX];
+	const char *pid = NULL;
+	uint64_t seconds = 5;
 	const struct opt opts[] = {
-		{ OPT_U64, 'p', "pid", "PID", "take a trace of this process, by its net/http/pprof", &pid },
+		{ OPT_STR, 'p', "pid", "PID|NAME", "take a trace of this process, by its net/http/pprof", &pid },
 		{ OPT_U64, 0, "seconds", "N", "with --pid: for so long (5)", &seconds },
 		GO_OPT_JSON(a),
 		{ OPT_END },
@@ -44,7 +47,12 @@ static int run(int argc, char **argv)
 	a.o.brief = true;
 	if (!pid)
 		return go_analyse_parsed(&go_summary, gosummary_types, &a, n, argv);
-	if (go_input_url_of(pid, seconds, &url, &err) < 0)
+	r = targets_resolve(&pid, 1, pids, &err);
+	if (r > 1)
+		err_set(&err, -EINVAL, "%d programs are called '%s': one of them, by its number", r, pid);
+	if (r != 1)
+		return cli_fail(&err);
+	if (go_input_url_of((uint64_t)pids[0], seconds, &url, &err) < 0)
 		return cli_fail(&err);
 	args[0] = argv[0];
 	args[1] = url;
