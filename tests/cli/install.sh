@@ -28,6 +28,25 @@ read -ra flags < <(pkg-config --define-variable=prefix="$root" --cflags --libs g
 read -ra static < <(pkg-config --define-variable=prefix="$root" --cflags gander)
 
 check "gander runs" bash -c "'$root/bin/gander' --version | grep -q '^gander [0-9]' && exit 0; echo no"
+completes() # WANTED WORD...: what the last word, which may be empty, may become
+{
+	(
+		wanted=$1
+		shift
+		# shellcheck source=/dev/null
+		. "$root/share/bash-completion/completions/gander" || exit
+		COMP_WORDS=("$root/bin/gander" "$@") COMP_CWORD=$#
+		_gander "$root/bin/gander"
+		[[ " ${COMPREPLY[*]} " == *" $wanted "* ]] || echo "not $wanted: ${COMPREPLY[*]}"
+	)
+}
+
+check "bash completes a verb" completes record rec
+check "... all verbs" completes "go why" ""
+check "... a verb of gander go" completes sched go sch
+check "... an option" completes --snapshot-when record -o out --snap
+check "... an option of a verb of gander go" completes --stacks go blocked trace.out --st
+check "... behind help" completes goroutines help go goro
 for page in gander.1 gander-go.1; do
 	check "manual page $page" find "$root/share/man/man1/$page" -prune -false
 done
