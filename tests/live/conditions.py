@@ -127,7 +127,7 @@ def nothing_is_overwritten_while_frozen():
     same("babeltrace2 tells them", babeltrace(d), (m["events"], lost["frozen"]))
     page = gander("report", d, status=3).stdout
     check("the report says why", "%d  no packet was spare" % lost["frozen"] in page, page)
-    same("and its JSON", json.loads(gander("report", d, "--json", status=3).stdout)["lost"]["frozen"], lost["frozen"])
+    same("and its JSON", json.loads(gander("report", d, "--json", status=3).stdout)["lost_by_reason"]["frozen"], lost["frozen"])
     p.end()
 
 
