@@ -30,8 +30,8 @@ void go_totals_text(const struct go_totals *t, FILE *out)
 	char bytes[UNIT_TEXT];
 
 	if (t->traces)
-		fprintf(out, "gander: Go trace: %llu generations (%s) in %u file%s\n", (unsigned long long)t->generations, bytes_text(bytes, t->bytes),
-			t->traces, t->traces == 1 ? "" : "s");
+		fprintf(out, "gander: Go trace: %llu generation%s (%s) in %u file%s\n", (unsigned long long)t->generations, t->generations == 1 ? "" : "s",
+			bytes_text(bytes, t->bytes), t->traces, t->traces == 1 ? "" : "s");
 	if (go_totals_lost(t))
 		fprintf(out, "gander: Go trace: lost %llu generations and %s\n", (unsigned long long)t->lost_generations, bytes_text(bytes, t->lost_bytes));
 }

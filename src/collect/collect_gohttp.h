@@ -29,6 +29,7 @@ struct go_answer {
 	unsigned version; /* of the trace: 22 for "go 1.22 trace" */
 	struct buf batch; /* what has come of the next batch */
 	uint64_t spooled; /* bytes of a trace without generations */
+	bool given_up;    /* it is our side that ends the connection */
 	char why[300];
 };
 
@@ -51,6 +52,8 @@ struct go_http {
 int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid, const char *url, double seconds, struct err *err);
 /* Reads what has come. Returns 1 while there may be more, 0 at the end. */
 int go_http_read(struct go_http *h, struct err *err);
+/* Asks the program to end its trace now: Go's handler does so when nobody is going to say anything more to it. The rest is still to be read. */
+void go_http_finish(struct go_http *h);
 void go_http_close(struct go_http *h);
 
 #endif

@@ -118,18 +118,27 @@ static void wait_a_little(struct record *rec)
 	usleep(WAIT_US);
 }
 
-/* With --for the programs end their traces by themselves, at about the same time as we do. */
+/* With --for the programs end their traces by themselves, at about the same time as we do. Otherwise they are told to: what the tracer has of the
+ * last second, all of a short recording, comes only when it is stopped. */
 void record_http_end(struct record *rec)
 {
-	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC), told_ns = begin, now = begin;
+	bool told = false;
+	unsigned i;
 
-	while (rec->nhttp && rec->o->for_ns && !rec->failed && begin - rec->start_ns >= rec->o->for_ns &&
-	       clock_ns(CLOCK_MONOTONIC) - begin < LAST_GEN_NS) {
+	if (rec->o->for_ns && begin - rec->start_ns >= rec->o->for_ns)
+		told_ns += LAST_GEN_NS / 4;
+	for (; rec->nhttp && !rec->failed && now - begin < LAST_GEN_NS; now = clock_ns(CLOCK_MONOTONIC)) {
+		for (i = 0; i < rec->nhttp && !told && now >= told_ns; i++)
+			go_http_finish(rec->http[i]);
+		told |= now >= told_ns;
 		record_http(rec);
 		wait_a_little(rec);
 	}
-	while (rec->nhttp)
+	while (rec->nhttp) {
+		rec->http[0]->answer.given_up = true;
 		http_end(rec, 0);
+	}
 }
 
 void fly_bare(struct record *rec, pid_t pid)

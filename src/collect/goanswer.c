@@ -207,7 +207,7 @@ int go_answer_eof(struct go_answer *a, struct go_sink *s, struct err *err)
 	if (a->state == GO_HTTP_DATA && a->to_the_end && s->pending.len && !a->batch.len)
 		res = end_generation(s, err);
 	else if (a->state < GO_HTTP_END && !s->nparts)
-		broken(a, "the program closed the connection");
+		broken(a, a->given_up ? "the recording ended before the first generation of its trace did" : "the program closed the connection");
 	if (a->state != GO_HTTP_BROKEN)
 		a->state = GO_HTTP_END;
 	go_sink_drop(s);

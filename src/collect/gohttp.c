@@ -363,6 +363,11 @@ int go_http_read(struct go_http *h, struct err *err)
 	return res < 0 ? res : h->answer.state < GO_HTTP_END;
 }
 
+void go_http_finish(struct go_http *h)
+{
+	shutdown(h->fd, SHUT_WR);
+}
+
 void go_http_close(struct go_http *h)
 {
 	if (h->fd >= 0)

@@ -480,6 +480,11 @@ def http(bare, tmp):
         code, out, err = run("record", "-p", p.pid, "--go", "--for", "2s", "-o", rec)
         case(code == 0, "record --go over HTTP", err)
         check_recording(rec, "recorded over HTTP")
+        r = Recorder("-p", p.pid, "--go", "-o", rec + "-short")
+        until(lambda: os.path.exists(os.path.join(rec + "-short", "gander.json")))
+        code = r.end()
+        # a second is how long a generation of that takes: nothing has come when it is ended
+        case((code == 0 and traces(rec + "-short")) or (code == 3 and "before the first generation" in r.err), "Ctrl-C before a generation is over: the program is told to end its trace", (code, r.err))
         code, out, err = run("snapshot", "-p", p.pid, "--url", "http://" + p.address, "-o", url)
         case(code == 3, "snapshot --url", err)
         check_recording(url, "--url")
