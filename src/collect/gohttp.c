@@ -135,24 +135,39 @@ static int places_of(pid_t pid, struct place *to, int cap)
 	return n;
 }
 
-/* http://HOST[:PORT][/PATH] */
+/* What a browser has for /debug/pprof, or curl for the trace, is understood as well: the trace is meant, and the recording knows for how long. */
+static void path_of_url(const char *given, char path[256])
+{
+	static const char index[] = "/debug/pprof";
+	int len = (int)strcspn(given, "?#"), n = (int)strlen(index);
+
+	if (len && given[len - 1] == '/')
+		len--;
+	if (!len)
+		snprintf(path, 256, GO_HTTP_PATH);
+	else
+		snprintf(path, 256, "%.*s%s", len < 240 ? len : 240, given, len >= n && !strncmp(given + len - n, index, (size_t)n) ? "/trace" : "");
+}
+
+/* [http://]HOST[:PORT][/PATH] */
 static int place_of_url(const char *url, struct place *to, char path[256], struct err *err)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found = NULL;
+	const char *at = strncmp(url, "http://", 7) ? url : url + 7;
 	char host[256], *port, *colon;
 	size_t len;
 	int res;
 
-	if (strncmp(url, "http://", 7))
+	if (strstr(at, "://"))
 		return err_set(err, -EINVAL, "--url: '%s' does not begin with http://", url);
-	len = strcspn(url + 7, "/?");
+	len = strcspn(at, "/?#");
 	if (!len || len >= sizeof(host) - 1)
 		return err_set(err, -EINVAL, "--url: '%s' names no host", url);
-	memcpy(host, url + 7, len);
+	memcpy(host, at, len);
 	host[len] = 0;
 	snprintf(to->host, sizeof(to->host), "%.79s", host);
-	snprintf(path, 256, "%.255s", url[7 + len] && strcmp(url + 7 + len, "/") ? url + 7 + len : GO_HTTP_PATH);
-	if (strpbrk(path, "?# \r\n") || strpbrk(host, " \r\n@"))
+	path_of_url(at + len, path);
+	if (strpbrk(path, " \r\n") || strpbrk(host, " \r\n@"))
 		return err_set(err, -EINVAL, "--url: '%s' is more than an address and a path", url);
 	colon = strrchr(host, ':');
 	port = (char *)"80";

@@ -485,9 +485,12 @@ def http(bare, tmp):
         code = r.end()
         # a second is how long a generation of that takes: nothing has come when it is ended
         case((code == 0 and traces(rec + "-short")) or (code == 3 and "before the first generation" in r.err), "Ctrl-C before a generation is over: the program is told to end its trace", (code, r.err))
-        code, out, err = run("snapshot", "-p", p.pid, "--url", "http://" + p.address, "-o", url)
-        case(code == 3, "snapshot --url", err)
-        check_recording(url, "--url")
+        for i, at in enumerate(("http://" + p.address, p.address + "/debug/pprof/", "http://" + p.address + "/debug/pprof/trace?seconds=5")):
+            code, out, err = run("snapshot", "-p", p.pid, "--url", at, "--last", "100ms", "-o", "%s-%d" % (url, i))
+            case(code == 3, "snapshot --url " + at, err)
+            check_recording("%s-%d" % (url, i), "--url")
+        code, out, err = run("snapshot", "-p", p.pid, "--url", "https://" + p.address, "-o", url)
+        case(code == 1 and "does not begin with http://" in err, "https is refused", err)
         code, out, err = run("snapshot", "-p", p.pid, "--url", "http://" + p.address + "/nowhere", "-o", os.path.join(tmp, "nowhere"))
         case(code == 1 and "404" in err, "a wrong --url is an error", err)
         # it dies while it is asked
