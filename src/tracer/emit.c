@@ -527,11 +527,17 @@ static inline __attribute__((always_inline)) bool words_quick(const struct gande
 				size > 16));
 }
 
-/* The same when the slot needs a packet. Not by the way of all other events: where there is none, each event comes here to be lost. */
+/* The same when the slot needs a packet. Not by the way of all other events: where there is none, each event comes here to be lost, and that is not
+ * to cost the program more than one that is written. */
 static __attribute__((noinline)) void emit_words_refill(const struct gander_event *ev, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
 {
 	uint32_t c = size >> 8, i;
+	const struct gd_channel *ch = tracer_channel(c);
 
+	if (__atomic_load_n(&ch->mode, __ATOMIC_RELAXED) == GD_MODE_DISCARD && !__atomic_load_n(&ch->block_ms, __ATOMIC_RELAXED) && !tracer_any_free(ch)) {
+		tracer_lose(c, tracer_slot_now(), GD_LOST_FULL);
+		return;
+	}
 	size &= 0xff;
 	for (i = 0; i < RETRIES; i++)
 		if (tracer_refill(c, tracer_slot_now(), 12 + size, false, false) < 0 || words_quick(ev, c, size, w0, w1, w2, w3))

@@ -9,11 +9,32 @@
 
 #define NO_PACKET UINT32_MAX
 
+/* Adds one to a counter of a slot, given as that of slot 0. With sequences it is the slot that is this thread's at this instant: nobody else adds to it
+ * then, and a plain add will do, for an event that is lost is not to cost more than one that is written. Who has no slot is counted in the one word that
+ * is never added to in this way. */
+static void count_lost(unsigned c, uint64_t *counter, uint32_t slot)
+{
+	struct gd_slot *s = tracer_channel(c)->slot;
+
+#if TRACER_HAS_SEQUENCES
+	if (LIKELY(gander__t.sequences)) {
+		char *tp = __builtin_thread_pointer();
+
+		if (LIKELY(seq_add(tp + gander__t.rseq_off, tp + gander__t.slot_off, counter)))
+			return;
+		slot = GD_SLOTS;
+	}
+#endif
+	if (UNLIKELY(slot >= GD_SLOTS))
+		counter = &s[GD_SLOTS - 1].lost[GD_LOST_SLOT];
+	else
+		counter = (uint64_t *)((char *)counter + slot * sizeof(*s));
+	__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
+
 void tracer_lose(unsigned c, uint32_t slot, unsigned reason)
 {
-	struct gd_slot *s = &tracer_channel(c)->slot[slot < GD_SLOTS ? slot : GD_SLOTS - 1];
-
-	__atomic_fetch_add(&s->lost[reason], 1, __ATOMIC_RELAXED);
+	count_lost(c, &tracer_channel(c)->slot->lost[reason], slot);
 }
 
 static bool is_frozen(const struct gd_channel *ch)
@@ -46,12 +67,9 @@ uint32_t tracer_slot_now(void)
 static uint32_t take_free(struct gd_channel *ch, uint32_t slot)
 {
 	uint32_t words = (gander__t.npackets + 63) / 64, i, w, bit, tries = 0;
-	uint64_t v = 0;
+	uint64_t v;
 
-	/* when all is full, each event comes here to be lost, and is not to cost more than one that is written */
-	for (i = 0; i < words; i++)
-		v |= __atomic_load_n(&ch->free[i], __ATOMIC_RELAXED);
-	if (!v)
+	if (!tracer_any_free(ch))
 		return NO_PACKET;
 	w = slot * 7 % words;
 	for (i = 0; i < words; i++, w = w + 1 < words ? w + 1 : 0) {
@@ -227,10 +245,20 @@ static bool has_room(struct gd_channel *ch, uint32_t cur, uint32_t need, bool co
 	return (GD_HEAD_OFF(__atomic_load_n(&p->head, __ATOMIC_RELAXED)) & 0xffff) + need <= GD_PACKET_LIMIT && p->time_high == tracer_counter() >> 48;
 }
 
+/* --block: the recording asked to wait rather than lose. */
+static __attribute__((noinline)) bool wait_for_room(const struct gd_channel *ch, uint32_t waited)
+{
+	const struct timespec millisecond = { 0, 1000000 };
+
+	if (waited >= GD_BLOCK_MAX || waited >= __atomic_load_n(&ch->block_ms, __ATOMIC_RELAXED))
+		return false;
+	sys(SYS_nanosleep, &millisecond, NULL);
+	return true;
+}
+
 int tracer_refill(unsigned c, uint32_t slot, uint32_t need, bool owned, bool count)
 {
 	struct gd_channel *ch = tracer_channel(c);
-	const struct timespec millisecond = { 0, 1000000 };
 	uint32_t cur, index, waited;
 	struct gd_slot *s;
 
@@ -244,17 +272,16 @@ int tracer_refill(unsigned c, uint32_t slot, uint32_t need, bool owned, bool cou
 		if (has_room(ch, cur, need, count))
 			return 0; /* somebody else has been here */
 		index = take(ch, slot, cur);
-		if (index != NO_PACKET)
+		if (LIKELY(index != NO_PACKET))
 			break;
-		/* --block: the recording asked to wait rather than lose; with slots that are owned only the owner waits */
-		if (waited >= GD_BLOCK_MAX || waited >= __atomic_load_n(&ch->block_ms, __ATOMIC_RELAXED)) {
+		if (LIKELY(!__atomic_load_n(&ch->block_ms, __ATOMIC_RELAXED)) || !wait_for_room(ch, waited)) {
 			if (ch->mode == GD_MODE_OVERWRITE && is_frozen(ch))
-				__atomic_fetch_add(&s->lost_frozen, 1, __ATOMIC_RELAXED);
+				count_lost(c, &ch->slot->lost_frozen, slot);
 			else
 				tracer_lose(c, slot, GD_LOST_FULL);
 			return -1;
 		}
-		sys(SYS_nanosleep, &millisecond, NULL);
+		/* with slots that are owned only the owner waits */
 		if (!owned && tracer_slot_now() != slot)
 			return 0;
 	}

@@ -152,6 +152,22 @@ refill:
 
 static_assert(offsetof(struct gd_packet, epoch) == 96 && GD_PACKET_HEADER + 8 * GD_COUNTERS <= GD_PACKET, "the sequences say so");
 
+/* Adds one to a word of this thread's slot, given as the word of slot 0; the add is the publishing store. False: the thread has no such slot. */
+static inline bool seq_add(char *rs, const char *slotp, uint64_t *word)
+{
+	__asm__ goto(SEQ_BEGIN
+		     "movl (%[slotp]), %%eax\n\tcmpl $256, %%eax\n\tjae %l[none]\n\t"
+		     "shlq $6, %%rax\n\tincq (%[word], %%rax)\n" SEQ_END
+		     :
+		     : [rs] "r"(rs), [slotp] "r"(slotp), [word] "r"(word)
+		     : "rax", "memory", "cc"
+		     : none);
+	return true;
+none:
+	seq_leave(rs);
+	return false;
+}
+
 /* Installs `packet` (index + 1 in new_cur) in the slot if the thread still has that slot and the slot still has seen_cur. `old` is seen_cur's packet,
  * NULL for the first. tail: GD_TAIL word to set when the slot has none, 0: leave it. */
 static inline bool seq_swap(char *rs, const char *slotp, uint32_t slot, struct gd_slot *s, uint32_t seen_cur, uint32_t new_cur, struct gd_packet *old,

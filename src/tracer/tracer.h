@@ -113,6 +113,21 @@ static inline uint64_t tracer_counter(void)
  * `slot` is the number that the caller saw; owned: the caller holds slot.owner (pool). */
 int tracer_refill(unsigned c, uint32_t slot, uint32_t need, bool owned, bool count) HIDDEN;
 void tracer_lose(unsigned c, uint32_t slot, unsigned reason) HIDDEN;
+
+static inline bool tracer_any_free(const struct gd_channel *ch)
+{
+	uint32_t words = (gander__t.npackets + 63) / 64, i;
+	const uint64_t *f = ch->free;
+	uint64_t v = 0;
+
+	for (i = 0; i + 4 <= words; i += 4)
+		v |= __atomic_load_n(&f[i], __ATOMIC_RELAXED) | __atomic_load_n(&f[i + 1], __ATOMIC_RELAXED) | __atomic_load_n(&f[i + 2], __ATOMIC_RELAXED) |
+		     __atomic_load_n(&f[i + 3], __ATOMIC_RELAXED);
+	for (; i < words; i++)
+		v |= __atomic_load_n(&f[i], __ATOMIC_RELAXED);
+	return v;
+}
+
 void tracer_trigger(unsigned c, uint32_t id, uint32_t number) HIDDEN; /* a condition holds: freezes the ring, if none has before */
 uint32_t tracer_slot_now(void) HIDDEN;                                /* this thread's slot number at this instant; pool: its preferred one */
 
