@@ -89,6 +89,13 @@ def few_regions(n, limit):
     return after
 
 
+def one_region_each(box, r):
+    """Whoever was started, and whoever took the program's place, has a region of its own."""
+    n = 20 * box.scale + 2
+    if box.lib == "real" and r["regions"] != n:
+        return "%d regions of %d programs" % (r["regions"], n)
+
+
 def two_regions(box, r):
     if box.lib == "real" and r["regions"] != 2:
         return "%d regions" % r["regions"]
@@ -124,7 +131,7 @@ CASES = [
     Case("umask-0777", "a umask that takes every right away", "plain", pre=umask),
     Case("fork", "forks while four threads emit; child, grandchild and parent go on", writers=ALL, session={"packets": 1000}, lossy=True),
     Case("fork-churn", "500 forks, nobody records: what stays is bounded", "fork-churn", session=None, after=few_regions(64, 4 << 20)),
-    Case("spawn", "posix_spawn, vfork and exec, exec over running threads", session={"packets": 32}, lossy=True, same=False),
+    Case("spawn", "posix_spawn, vfork and exec, exec over running threads", session={"packets": 32}, lossy=True, same=False, after=one_region_each),
     Case("raw-clone", "children of a raw clone: off, the parent goes on", session={"packets": 1000}, lossy=True),
     Case("signals", "handlers at 20 kHz emit in the middle of emits", writers=ALL, session={"packets": 512}),
     Case("longjmps", "handlers leave emits by siglongjmp", session={"packets": 512}),
