@@ -22,6 +22,8 @@ struct clock_row {
 struct report_go {
 	struct gosyms syms;
 	struct gokernel k;
+	const struct kview *kv; /* the kernel's view, if a trace says which of its threads ran what */
+	unsigned unsplit;       /* traces that do not, though there is one */
 	struct clock_row *clock;
 	unsigned nclocks, ntraces;
 	char *note[NOTES];
@@ -38,12 +40,23 @@ static void note(struct report_go *g, const char *path, const char *text)
 	buf_done(&b);
 }
 
-static int read_trace(struct report_go *g, const char *path, int64_t pid, struct err *err)
+/* Of a trace that counts from its own begin it was said only when it was asked for and when it had come; its length tells more. */
+static void nearer(struct report_go *g, int64_t length_ns)
 {
+	struct clock_row *c = &g->clock[g->nclocks - 1];
+
+	if (length_ns > 0 && c->error_ns != TIMELINE_NO_ERROR_KNOWN)
+		c->error_ns = c->error_ns > (uint64_t)length_ns ? c->error_ns - (uint64_t)length_ns : 0;
+}
+
+static int read_trace(struct report_go *g, const struct kview *kv, const char *path, int64_t pid, struct err *err)
+{
+	struct gander_gotrace_info info;
 	struct gander_gotrace_event ev;
 	struct gander_gotrace *t = NULL;
 	struct err why = ERR_INIT;
 	struct gostate s;
+	int64_t last = 0;
 	int r;
 
 	r = plain_is(path) ? gander_gotrace_open(&t, path, NULL, err_public(&why)) : err_set(&why, -ENOENT, "there is no such file");
@@ -52,12 +65,23 @@ static int read_trace(struct report_go *g, const char *path, int64_t pid, struct
 		return r == -ENOMEM ? err_set(err, r, "out of memory") : 0;
 	}
 	gostate_init(&s, &g->syms);
+	gander_gotrace_info(t, &info);
+	/* threads and times are the kernel's from Go 1.22 on */
+	g->k.kv = info.version >= 22 ? kv : NULL;
+	if (g->k.kv)
+		g->kv = kv;
+	else
+		g->unsplit += kv != NULL;
 	g->k.pid = pid;
 	r = gokernel_add(&g->k, &s);
 	if (r == 0) {
 		gostate_begin(&s, t);
-		while ((r = gander_gotrace_next(t, &ev, err_public(&why))) > 0)
+		while ((r = gander_gotrace_next(t, &ev, err_public(&why))) > 0) {
 			gostate_event(&s, &ev);
+			last = ev.time_ns;
+		}
+		if (info.version < 22)
+			nearer(g, last);
 		if (r < 0)
 			note(g, path, why.text);
 		r = gostate_end(&s, err);
@@ -100,7 +124,6 @@ int report_go_new(struct report_go **ret, const char *dir, const struct kview *k
 		free(g);
 		return err_set(err, -ENOMEM, "out of memory");
 	}
-	g->k.kv = kv;
 	r = timeline_open(&tl, &dir, 1, NULL, err);
 	for (i = 0; r == 0 && i < timeline_sources(tl); i++) {
 		timeline_source(tl, i, &src);
@@ -109,7 +132,7 @@ int report_go_new(struct report_go **ret, const char *dir, const struct kview *k
 		if (r < 0 || src.kind != TIMELINE_GO)
 			continue;
 		g->ntraces++;
-		r = read_trace(g, src.path, src.pid, err);
+		r = read_trace(g, kv, src.path, src.pid, err);
 	}
 	timeline_free(tl);
 	if (r < 0 || g->k.failed) {
@@ -159,18 +182,21 @@ void report_go_text(const struct report_go *g)
 
 	if (!g || !g->ntraces)
 		return;
-	kernel = g->k.kv ? 10 : 0;
-	printf("\nGOROUTINES, by the Go trace%s, the busiest of %u\n", g->k.kv ? " and the kernel's scheduler" : "", g->k.nrows);
-	printf("  %-9s %-24s %7s %7s%*s %7s %8s  %s\n", "goroutine", "function", g->k.kv ? "on CPU" : "running", "waits P", kernel,
-	       g->k.kv ? "waits CPU" : "", "blocked", "waiting", "mostly for");
+	kernel = g->kv ? 10 : 0;
+	printf("\nGOROUTINES, by the Go trace%s, the busiest of %u\n", g->kv ? " and the kernel's scheduler" : "", g->k.nrows);
+	printf("  %-9s %-24s %7s %7s%*s %7s %8s  %s\n", "goroutine", "function", g->kv ? "on CPU" : "running", "waits P", kernel,
+	       g->kv ? "waits CPU" : "", "blocked", "waiting", "mostly for");
 	for (i = 0; i < g->k.nrows && i < ROWS; i++) {
 		r = &g->k.row[i];
 		printf("  %-9lld %-24s %7s %7s%*s %7s %8s  %s\n", (long long)r->goid, plain(name, goan_func_text(&g->syms, r->func), 24),
-		       duration_text(a, r->on_cpu_ns), duration_text(b, r->wait_p_ns), kernel, g->k.kv ? duration_text(c, r->wait_cpu_ns) : "",
+		       duration_text(a, r->on_cpu_ns), duration_text(b, r->wait_p_ns), kernel, g->kv ? duration_text(c, r->wait_cpu_ns) : "",
 		       duration_text(d, r->blocked_ns), duration_text(e, r->waiting_ns), plain(why, gosyms_text(&g->syms, r->reason), 24));
 	}
 	if (g->k.nrows > ROWS)
 		printf("  ... and %u more (--json has them)\n", g->k.nrows - ROWS);
+	if (g->unsplit)
+		printf("  %s of Go before 1.22 %s not say which of the kernel's threads ran what: running is not divided\n",
+		       g->unsplit == 1 ? "a trace" : "traces", g->unsplit == 1 ? "does" : "do");
 }
 
 void report_go_clocks_text(const struct report_go *g)

@@ -269,6 +269,20 @@ static int add_ctf(struct timeline *tl, const struct tl_input *in, struct err *e
 			    err);
 }
 
+/* Before Go 1.22 a trace counts from its own begin, which lies between those two moments. */
+static void counts_alone(struct source *s)
+{
+	s->v1 = true;
+	s->v1_offset_ns = s->begin_ns == INT64_MIN ? 0 : s->begin_ns;
+	if (s->begin_ns == INT64_MIN || s->end_ns == INT64_MAX) {
+		s->pub.error_ns = TIMELINE_NO_ERROR_KNOWN;
+		s->pub.how = "a format before Go 1.22: it counts from its own begin, and when that was is not known";
+	} else {
+		s->pub.error_ns = (uint64_t)(s->end_ns - s->begin_ns);
+		s->pub.how = "a format before Go 1.22: it counts from its own begin, taken to be the moment when it was asked for";
+	}
+}
+
 static int add_go(struct timeline *tl, const struct tl_input *in, const struct tl_input_go *g, struct err *err)
 {
 	struct source *s = source_new(tl, err);
@@ -292,6 +306,8 @@ static int add_go(struct timeline *tl, const struct tl_input *in, const struct t
 	s->pub.pid = g->pid;
 	s->pub.error_ns = GO_STEP_NS;
 	s->pub.how = "its clock is CLOCK_MONOTONIC, in steps of 64 ns";
+	if (g->own_clock)
+		counts_alone(s);
 	s->trace = (struct gander_ctf_trace) { .path = s->path, .procname = g->program, .hostname = in->host, .exe = "", .tracer = "go", .pid = g->pid };
 	for (i = 0; i < GO_CLASSES; i++)
 		s->class[i] = (struct gander_ctf_class) { .name = timeline_go_names[i] ? timeline_go_names[i] : "", .trace = &s->trace, .id = i, .level = -1, .number = i };
@@ -319,19 +335,12 @@ static int go_open(struct timeline *tl, struct source *s, struct err *err)
 		return 0;
 	}
 	gander_gotrace_info(s->go, &info);
-	s->v1 = info.version && info.version < 22;
-	if (!s->v1)
+	s->v1 = false;
+	if (!info.version || info.version >= 22)
 		return 0;
-	/* counts from its own begin, which lies between those two moments */
-	s->v1_offset_ns = s->begin_ns == INT64_MIN ? 0 : s->begin_ns;
-	if (s->begin_ns == INT64_MIN || s->end_ns == INT64_MAX) {
-		s->pub.error_ns = TIMELINE_NO_ERROR_KNOWN;
-		s->pub.how = "a format before Go 1.22: it counts from its own begin, and when that was is not known";
+	counts_alone(s);
+	if (s->pub.error_ns == TIMELINE_NO_ERROR_KNOWN)
 		note(tl, "%s: %s", s->path, s->pub.how);
-	} else {
-		s->pub.error_ns = (uint64_t)(s->end_ns - s->begin_ns);
-		s->pub.how = "a format before Go 1.22: it counts from its own begin, taken to be the moment when it was asked for";
-	}
 	return 0;
 }
 

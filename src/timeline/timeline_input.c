@@ -59,6 +59,7 @@ static int add_go(struct tl_input *in, const char *dir, const json_t *o)
 
 	if (!is_inside(str(o, "file")) || in->ngo == GO_MAX || snprintf(path, sizeof(path), "%s/%s", dir, str(o, "file")) >= (int)sizeof(path))
 		return 0;
+	g.own_clock = !strcmp(str(o, "clock"), "none");
 	g.has_boot_id = tl_input_uuid(g.boot_id, str(o, "boot_id"));
 	more = realloc(in->go, (in->ngo + 1) * sizeof(*more));
 	if (more)

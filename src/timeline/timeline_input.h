@@ -12,6 +12,7 @@ struct tl_input_go {
 	int64_t pid, begin_mono_ns, end_mono_ns; /* begin, end: INT64_MIN, INT64_MAX when not said */
 	uint8_t boot_id[16];
 	bool has_boot_id;
+	bool own_clock; /* "clock": "none": it counts from its own begin */
 };
 
 struct tl_input_program {

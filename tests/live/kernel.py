@@ -256,6 +256,26 @@ def times_add_up():
 
 
 @case
+def a_go_trace_with_threads_of_its_own():
+    """Before Go 1.22 thread ids are the runtime's and the clock is nobody's: running is not divided, and nothing is said of 64 ns."""
+    w, d, _ = one_run()
+    copy = os.path.join(TOP, "old-go")
+    shutil.copytree(d, copy)
+    shutil.copy(os.path.join(os.path.dirname(__file__), "../../fuzz/corpus/gotrace/go-1.21-procs"), os.path.join(copy, "old.trace"))
+    m = manifest(copy)
+    begin = json.loads(gander("report", d, "--json", status=None).stdout)["kernel"]["begin_mono_ns"]
+    m["go"] = [{"file": "old.trace", "program": "old", "pid": 9, "clock": "none", "begin_mono_ns": begin, "end_mono_ns": begin + 10**9}]
+    with open(os.path.join(copy, "gander.json"), "w") as f:
+        json.dump(m, f)
+    report = json.loads(gander("report", copy, "--json", status=None).stdout)
+    check("its goroutines ran", sum(g["on_cpu_ns"] for g in report["goroutines"]) > 0, str(report["goroutines"]))
+    check("and none was ready without a CPU", not any(g["wait_cpu_ns"] + g["unknown_ns"] for g in report["goroutines"]), str(report["goroutines"]))
+    clock = next(c for c in report["clocks"] if "old" in c["source"])
+    check("its clock's error is that of when it was asked for", 64 < clock["error_ns"] < 10**9 and "before Go 1.22" in clock["how"], str(clock))
+    check("the page says so", "running is not divided" in gander("report", copy, status=None).stdout)
+
+
+@case
 def system_calls_are_exact():
     """As many as were made, with arguments and results."""
     d = os.path.join(TOP, "exact")

@@ -294,7 +294,7 @@ static void go_traces(void **state)
 			continue;
 		/* in a recording that knows when it was asked for: 100 us longer than it is */
 		make_recording(path[0], "{}");
-		snprintf(json, sizeof(json), "{\"gander_recording\":1,\"host\":\"\",\"clock\":{\"mono_offset_ns\":0},\"go\":[{\"file\":\"t.trace\",\"pid\":9,"
+		snprintf(json, sizeof(json), "{\"gander_recording\":1,\"host\":\"\",\"clock\":{\"mono_offset_ns\":0},\"go\":[{\"file\":\"t.trace\",\"pid\":9,\"clock\":\"none\","
 					     "\"begin_mono_ns\":5000000,\"end_mono_ns\":%llu}]}",
 			 (unsigned long long)(5000000 + length + 100000));
 		write_file(path[0], "gander.json", json);
@@ -302,6 +302,9 @@ static void go_traces(void **state)
 		assert_int_equal(symlink(file, json), 0);
 		paths[0] = path[0];
 		assert_int_equal(timeline_open(&tl, paths, 1, NULL, &err), 0);
+		timeline_source(tl, 0, &src); /* before it is opened */
+		assert_int_equal(src.error_ns, length + 100000);
+		assert_non_null(strstr(src.how, "before Go 1.22"));
 		assert_int_equal(timeline_next(tl, &ev, &err), 1);
 		assert_true(ev.mono_ns >= 5000000 - 1 && ev.mono_ns <= 5000000 + (int64_t)length);
 		assert_int_equal(ev.pid, 9);
