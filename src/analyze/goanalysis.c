@@ -146,7 +146,7 @@ int gorun_trace(struct gorun *r, struct gander_gotrace *reader, struct err *err)
 	gander_gotrace_info(reader, &info);
 	r->length_ns += (uint64_t)gostate_length_ns(&r->state);
 	r->version = info.version;
-	r->bytes += info.read_bytes;
+	r->bytes += info.version < 22 && info.size_bytes ? info.size_bytes : info.read_bytes; /* before Go 1.22 the file is not read in order */
 	r->traces++;
 	e2 = gostate_end(&r->state, e < 0 ? NULL : err);
 	return e < 0 ? err_set(err, e, "%s", gerr.text) : e2;

@@ -74,8 +74,11 @@ void gosummary_report(struct gorun *run, const char *name, struct result *r)
 	cell_textf(t, "%s: %s, %s events, %s, format go 1.%u%s", name, dur(a, (double)run->length_ns), count_text(b, (double)s->events), bytes_text(c, run->bytes), run->version,
 		   run->traces > 1 ? " (several traces)" : "");
 	cell_text(t, "parallelism");
-	cell_textf(t, "%.2f goroutines ran at a time on %.3g Ps (%.0f%%), %.2f waited for a P", run_mean, ps, ps > 0 ? 100 * run_mean / ps : 0,
-		   (double)s->level_ns[GO_LEVEL_SCHED] / len);
+	if (ps > 0)
+		cell_textf(t, "%.2f goroutines ran at a time on %.3g Ps (%.0f%%), %.2f waited for a P", run_mean, ps, 100 * run_mean / ps,
+			   (double)s->level_ns[GO_LEVEL_SCHED] / len);
+	else /* a trace that was cut off before it said how many Ps there are */
+		cell_textf(t, "%.2f goroutines ran at a time, %.2f waited for a P", run_mean, (double)s->level_ns[GO_LEVEL_SCHED] / len);
 	cell_text(t, "goroutines");
 	cell_textf(t, "%s at most at once; %s made, %s ended", count_text(a, s->peak), count_text(b, (double)s->created), count_text(c, (double)s->ended));
 	cell_text(t, "scheduler");
@@ -84,7 +87,10 @@ void gosummary_report(struct gorun *run, const char *name, struct result *r)
 	cell_textf(t, "%s times, p50 %s, p99 %s; on the network %s in all", count_text(d, get(&m, "blocked.count")), dur(a, get(&m, "blocked.p50")),
 		   dur(b, get(&m, "blocked.p99")), dur(c, get(&m, "network.total")));
 	cell_text(t, "syscalls");
-	if (get(&m, "syscall.count") > 0)
+	if (get(&m, "syscall.count") > 0 && run->version < 22) /* how long the others took is not in the trace */
+		cell_textf(t, "%s; those that blocked took %s in all, max %s", count_text(d, get(&m, "syscall.count")), dur(e, get(&m, "syscall.total")),
+			   dur(c, get(&m, "syscall.max")));
+	else if (get(&m, "syscall.count") > 0)
 		cell_textf(t, "%s, %s in all, p50 %s, p99 %s, max %s", count_text(d, get(&m, "syscall.count")), dur(e, get(&m, "syscall.total")),
 			   dur(a, get(&m, "syscall.p50")), dur(b, get(&m, "syscall.p99")), dur(c, get(&m, "syscall.max")));
 	else

@@ -308,6 +308,17 @@ def damaged(trace):
     same("a full disk is told", subprocess.run([GANDER, "go", "export", "--to", "perfetto", "-o", "/dev/full", trace], capture_output=True).returncode, 1)
 
 
+def old_format():
+    """Before Go 1.22 tables stand at the file's end, and of a system call that did not block there is no end."""
+    path = os.path.join(HERE, "../../fuzz/corpus/gotrace/go-1.19")
+    data = open(path, "rb").read()
+    for p in run("summary", path), run("summary", "-", data=data):
+        text = p.stdout.decode()
+        ok("a trace of Go 1.19: its size is the file's", "%.2f KiB" % (len(data) / 1024) in text, text)
+        ok("... and no p50 of system calls is made up", re.search("syscalls +1; those that blocked", text), text)
+        ok("... nor a share of 0 Ps", " Ps (" not in text, text)
+
+
 def urls(trace):
     data = open(trace, "rb").read()
     asked = []
@@ -404,6 +415,7 @@ def main():
     diffs(trace, load, load2)
     anonymize(trace, ["main.sleeper", "sleeper", "order-7", "orderID", HERE])
     damaged(trace)
+    old_format()
     urls(trace)
     forms(trace, load)
     several(trace, load)
