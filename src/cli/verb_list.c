@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#define DEAD_SHOWN 20 /* programs that nobody may be interested in any more */
+
 static struct {
 	struct opt_list pids;
 	bool events, json;
@@ -67,7 +69,7 @@ static uint32_t classes_ok(const struct region *r)
 }
 
 /* A flight recorder keeps the regions of programs that have died, so a lock alone does not mean that one lives. */
-static bool is_dead(const struct found *f)
+static bool has_died(const struct found *f)
 {
 	return f->dead || (!f->pid && kill((pid_t)f->region->head.pid, 0) < 0 && errno == ESRCH);
 }
@@ -90,7 +92,7 @@ static const char *state_text(const struct found *f, char buf[64])
 {
 	unsigned orphans, n;
 
-	if (is_dead(f))
+	if (f->dead)
 		return "dead";
 	n = recordings(f->region, 0xff, &orphans);
 	if (!n)
@@ -262,7 +264,7 @@ static void json_one(struct json *j, const struct found *f)
 	json_kv(j, "comm", f->region->head.comm);
 	json_kv(j, "exe", f->region->head.exe);
 	json_kv(j, "agent", f->region->head.agent);
-	json_kv(j, "state", is_dead(f) ? "dead" : "alive");
+	json_kv(j, "state", f->dead ? "dead" : "alive");
 	json_ku(j, "uid", f->region->uid);
 	json_ku(j, "pid_inside", f->region->head.pid);
 	json_ku(j, "start_ns", f->region->head.realtime_ns);
@@ -293,18 +295,29 @@ static void json_one(struct json *j, const struct found *f)
 	json_obj_end(j);
 }
 
-static int by_pid(const void *a, const void *b)
+/* Those that live first, by pid; the dead from the newest on. */
+static int by_life(const void *a, const void *b)
 {
 	const struct found *x = a, *y = b;
+	uint64_t s, t;
 
-	return x->kind != y->kind ? (int)x->kind - (int)y->kind : x->pid < y->pid ? -1
-										  : x->pid > y->pid;
+	if (x->kind != y->kind)
+		return (int)x->kind - (int)y->kind;
+	if (x->kind == FOUND_REGION && x->dead != y->dead)
+		return x->dead ? 1 : -1;
+	if (x->kind == FOUND_REGION && x->dead) {
+		s = x->region->head.realtime_ns;
+		t = y->region->head.realtime_ns;
+		return s < t ? 1 : s > t ? -1
+					 : 0;
+	}
+	return x->pid < y->pid ? -1 : x->pid > y->pid;
 }
 
 static void print_text(struct find *f)
 {
 	char since[UNIT_TEXT], memory[UNIT_TEXT], state[64], comm[32];
-	unsigned i, programs = 0;
+	unsigned i, programs = 0, dead = 0;
 	struct table t;
 
 	table_init(&t, ">PID|COMMAND|>SINCE|>EVENTS|>MEMORY|STATE|AGENT");
@@ -314,6 +327,8 @@ static void print_text(struct find *f)
 		if (v->kind == FOUND_REGION) {
 			struct region *r = v->region;
 
+			if (v->dead && !o.pids.n && ++dead > DEAD_SHOWN)
+				continue;
 			clean(comm, sizeof(comm), r->head.comm, strlen(r->head.comm));
 			table_cell(&t, "%u", v->pid ? (unsigned)v->pid : r->head.pid);
 			table_cell(&t, "%s", comm);
@@ -335,6 +350,8 @@ static void print_text(struct find *f)
 	if (programs && !o.events)
 		table_print(&t, stdout);
 	table_done(&t);
+	if (dead > DEAD_SHOWN)
+		printf("... and %u more that are dead (--json has them)\n", dead - DEAD_SHOWN);
 	for (i = 0; i < f->n; i++) {
 		const struct found *v = &f->v[i];
 
@@ -386,10 +403,12 @@ static int run(int argc, char **argv)
 		return cli_fail(&err);
 	}
 	for (k = 0; k < f.n; k++)
-		if (f.v[k].region)
+		if (f.v[k].region) {
+			f.v[k].dead = has_died(&f.v[k]); /* once, so that all that is said of it goes together */
 			region_classes(f.v[k].region);
+		}
 	if (f.n)
-		qsort(f.v, f.n, sizeof(*f.v), by_pid);
+		qsort(f.v, f.n, sizeof(*f.v), by_life);
 	if (o.json) {
 		json_init(&j, &b);
 		json_arr(&j);

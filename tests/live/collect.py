@@ -370,6 +370,12 @@ def snapshot_of_the_dead():
     same("everything is there", (d["events"], babeltrace(new("sd2"))[0]), (n, n))
     left = [x["path"] for x in json.loads(gander("list", "--json").stdout) if x.get("pid_inside") == p.pid and x["kind"] == "program"]
     same("its region is still there", len(left), 1)
+    q = Program(1, 1)
+    states = [line.split()[5:] for line in gander("list").stdout.splitlines() if re.match(r" *[0-9]+ ", line)]
+    dead = ["dead" in x for x in states]
+    check("those that live are listed first", dead == sorted(dead) and not dead[0], dead)
+    check("and of the dead not too many", sum(dead) <= 20, sum(dead))
+    q.end()
     os.unlink(left[0])
 
 
