@@ -49,11 +49,31 @@ func (c *class) emit(ctx context.Context, p *piece, n int, size int) {
 		}
 	}
 	slot := procPin()
-	ok := writePlain(c, p, uint64(n)<<whatPieces|uint64(size)<<whatSize, slot)
+	ok := writePlain(c, p, uint64(n)<<whatPieces|uint64(size)<<whatSize, slot) || c.lostAtOnce(slot, size)
 	procUnpin()
 	if !ok {
 		c.emitSlow(ctx, atomic.LoadUint32(c.on), p, n, size, 0)
 	}
+}
+
+// lostAtOnce tells whether there is no room for a plain event of that size, and no packet, and then counts it as lost: it is not to cost the program more
+// than one that is written. The caller is pinned to the slot, so no other adds to its losses.
+func (c *class) lostAtOnce(slot int, size int) bool {
+	on := atomic.LoadUint32(c.on)
+	if on-1 >= channelBits || on&(on-1) != 0 || uint(slot) >= region.Slots {
+		return false
+	}
+	chn := channel(uint32(bits.TrailingZeros32(on)))
+	mask := chn.Context
+	if chn.Mode != region.ModeDiscard || atomic.LoadUint32(&chn.BlockMs) != 0 || mask > ctxCommon || anyFree(chn) {
+		return false
+	}
+	total := size + 8 + int(contextSize[mask&31])
+	if total > region.EventMax || hasRoom(chn, atomic.LoadUint32(&chn.Slot[slot].Cur), total, false) {
+		return false
+	}
+	chn.Slot[slot].Lost[region.LostFull]++
+	return true
 }
 
 // quickFilter is the filter of the one recording that wants the class, where it may be looked at without a bound of its own; nil otherwise.
@@ -125,7 +145,7 @@ func (c *class) write(ch uint32, p *piece, what uint64, x *extra) {
 		slot := procPin()
 		if slot >= region.Slots {
 			procUnpin()
-			lose(ch, slot, region.LostSlot)
+			lose(ch, region.LostSlot)
 			return
 		}
 		if live.mono {
@@ -137,7 +157,7 @@ func (c *class) write(ch uint32, p *piece, what uint64, x *extra) {
 			return
 		}
 	}
-	lose(ch, 0, region.LostOther)
+	lose(ch, region.LostOther)
 }
 
 // emitSlow is everything but the plain case: several recordings, filters, counting, spans, keys, stacks, large events.
@@ -183,7 +203,7 @@ func (c *class) record(ch uint32, p *piece, n int, size int, span, key, cut uint
 	if total > region.EventMax {
 		total = cutPieces(p, n, total)
 		if total == 0 {
-			lose(ch, 0, region.LostOther)
+			lose(ch, region.LostOther)
 			return
 		}
 		what |= region.EventCut
@@ -199,7 +219,7 @@ func (c *class) recordStack(ch uint32, p *piece, n int, total int, what uint64, 
 	var pcs [1 + region.StackMax]uint64 // the count stands in the last two bytes of the first word
 	var all [1 + maxPieces]piece
 	if n > maxPieces {
-		lose(ch, 0, region.LostOther)
+		lose(ch, region.LostOther)
 		return
 	}
 	depth := min(channel(ch).StackDepth, region.StackMax)
@@ -216,7 +236,7 @@ func (c *class) recordStack(ch uint32, p *piece, n int, total int, what uint64, 
 	if total > region.EventMax {
 		total = cutPieces(&all[0], n+1, total)
 		if total == 0 {
-			lose(ch, 0, region.LostOther)
+			lose(ch, region.LostOther)
 			return
 		}
 		what |= region.EventCut
@@ -266,7 +286,7 @@ func (c *class) count(ch uint32, by *filterKey) {
 		return
 	}
 	if c.id >= region.Counters {
-		lose(ch, 0, region.LostOther)
+		lose(ch, region.LostOther)
 		return
 	}
 	chn := channel(ch)
@@ -274,7 +294,7 @@ func (c *class) count(ch uint32, by *filterKey) {
 		slot := procPin()
 		if slot >= region.Slots {
 			procUnpin()
-			lose(ch, slot, region.LostSlot)
+			lose(ch, region.LostSlot)
 			return
 		}
 		cur := atomic.LoadUint32(&chn.Slot[slot].Cur) - 1
@@ -289,20 +309,27 @@ func (c *class) count(ch uint32, by *filterKey) {
 			return
 		}
 	}
-	lose(ch, 0, region.LostOther)
+	lose(ch, region.LostOther)
+}
+
+func anyFree(chn *region.Channel) bool {
+	words, left, i := int(live.npackets+63)/64, uint64(0), 0
+	for ; i+4 <= words; i += 4 {
+		f := (*[4]uint64)(chn.Free[i:])
+		left |= atomic.LoadUint64(&f[0]) | atomic.LoadUint64(&f[1]) | atomic.LoadUint64(&f[2]) | atomic.LoadUint64(&f[3])
+	}
+	for ; i < words; i++ {
+		left |= atomic.LoadUint64(&chn.Free[i])
+	}
+	return left != 0
 }
 
 // takeFree wins a packet that nobody holds. Slots begin at different words, so that they rarely meet.
 func takeFree(chn *region.Channel, slot int) (uint32, bool) {
-	words, tries := int(live.npackets+63)/64, 0
-	// when all is full, each event comes here to be lost, and is not to cost more than one that is written
-	left := uint64(0)
-	for i := 0; i < words; i++ {
-		left |= atomic.LoadUint64(&chn.Free[i])
-	}
-	if left == 0 {
+	if !anyFree(chn) {
 		return 0, false
 	}
+	words, tries := int(live.npackets+63)/64, 0
 	w := slot * 7 % words
 	for i := 0; i < words; i++ {
 		if i > 0 {
@@ -434,7 +461,7 @@ func openPacket(ch uint32, slot int, need int, count bool) bool {
 			if chn.Mode == region.ModeOverwrite && isFrozen(chn) {
 				atomic.AddUint64(&s.LostFrozen, 1)
 			} else {
-				lose(ch, slot, region.LostFull)
+				lose(ch, region.LostFull)
 			}
 			return false
 		}

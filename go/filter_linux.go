@@ -111,7 +111,7 @@ func (c *class) countKey(ch uint32, by *filterKey) {
 	chn := channel(ch)
 	first, n := chn.KeysFirst, chn.KeysCount
 	if first >= live.npackets || n == 0 || n > live.npackets-first {
-		lose(ch, 0, region.LostOther)
+		lose(ch, region.LostOther)
 		return
 	}
 	mix := func(h, v uint64) uint64 {
@@ -147,5 +147,5 @@ func (c *class) countKey(ch uint32, by *filterKey) {
 			return
 		}
 	}
-	lose(ch, 0, region.LostFull)
+	lose(ch, region.LostFull)
 }

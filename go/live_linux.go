@@ -131,9 +131,14 @@ func sample(s *region.ClockSample) {
 	s.Width = uint64(b - a)
 }
 
-func lose(c uint32, slot int, reason int) {
-	if slot >= region.Slots {
-		slot = region.Slots - 1
+// lose counts an event that is lost: in the slot of the P that it is pinned to for that, so that no other adds to it then and a plain add will do. A
+// P that has no slot counts in a word that is added to in no other way.
+func lose(c uint32, reason int) {
+	slot := procPin()
+	if uint(slot) < region.Slots {
+		channel(c).Slot[slot].Lost[reason]++
+	} else {
+		atomic.AddUint64(&channel(c).Slot[region.Slots-1].Lost[region.LostSlot], 1)
 	}
-	atomic.AddUint64(&channel(c).Slot[slot].Lost[reason], 1)
+	procUnpin()
 }
