@@ -25,10 +25,10 @@ class Lttng:
         os.chmod(home, 0o755)
         if os.getuid() == 0:
             os.chown(home, NOBODY, NOBODY)
-        self.env = dict(os.environ, LTTNG_HOME=home, HOME=home, LTTNG_UST_REGISTER_TIMEOUT="3000")
+        self.env = dict(os.environ, LTTNG_HOME=home, HOME=home, LTTNG_UST_REGISTER_TIMEOUT="60000")
         self.daemon = subprocess.Popen(self.user(["lttng-sessiond", "--no-kernel", "-q"]), env=self.env, stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL, start_new_session=True)
-        for _ in range(100):
+        for _ in range(2400):
             if os.path.exists(os.path.join(home, ".lttng", "client-lttng-sessiond")):
                 return
             time.sleep(0.05)
@@ -40,7 +40,7 @@ class Lttng:
         return cmd
 
     def run(self, cmd):
-        return subprocess.run(self.user(cmd), env=self.env, capture_output=True, text=True, timeout=60)
+        return subprocess.run(self.user(cmd), env=self.env, capture_output=True, text=True, timeout=300)
 
     def lttng(self, *args):
         p = self.run(["lttng", "--no-sessiond", "-q", *args])
@@ -163,9 +163,9 @@ def main():
         def both(l):
             a = subprocess.Popen(l.user([prog, "100000", "2000"]), env=l.env)  # until the other has ended, however late that starts
             again = "for i in 1 2 3 4 5 6 7 8 9 10; do %s >/dev/null; done" % shlex.quote(example)
-            subprocess.run([gander, "record", "-q", "-o", ours, "--", "sh", "-c", again], capture_output=True, timeout=60)
+            subprocess.run([gander, "record", "-q", "-o", ours, "--", "sh", "-c", again], capture_output=True, timeout=300)
             a.terminate()
-            a.wait(timeout=60)
+            a.wait(timeout=300)
 
         theirs = record(l, "both", both, ["vtid"])
         p = subprocess.run(["babeltrace2", "--clock-seconds", theirs, ours], capture_output=True, text=True)
@@ -181,7 +181,7 @@ def main():
         ours = os.path.join(tmp, "one")
 
         def one(l):
-            subprocess.run([gander, "record", "-q", "-o", ours, "--", *l.user([prog, "200", "1000", "both"])], env=l.env, capture_output=True, timeout=60)
+            subprocess.run([gander, "record", "-q", "-o", ours, "--", *l.user([prog, "200", "1000", "both"])], env=l.env, capture_output=True, timeout=300)
 
         theirs = record(l, "one", one, ["vtid"])
         t.check("each of LTTng's events lies between gander's before and after it", between(gander, theirs, ours))
@@ -191,7 +191,7 @@ def main():
 
         def kernel(l):
             p = subprocess.run([gander, "record", "-q", "-o", ours, "--kernel", "sched,syscalls", "--", *l.user([prog, "200", "1000"])], env=l.env, capture_output=True,
-                               text=True, timeout=60)
+                               text=True, timeout=300)
             said.append(p.stderr.strip())
 
         theirs = record(l, "kernel", kernel, ["vtid"])

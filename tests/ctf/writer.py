@@ -75,7 +75,7 @@ def damaged(gander, trace, tmp):
         with open(path, "wb") as f:
             f.write(data)
         data[at] = was
-        p = subprocess.run([gander, "events", copy], capture_output=True, timeout=20)
+        p = subprocess.run([gander, "events", copy], capture_output=True, timeout=300)
         if p.returncode not in (0, 1, 3):
             return "byte %d changed: status %d" % (at, p.returncode)
     return None

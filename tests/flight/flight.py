@@ -652,7 +652,7 @@ def kills(prog, tmp, first, n):
     for i in range(first, first + n):
         with Program(prog) as p:
             r = Recorder("--overwrite", "--go", "-p", p.pid, "-o", rec)
-            until(lambda: p.do("flying") == "true")
+            until(lambda: p.do("flying") == "true" and p.do("write /dev/null") == "ok")  # a generation has been closed
             p.do("sleep %dms" % (250 + i * 37 % 400))
             time.sleep(i * 7 % 200 / 1000)
             at = time.clock_gettime_ns(time.CLOCK_MONOTONIC)

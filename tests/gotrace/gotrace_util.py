@@ -90,6 +90,20 @@ def same_text(gander, tool, path):
     return bool(same and (a.wait() == 0) == (b.wait() == 0))
 
 
+def generations(gander, path):
+    return sum(b' Sync ' in line for line in subprocess.run([gander, 'go', 'events', '--go', path], capture_output=True).stdout.splitlines())
+
+
+def at_least(least, gander, path, seconds, make):
+    """make(seconds) until the trace has so many generations: they come by the clock, and the program gets further on one machine than on another."""
+    for _ in range(8):
+        made = make(seconds)
+        if not made or generations(gander, path) >= least:
+            break
+        seconds *= 2
+    return made
+
+
 def records(data):
     """The text's events: (time, text without its time, P, G, goroutine of the transition)."""
     out = []

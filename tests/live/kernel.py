@@ -17,6 +17,8 @@ ONLY = sys.argv[3] if len(sys.argv) > 3 else ""
 TOP = tempfile.mkdtemp(prefix="gander-kernel-")
 os.chmod(TOP, 0o755)
 ROUNDS = 120
+# of each CPU; of many a gigabyte in all
+BUFFER = "%dM" % max(4, 32 >> max(0, (os.cpu_count() - 1).bit_length() - 5))
 CASES = []
 checks = 0
 running = []
@@ -100,8 +102,8 @@ class Wakes:
 def recorded(name, *args, stop=True):
     """A recording in the background, once it has begun."""
     d = os.path.join(TOP, name)
-    p = started(subprocess.Popen([GANDER, "record", "--json", "-o", d, "--kernel-buffer", "32M", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-    for _ in range(3000):
+    p = started(subprocess.Popen([GANDER, "record", "--json", "-o", d, "--kernel-buffer", BUFFER, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    for _ in range(12000):
         if os.path.exists(d + "/gander.json") or p.poll() is not None:
             break
         time.sleep(0.01)
@@ -282,7 +284,7 @@ def system_calls_are_exact():
     code = ("import ctypes, os\nc = ctypes.CDLL(None)\n"
             "for i in range(500): c.syscall(%d, 123456, i)\n"  # a number that no kernel has
             "for i in range(300): os.getpriority(os.PRIO_PROCESS, 0)\n" % 800)
-    gander("record", "-q", "-o", d, "--kernel-buffer", "32M", "--kernel", "syscalls", "--", sys.executable, "-c", code)
+    gander("record", "-q", "-o", d, "--kernel-buffer", BUFFER, "--kernel", "syscalls", "--", sys.executable, "-c", code)
     n, unknown = collections.Counter(), []
     for e in events(d):
         n[e["event"]] += 1
@@ -298,7 +300,7 @@ def strace_agrees():
     """The same run under both: the same calls in the same order, and the same time between them."""
     need("strace")
     d, log = os.path.join(TOP, "strace"), os.path.join(TOP, "strace.log")
-    r = gander("record", "-q", "-o", d, "--kernel-buffer", "32M", "--kernel", "syscalls", "--", "strace", "-r", "-f", "-o", log, "sh", "-c",
+    r = gander("record", "-q", "-o", d, "--kernel-buffer", BUFFER, "--kernel", "syscalls", "--", "strace", "-r", "-f", "-o", log, "sh", "-c",
                "for i in 1 2 3 4 5 6 7 8; do read x < /etc/hostname; done; sleep 0.05; sleep 0.05", status=None)
     check("strace ran", r.returncode == 0, r.stderr)
     theirs = collections.defaultdict(list)
@@ -414,6 +416,11 @@ def perf_sched_timehist_agrees():
               "%d: %s" % (len(pairs), pairs[:20]))
 
 
+def cpu_ticks(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        return sum(map(int, f.read().rsplit(")", 1)[1].split()[11:13]))
+
+
 @case
 def whose():
     """The three scopes: only the program's, everybody's."""
@@ -428,7 +435,11 @@ def whose():
             else:
                 for _ in range(500):
                     os.getppid()
-                time.sleep(0.1)
+                before = cpu_ticks(other.pid)  # its calls take CPU time, which it may have to wait for
+                for _ in range(6000):
+                    if cpu_ticks(other.pid) > before + 2:
+                        break
+                    time.sleep(0.01)
             finished(p, status=None if scope == "machine" else 0)
             got[scope] = collections.Counter()
             for e in events(d):
@@ -571,7 +582,7 @@ def ftrace_says_the_same():
 def children_are_recorded():
     """From their first system call, threads and processes."""
     d = os.path.join(TOP, "children")
-    gander("record", "-q", "-o", d, "--kernel-buffer", "32M", "--kernel", "sched,syscalls", "--kernel-scope", "own", "--", "sh", "-c",
+    gander("record", "-q", "-o", d, "--kernel-buffer", BUFFER, "--kernel", "sched,syscalls", "--kernel-scope", "own", "--", "sh", "-c",
            "for i in 1 2 3 4 5 6 7 8 9 10; do /bin/true; done; (sh -c '/bin/true; true')")
     execs = [e["context"]["tid"] for e in events(d, "-e", "sched_process_exec")]
     first = {}

@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import kernel  # noqa: its program and recordings, not its cases
-from kernel import GANDER, ROUNDS, TOP, Skip, Wakes, case, check, check_babeltrace2, check_chain, check_times, events, finished, gander, manifest, recorded, started  # noqa
+from kernel import BUFFER, GANDER, ROUNDS, TOP, Skip, Wakes, case, check, check_babeltrace2, check_chain, check_times, events, finished, gander, manifest, recorded, started  # noqa
 
 kernel.CASES.clear()
 
@@ -278,7 +278,7 @@ def losses_are_told():
 def a_process_without_a_region():
     """Any process can be recorded; what is kept is written when it ends."""
     d = os.path.join(TOP, "bare")
-    gander("record", "-q", "-o", d, "--overwrite", "--ctf", "2", "--kernel-buffer", "32M", "--kernel", "sched,syscalls", "--", sys.executable, "-c",
+    gander("record", "-q", "-o", d, "--overwrite", "--ctf", "2", "--kernel-buffer", BUFFER, "--kernel", "sched,syscalls", "--", sys.executable, "-c",
            "import os\nfor i in range(300): os.getpriority(os.PRIO_PROCESS, 0)")
     n = [e["event"] for e in kernel_events(d)]
     check("its calls", n.count("syscall_entry_getpriority") == n.count("syscall_exit_getpriority") == 300, str(n.count("syscall_entry_getpriority")))

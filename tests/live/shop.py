@@ -38,8 +38,8 @@ try:
     rec = os.path.join(tmp, "rec")
     recorder = subprocess.Popen([gander, "record", "-p", str(server.pid), "-o", rec, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                 text=True)
-    for _ in range(500):
-        if " recorded " in subprocess.run([gander, "list", "-p", str(server.pid)], capture_output=True, text=True).stdout:
+    for _ in range(5000):
+        if recorder.poll() is not None or " recorded " in subprocess.run([gander, "list", "-p", str(server.pid)], capture_output=True, text=True).stdout:
             break
         time.sleep(0.02)
     connections = 4
@@ -47,9 +47,9 @@ try:
                          capture_output=True, text=True).stdout
     requests = int(re.search(r"(\d+) requests in", wrk).group(1))
     refused = int((re.search(r"Non-2xx or 3xx responses: (\d+)", wrk) or [0, 0])[1])
-    time.sleep(0.5)  # the orders that wait are carried out
-    recorder.send_signal(signal.SIGINT)
-    summary = json.loads(recorder.communicate(timeout=30)[0])
+    server.send_signal(signal.SIGTERM)  # it carries the orders out that wait, and the recording ends with it
+    server.wait()
+    summary = json.loads(recorder.communicate(timeout=300)[0])
 
     counts, bad = collections.Counter(), 0
     last, ordered = 0, True
@@ -82,8 +82,9 @@ try:
         print("skip: no babeltrace2")
         skipped += 2
 finally:
-    server.send_signal(signal.SIGTERM)
-    server.wait()
+    if server.poll() is None:
+        server.terminate()
+        server.wait()
     shutil.rmtree(tmp, ignore_errors=True)
 print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
 sys.exit(1 if failed else 0)

@@ -55,17 +55,22 @@ try:
     url = re.search(r"http:\S+", server.stdout.readline()).group(0)
     rec = os.path.join(tmp, "rec")
     recorder = subprocess.Popen([gander, "record", "-p", str(server.pid), "-o", rec, "--json", "--go", "--kernel", "sched,syscalls",
-                                 "--kernel-buffer", "64M"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for _ in range(1500):  # until its first generation is there
+                                 "--kernel-buffer", "%dM" % max(8, 64 >> max(0, (os.cpu_count() - 1).bit_length() - 5))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(6000):  # until its first generation is there
         if os.path.isdir(rec + "/go") and any(os.path.getsize(os.path.join(rec, "go", f)) > 100 for f in os.listdir(rec + "/go")):
             break
         if recorder.poll() is not None:
             break
         time.sleep(0.02)
-    subprocess.run(["wrk", "-t1", "-c4", "-d1s", "-s", os.path.join(HERE, "..", "..", "examples", "shop", "load.lua"), url], capture_output=True)
+    requests = 0
+    for _ in range(60):  # a second is enough where nothing else runs
+        wrk = subprocess.run(["wrk", "-t1", "-c4", "-d1s", "-s", os.path.join(HERE, "..", "..", "examples", "shop", "load.lua"), url], capture_output=True, text=True).stdout
+        requests += int((re.search(r"(\d+) requests in", wrk) or [0, 0])[1])
+        if requests >= 200:
+            break
     time.sleep(0.5)  # the generation with the last of it is closed
     recorder.send_signal(signal.SIGINT)
-    out, err = recorder.communicate(timeout=60)
+    out, err = recorder.communicate(timeout=300)
     summary = json.loads(out)
     with open(rec + "/gander.json") as f:
         manifest = json.load(f)

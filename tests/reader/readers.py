@@ -158,7 +158,7 @@ def kernel_view():
     """The options that record it, where that is allowed."""
     p = run(GANDER, "record", "-q", "-o", os.path.join(TMP, "probe"), "--kernel", "sched", "--", "true", status=None)
     if p.returncode in (0, 3):
-        return ["--kernel", "sched", "--kernel-scope", "own", "--kernel-buffer", "32M"]
+        return ["--kernel", "sched", "--kernel-scope", "own", "--kernel-buffer", "%dM" % max(4, 32 >> max(0, (os.cpu_count() - 1).bit_length() - 5))]
     skip("the kernel's view: " + p.stderr.strip())
     return []
 

@@ -96,7 +96,9 @@ class Program:
         self.log = open(os.path.join(work, "server.log"), "wb")
         self.process = subprocess.Popen(cmd, env=env, cwd=work, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         try:
-            until("%s listening" % name, 60, lambda: listens(self.port))
+            until("%s listening" % name, 120, lambda: listens(self.port) or self.process.poll() is not None)
+            if self.process.poll() is not None:
+                raise RuntimeError("%s does not start: status %d" % (name, self.process.returncode))
         except BaseException:
             self.process.kill()
             raise
@@ -139,13 +141,13 @@ class Recording:
         self.gander, self.program = gander, program
         self.process = subprocess.Popen(as_user + [gander, "record", "-p", str(program.pid), "-o", out, "--json", *options],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        until("recording %s" % program.name, 10, lambda: self.process.poll() is not None or " recorded " in subprocess.run(
+        until("recording %s" % program.name, 120, lambda: self.process.poll() is not None or " recorded " in subprocess.run(
             as_user + [gander, "list", "-p", str(program.pid)], capture_output=True, text=True).stdout)
 
     def end(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=300)
         if not out.strip():
             raise RuntimeError("gander record: " + err)
         return json.loads(out)

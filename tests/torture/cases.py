@@ -14,6 +14,18 @@ libc = ctypes.CDLL(None, use_errno=True)
 ALL = ["mm_cid", "cpu", "pool"]
 
 
+def stands(pid):
+    """Whether each of its threads is stopped."""
+    try:
+        states = []
+        for tid in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/stat" % (pid, tid)) as f:
+                states.append(f.read().rsplit(")", 1)[1].split()[0])
+        return set(states) <= {"T"}
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def stop_and_go(p, box):
     """Stops the program again and again, and looks at it while it stands."""
     count = os.path.join(box.dir, "count")
@@ -22,14 +34,15 @@ def stop_and_go(p, box):
         with open(count, "rb") as f:
             return struct.unpack("<III", f.read(12))[2]
 
-    for _ in range(2000):
-        if stage() == 1:
-            break
+    end = time.monotonic() + 120
+    while stage() != 1 and time.monotonic() < end and p.poll() is None:
         time.sleep(0.002)
     looks = 0
     for _ in range(10 * box.scale):
         p.send_signal(signal.SIGSTOP)
-        time.sleep(0.003)
+        # one thread takes the signal, when it gets a CPU; until then the others go on
+        while not stands(p.pid) and time.monotonic() < end and p.poll() is None:
+            time.sleep(0.001)
         out = subprocess.run([os.path.join(box.top, "look"), count, "/dev/shm"], capture_output=True, text=True)
         if box.lib == "real" and not re.search(r'"missing": 0, .*"twice": 0, "torn": 0, "order": 0', out.stdout):
             looks = out.stdout

@@ -595,12 +595,16 @@ static void the_clocks_line(void **state)
 	struct gd_clock_sample lie, start, packet;
 	struct clock_line l, m;
 	uint64_t now;
+	int i;
 
 	clock_start(&l, true);
 	clock_fit(&l);
 	assert_int_equal(l.freq_hz, 1000000000);
 	assert_int_equal(clock_epoch(&l, l.last.counter), l.last.mono_ns + l.real_minus_mono);
-	clock_start(&l, false);
+	i = 0;
+	do /* until nothing has come between */
+		clock_start(&l, false);
+	while (l.first.width > 2000 && i++ < 10000);
 	usleep(20000);
 	lie = l.first;
 	lie.counter -= 1000;
@@ -627,7 +631,10 @@ static void the_clocks_line(void **state)
 	clock_older(&m, &start);
 	clock_fit(&m);
 	assert_true(m.error_ns >= m.ns_per_tick * 5000); /* as good as what it is drawn through */
-	clock_fit(&l);
+	i = 0;
+	do
+		clock_fit(&l);
+	while (l.last.width > 2000 && i++ < 10000);
 	now = l.last.mono_ns + l.real_minus_mono;
 	assert_true(l.freq_hz > 1000000 && l.freq_hz < 10000000000);
 	assert_true(clock_epoch(&l, l.last.counter) - now + 2000 < 4000);

@@ -70,7 +70,8 @@ def main():
     if not util.goroot() or util.run(['go', 'build', '-o', prog, '.'], cwd=os.path.join(source, 'tests/gotrace/prog')).returncode:
         t.skip('a trace made now', 'no Go, or no C compiler for cgo')
         return t.done()
-    util.run([prog, 'tasks', '0.2', trace], env=dict(os.environ, GODEBUG='traceadvanceperiod=20000000'))
+    util.at_least(5, gander, trace, 0.2, lambda seconds: not util.run([prog, 'tasks', str(seconds), trace],
+                                                                      env=dict(os.environ, GODEBUG='traceadvanceperiod=20000000')).returncode)
     with open(trace, 'rb') as f:
         data = f.read()
     name = json.loads(util.run([gander, 'go', 'tasks', '--json', trace]).stdout)['types'][0]['type']

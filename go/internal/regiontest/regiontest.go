@@ -38,9 +38,9 @@ type place struct {
 	number uint64
 }
 
-// Find opens the region of process pid, waiting up to two seconds for it.
+// Find opens the region of process pid. Of another process it waits long for it.
 func Find(pid int) (*Region, error) {
-	for end := time.Now().Add(2 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		paths, _ := filepath.Glob(fmt.Sprintf("/dev/shm/%s%d.*", region.NamePrefix, os.Geteuid()))
 		for _, p := range paths {
 			r, err := Open(p)
@@ -52,7 +52,7 @@ func Find(pid int) (*Region, error) {
 			}
 			r.Close()
 		}
-		if time.Now().After(end) {
+		if pid == os.Getpid() || time.Now().After(end) {
 			return nil, fmt.Errorf("no region of process %d", pid)
 		}
 		time.Sleep(time.Millisecond)

@@ -52,14 +52,15 @@ var workloads = map[string]func(){
 	"mutexes": func() {
 		var mu sync.Mutex
 		cond := sync.NewCond(&mu)
+		done := make(chan bool)
 		go func() {
-			for going() {
-				time.Sleep(time.Millisecond)
-				cond.Broadcast()
-			}
-			for k := 0; k < 100; k++ {
-				time.Sleep(time.Millisecond)
-				cond.Broadcast()
+			for {
+				select {
+				case <-done:
+					return
+				case <-time.After(time.Millisecond):
+					cond.Broadcast()
+				}
 			}
 		}()
 		each(8, func(i int) {
@@ -72,6 +73,7 @@ var workloads = map[string]func(){
 				mu.Unlock()
 			}
 		})
+		close(done)
 	},
 	"syscalls": func() {
 		each(4, func(i int) {
@@ -126,7 +128,7 @@ var workloads = map[string]func(){
 				panic(err)
 			}
 			b := make([]byte, 100)
-			for going() {
+			for k := 0; k < 5 || going(); k++ {
 				c.Write(b)
 				io.ReadFull(c, b)
 			}
@@ -150,7 +152,7 @@ var workloads = map[string]func(){
 	},
 	"tasks": func() {
 		each(4, func(i int) {
-			for k := 0; going(); k++ {
+			for k := 0; k < 20 || going(); k++ {
 				ctx, t := trace.NewTask(context.Background(), "outer "+strconv.Itoa(i))
 				trace.WithRegion(ctx, "region", func() {
 					ctx, in := trace.NewTask(ctx, "inner")

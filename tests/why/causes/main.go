@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -35,6 +36,9 @@ func spin(d time.Duration) {
 	}
 }
 
+// What a task waits for begins with it, however late the machine lets it begin.
+var begin = make(chan bool)
+
 // lock: get waits for the cache's lock, which fill holds while it sleeps.
 type cache struct {
 	mu     sync.Mutex
@@ -45,6 +49,7 @@ type cache struct {
 func (c *cache) fill(locked chan bool) {
 	c.mu.Lock()
 	locked <- true
+	<-begin
 	time.Sleep(long)
 	c.filled++
 	c.mu.Unlock()
@@ -59,7 +64,7 @@ func (c *cache) get() int {
 
 func lock() (setup, asked func()) {
 	c, locked := &cache{}, make(chan bool)
-	return func() { go c.fill(locked); <-locked }, func() { c.get() }
+	return func() { go c.fill(locked); <-locked }, func() { close(begin); c.get() }
 }
 
 // locks: the lock is handed from one to the next, each holds it for a while; the last is asked for.
@@ -68,9 +73,22 @@ func lock() (setup, asked func()) {
 func (c *cache) hold(ready chan bool) {
 	ready <- true
 	c.mu.Lock()
+	<-begin
 	time.Sleep(long / 4)
 	c.filled++
 	c.mu.Unlock()
+}
+
+var dump [1 << 16]byte
+
+// standing is how many goroutines have the lock or wait for it.
+func standing() (n int) {
+	for _, g := range bytes.Split(dump[:runtime.Stack(dump[:], true)], []byte("\n\n")) {
+		if bytes.Contains(g, []byte(".hold(")) && (bytes.Contains(g, []byte("[sync.Mutex.Lock")) || bytes.Contains(g, []byte("[chan receive"))) {
+			n++
+		}
+	}
+	return n
 }
 
 func locks() (setup, asked func()) {
@@ -79,9 +97,12 @@ func locks() (setup, asked func()) {
 			for i := 0; i < 6; i++ {
 				go c.hold(ready)
 				<-ready
-				time.Sleep(2 * time.Millisecond)
+				for standing() <= i {
+					time.Sleep(time.Millisecond)
+				}
 			}
 		}, func() {
+			close(begin)
 			c.get()
 		}
 }
@@ -90,6 +111,7 @@ func locks() (setup, asked func()) {
 //
 //go:noinline
 func produce(c chan int) {
+	<-begin
 	spin(long)
 	c <- 1
 }
@@ -99,7 +121,7 @@ func consume(c chan int) int { return <-c }
 
 func channel() (setup, asked func()) {
 	c := make(chan int)
-	return func() { go produce(c) }, func() { consume(c) }
+	return func() { go produce(c) }, func() { close(begin); consume(c) }
 }
 
 // assist: allocating while the collector marks a heap of pointers, and has to be helped.
