@@ -100,6 +100,11 @@ class Program:
         self.p.wait()
 
 
+def rested(program):
+    """Once its pilot sleeps: what is asked before that it sees by itself."""
+    return until(lambda: program.do("rests") == "true")
+
+
 class Region:
     """A program's region, as it or a collector of another version may write it: docs/region.md."""
     WAKE_FD, WAKE_INO, FLY, ASK, STATE = 156, 772, 0x4100c, 0x41010, 0x72000
@@ -557,6 +562,7 @@ def woken(prog, tmp):
         with open(fd.replace("/fd/", "/fdinfo/")) as f:
             flags = int(next(line.split()[1] for line in f if line.startswith("flags:")), 8)
         case(flags & os.O_ACCMODE == os.O_RDWR and flags & os.O_CLOEXEC and flags & os.O_NONBLOCK, "close-on-exec, and it never blocks", oct(flags))
+        rested(p)
         r.ask()
         time.sleep(1.5)
         case(p.do("flying") == "false", "the word alone, as an older gander leaves it, is not seen at once: no timer is at work")
@@ -584,6 +590,8 @@ def closed(prog, tmp):
     """A program that closes descriptors that it does not know."""
     with Program(prog) as p:
         r = Region(p)
+        r.bell()
+        rested(p)
         p.do("close %d" % r.bell())
         rec = os.path.join(tmp, "closed")
         code, out, err = run("record", "-p", p.pid, "--go", "--for", "300ms", "-o", rec)
@@ -606,6 +614,7 @@ def publishes(prog, tmp):
     with Program(prog, fds=tuple(fds.values())) as p:
         r = Region(p)
         bell, ino = r.bell(), r.get(r.WAKE_INO)
+        rested(p)
         cases = [(name, fd, os.fstat(fd).st_ino & 0xffffffff) for name, fd in fds.items()]
         cases += [("2^31", 1 << 31, ino), ("-2", 0xfffffffe, ino), ("another inode", bell, ino ^ 1)]
         for i, (name, number, inode) in enumerate(cases):

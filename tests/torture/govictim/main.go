@@ -99,13 +99,11 @@ func writeState() {
 		}
 		out = append(out, "fd "+e.Name()+" "+link)
 	}
-	// the runtime blocks all signals for a moment while the first thread makes another
-	status := proc("status")
-	for i := 0; i < 1000 && !strings.Contains(status, "SigBlk:\t0000000000000000"); i++ {
-		time.Sleep(time.Millisecond)
-		status = proc("status")
-	}
-	for _, l := range strings.Split(status, "\n") {
+	// Of the thread that this runs on. Any other, the first too, may be where os/signal waits with its signals blocked, or makes a thread with all blocked.
+	runtime.LockOSThread()
+	status, _ := os.ReadFile("/proc/thread-self/status")
+	runtime.UnlockOSThread()
+	for _, l := range strings.Split(string(status), "\n") {
 		if word, _, _ := strings.Cut(l, ":"); strings.Contains("SigBlk SigIgn SigCgt Umask Uid Gid CapEff Seccomp NoNewPrivs", word) && word != "" {
 			out = append(out, "status "+l)
 		}
