@@ -727,7 +727,7 @@ def main():
             print("FAIL  %s: %s: %s" % (fn.__name__, type(e).__name__, e))
             failed += 1
         end_all()
-    print("%d checks; %d passed, %d failed, %d skipped" % (checks, passed, failed, skipped))
+    print("%d checks\n%d passed, %d failed, %d skipped" % (checks, passed, failed, skipped))
     shutil.rmtree(TOP, ignore_errors=True)
     sys.exit(1 if failed else 0)
 
