@@ -154,7 +154,7 @@ static uint32_t choose_packets(long fd)
 
 	sys(SYS_mincore, gander__t.guard, GD_PAGE, &resident);
 	if ((resident & 1 && !__atomic_load_n(gander__t.guard, __ATOMIC_RELAXED)) ||
-	    (!sys(SYS_prlimit64, 0, RLIMIT_AS, NULL, &as) && as.rlim_cur < (1ull << 30)))
+	    (!sys(SYS_prlimit64, 0, RLIMIT_AS, NULL, &as) && as.rlim_cur < TRACER_AS_PLENTY))
 		return PACKETS_SMALL;
 	if (sys(SYS_fstatfs, fd, &fs) || !fs.f_blocks)
 		return PACKETS_DEFAULT;
@@ -442,6 +442,8 @@ int tracer_make(const char *from)
 	if (r < 0)
 		goto out;
 	reason = TRACER_OFF_NO_MEMORY;
+	if (GD_REGION_SIZE(npackets) + GD_META_SIZE > tracer_address_space())
+		goto out;
 	map = sys(SYS_mmap, NULL, GD_REGION_SIZE(npackets), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (sys_failed(map) || sys(SYS_madvise, map, GD_REGION_SIZE(npackets), MADV_DONTFORK) < 0)
 		goto out;

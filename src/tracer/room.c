@@ -1,10 +1,12 @@
 /* How much memory a region may take for itself, before any collector has seen it: a part of what is free in its tmpfs and in the memory
- * cgroups that the process is in. At a cgroup's limit even fallocate() ends in the killer. System calls: only from tracer_make(). */
+ * cgroups that the process is in. At a cgroup's limit even fallocate() ends in the killer. And how much address space. System calls: only from tracer_make(). */
 #include "tracer/sys.h"
 #include "tracer/tracer.h"
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/resource.h>
 #include <sys/vfs.h>
 
 #define PART 4 /* a quarter of what is free */
@@ -120,4 +122,16 @@ uint64_t tracer_room(long fd)
 			room = r;
 	}
 	return room / PART;
+}
+
+uint64_t tracer_address_space(void)
+{
+	struct rlimit as;
+	char text[128];
+	uint64_t used;
+
+	if (sys(SYS_prlimit64, 0, RLIMIT_AS, NULL, &as) || as.rlim_cur >= TRACER_AS_PLENTY)
+		return UINT64_MAX;
+	used = read_text("/proc/self/statm", text, sizeof(text)) > 0 ? number(text) * getauxval(AT_PAGESZ) : 0;
+	return used < as.rlim_cur ? (as.rlim_cur - used) / 2 : 0;
 }

@@ -161,6 +161,9 @@ void tracer_note_object(const void *address) HIDDEN; /* records the loaded image
 
 /* room.c: bytes that a region in the tmpfs of `fd` may take for itself. */
 uint64_t tracer_room(long fd) HIDDEN;
+/* Bytes of address space that a region may take, so that the program's own next mappings are not refused for it. */
+uint64_t tracer_address_space(void) HIDDEN;
+#define TRACER_AS_PLENTY (1ull << 30) /* a limit from which on it is not looked at */
 
 /* make.c */
 /* Makes and maps a region. `from`: in a forked child, the inherited read-only mapping whose classes and channels are taken over; else

@@ -121,6 +121,18 @@ def full(leave):
     return setup
 
 
+def limit_files(n):
+    def pre(box):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (n, n))
+
+    return pre
+
+
+def no_region(box, r):
+    if re.search(r"/gander\.\d+\.[0-9a-f]{16}", r["maps"]):
+        return "a region is mapped"
+
+
 def limit_as(mb):
     def pre(box):
         resource.setrlimit(resource.RLIMIT_AS, (mb << 20, mb << 20))
@@ -178,7 +190,12 @@ CASES = [
     Case("shm-fills", "/dev/shm is filled while it emits, forks and declares", shm="16m", session={"packets": 8}, lossy=True, exact=False),
     Case("shm-64m", "/dev/shm has 64 MB", "fork", shm="64m", session={"packets": 256}, lossy=True, scale=(3, 20)),
     Case("rlimit-as", "RLIMIT_AS of 40 MB", "plain", pre=limit_as(40), session={"packets": 32}),
-    Case("rlimit-as-tiny", "RLIMIT_AS of 12 MB: off, and said", "plain", pre=limit_as(12), off=True, ignore="^malloc"),
+    Case("rlimit-as-tiny", "RLIMIT_AS of 12 MB: off, and said", "plain", pre=limit_as(12), off=True, ignore="^malloc", after=no_region),
+    Case("rlimit-nofile", "three descriptors are open, and two more may be: off, and said", "plain", pre=limit_files(5), off=True, after=no_region),
+] + [
+    Case("rlimit-as-%d" % mb, "RLIMIT_AS of %d MB: what the program needs is left" % mb, "plain", pre=limit_as(mb), session={"packets": 32}, quiet=True, ignore="^malloc")
+    for mb in (14, 17, 20, 24, 28, 30)
+] + [
     Case("mlockall", "locks all its memory, in a /dev/shm of 64 MB", shm="64m", session={"packets": 64}, lossy=True,
          after=bounded_memory(40 << 20)),
     Case("memory-cgroup", "a memory cgroup at its limit", "memory-limit", setup=memory_cgroup(24 << 20), pre=enter_cgroup,
