@@ -155,7 +155,8 @@ static void on_table(void *arg, const struct count_table *t, uint64_t elapsed, b
 				fputs("\033[H\033[J", stdout);
 			print_table(v, t->n, UINT32_MAX, elapsed);
 			if (t->lost)
-				printf("not counted: %llu\n", (unsigned long long)t->lost);
+				printf("not counted: %llu (%s)\n", (unsigned long long)t->lost,
+				       o.by ? "more different values than there is room for, or no memory for them" : "no memory for counters of that CPU or P yet");
 		}
 	} else if (!o.json && !o.quiet) {
 		if (isatty(1))

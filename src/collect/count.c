@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define COUNT_PROGRAMS 256
-#define COUNT_PACKETS  64u /* at most: one a slot, and those in hand */
-#define KEY_PACKETS    4u  /* 4096 different values a program */
+#define COUNT_PACKETS  (GD_SLOTS + 8u) /* at most: one a slot, and those in hand */
+#define KEY_PACKETS    4u              /* 4096 different values a program */
+#define SPARE_PACKETS  8u              /* at least so many are free for slots that have counted nothing yet */
 #define ROWS_MAX       20000u
 
 struct counted {
@@ -185,6 +187,19 @@ static void sum(struct counter *k, struct counted *p, struct count_table *t)
 		t->lost += slot_lost(&p->ch.slot[s]);
 }
 
+/* How many slots may begin to count at once: those of as many threads as there are. */
+static uint32_t first_packets(pid_t pid, uint32_t nslots)
+{
+	struct stat st;
+	char path[64];
+	uint32_t n = SPARE_PACKETS;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	if (stat(path, &st) == 0 && st.st_nlink > 2 && st.st_nlink - 2 > n) /* a directory each, and its own two names */
+		n = st.st_nlink - 2 < GD_SLOTS ? (uint32_t)st.st_nlink - 2 : GD_SLOTS;
+	return n < nslots * 2 ? n : nslots * 2;
+}
+
 static void take(struct counter *k, struct found *f, bool asked)
 {
 	struct channel_setup s = { .mode = GD_MODE_COUNT, .max_packets = COUNT_PACKETS + KEY_PACKETS, .rules = NULL };
@@ -211,7 +226,7 @@ static void take(struct counter *k, struct found *f, bool asked)
 	f->region = NULL;
 	p->pid = f->pid ? f->pid : (pid_t)p->r->head.pid;
 	memcpy(s.session, k->session, 16);
-	s.first_packets = p->r->nslots < 4 ? p->r->nslots * 2 : 8;
+	s.first_packets = first_packets(p->pid, p->r->nslots);
 	res = channel_open(&p->ch, p->r, &s, &err);
 	if (res == 0 && k->o->by_field)
 		res = channel_grant_keys(&p->ch, KEY_PACKETS, &err);
@@ -261,6 +276,26 @@ static void forget(struct counter *k, unsigned i)
 	k->prog[i] = k->prog[--k->nprog];
 }
 
+/* A slot that finds no packet cannot count: there are always as many free ones as taken, so that a program with a hundred Ps has its hundred
+ * after some rounds. True: there was one that had fewer, and may need more at once. */
+static bool keep_ahead(struct counter *k)
+{
+	uint32_t free_now, taken;
+	bool more = false;
+	unsigned i;
+
+	for (i = 0; i < k->nprog; i++) {
+		struct channel *ch = &k->prog[i]->ch;
+
+		free_now = channel_free_packets(ch);
+		taken = ch->granted > free_now ? ch->granted - free_now : 0;
+		taken = taken > SPARE_PACKETS ? taken : SPARE_PACKETS;
+		if (free_now < taken)
+			more |= channel_grant(ch, taken - free_now, 0) > 0;
+	}
+	return more;
+}
+
 static void round_of(struct counter *k, uint64_t elapsed, bool last)
 {
 	unsigned i;
@@ -283,8 +318,6 @@ static void round_of(struct counter *k, uint64_t elapsed, bool last)
 			forget(k, i--);
 			continue;
 		}
-		if (channel_free_packets(&p->ch) < 2)
-			channel_grant(&p->ch, 8, 0);
 		sum(k, p, &k->table);
 	}
 	if (k->o->table)
@@ -294,7 +327,7 @@ static void round_of(struct counter *k, uint64_t elapsed, bool last)
 int count_run(const struct count_opts *o, struct err *err)
 {
 	struct counter *k = calloc(1, sizeof(*k));
-	uint64_t start = clock_ns(CLOCK_MONOTONIC), now, next, until;
+	uint64_t start = clock_ns(CLOCK_MONOTONIC), now, next, until, wait;
 	struct timespec ts;
 	char text[33];
 	int i, res = 0;
@@ -330,8 +363,9 @@ int count_run(const struct count_opts *o, struct err *err)
 		}
 		until = o->for_ns && start + o->for_ns < next ? start + o->for_ns : next;
 		until = until > now ? until - now : 0;
-		if (until > 100000000)
-			until = 100000000;
+		wait = keep_ahead(k) ? 2000000 : 50000000;
+		if (until > wait)
+			until = wait;
 		ts = (struct timespec) { .tv_nsec = (long)until };
 		ppoll(NULL, 0, &ts, NULL);
 	}

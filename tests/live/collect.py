@@ -411,6 +411,19 @@ def counting():
 
 
 @case
+def counting_many_writers():
+    """Forty slots that all count from the first moment on: each has memory for its counters."""
+    p = Program(40, 0, 2000, env={"STEADY": "1", "GO": "1", "GANDER_WRITER": "pool"})
+    end = time.time() + 60
+    while len(os.listdir("/proc/%d/task" % p.pid)) < 41 and time.time() < end:
+        time.sleep(0.01)
+    r = json.loads(gander("count", "-p", p.pid, "--json", "--for", "0.5s").stdout)
+    same("nothing is lost", r["lost"], 0)
+    check("and something is counted", sum(x["count"] for x in r["counts"]) > 1000, r)
+    p.end()
+
+
+@case
 def changed_while_recording():
     p = Program(1, 0, 1000, env={"STEADY": "1", "GO": "1"})
     r = Recording("chg", "-p", p.pid, "-e", "test.text").wait_ready()
