@@ -2,6 +2,7 @@
  * streams; JSON and CSV are decoded. */
 #include "cli/cli.h"
 #include "cli/ctf_where.h"
+#include "cli/export_csv.h"
 #include "ctf/ctf_export.h"
 #include "ctf/ctf_read.h"
 
@@ -22,101 +23,55 @@ static int flush(struct ctf_out *out, FILE *f)
 	return n && fwrite(out->base, 1, n, f) != n ? -EIO : 0;
 }
 
-/* A cell: in quotes when it has to be. */
-static void put_cell(struct ctf_out *o, const char *s, size_t len)
+/* The columns of all that will have a row. */
+static int look(struct export_csv *csv, const char *dir, const char *expr, const struct opt_list *globs, struct err *err)
 {
-	size_t i;
+	struct ctf_where where = { 0 };
+	struct gander_ctf_event ev;
+	struct gander_ctf *r = NULL;
+	int n;
 
-	if (!memchr(s, '"', len) && !memchr(s, ',', len) && !memchr(s, '\n', len) && !memchr(s, '\r', len)) {
-		ctf_put_raw(o, s, len);
-		return;
-	}
-	ctf_put_raw(o, "\"", 1);
-	for (i = 0; i < len; i++)
-		ctf_put_raw(o, s[i] == '"' ? "\"\"" : &s[i], s[i] == '"' ? 2 : 1);
-	ctf_put_raw(o, "\"", 1);
+	n = ctf_where_init(&where, expr, globs, err);
+	if (n == 0)
+		n = gander_ctf_open(&r, dir, NULL, (struct gander_err *)err);
+	while (n >= 0 && (n = gander_ctf_next(r, &ev, (struct gander_err *)err)) > 0)
+		if (ctf_where_holds(&where, r, &ev) && export_csv_look(csv, r, &ev) < 0)
+			n = err_set(err, -ENOMEM, "out of memory");
+	gander_ctf_free(r);
+	ctf_where_done(&where);
+	return n;
 }
 
-static void put_name(struct ctf_out *o, const char *prefix, const char *name)
+/* csv: NULL for JSON. 1: it ends before the recording does, which is said. */
+static int export_text(const char *dir, struct export_csv *csv, FILE *f, struct ctf_where *where, struct gander_ctf **ret, struct err *err)
 {
-	ctf_put_raw(o, prefix, strlen(prefix));
-	ctf_put_raw(o, name, strlen(name));
-}
-
-/* One row an event: time_ns, process, pid, event, then context and fields as "name=value" cells of their own. What a spreadsheet or an
- * import can split again; all values of a class stand in the same columns. */
-static void csv_line(struct gander_ctf *r, const struct gander_ctf_event *ev, struct ctf_out *o, struct ctf_out *cell)
-{
-	const struct gander_ctf_value *v;
-	int n = gander_ctf_values(r, ev, &v), i;
-	uint32_t k;
-
-	if (ctf_out_more(o, 64) < 0)
-		return;
-	o->at = ctf_put_i64(o->at, ev->time_ns);
-	ctf_put_raw(o, ",", 1);
-	put_cell(o, ev->trace->procname, strlen(ev->trace->procname));
-	ctf_put_raw(o, ",", 1);
-	if (ev->trace->pid >= 0 && !ctf_out_more(o, 64))
-		o->at = ctf_put_i64(o->at, ev->trace->pid);
-	ctf_put_raw(o, ",", 1);
-	if (ev->kind != GANDER_CTF_EVENT) {
-		ctf_put_raw(o, "lost,", 5);
-		if (!ctf_out_more(o, 64)) {
-			put_name(o, "", "count=");
-			o->at = ctf_put_u64(o->at, ev->lost);
-		}
-		ctf_put_raw(o, "\n", 1);
-		return;
-	}
-	put_cell(o, ev->class_->name, strlen(ev->class_->name));
-	for (i = 0; i < n; i = (int)v[i].next)
-		for (k = (uint32_t)i + 1; k < v[i].next; k = v[k].next) {
-			cell->at = cell->base;
-			if (ctf_out_more(cell, 64) < 0)
-				return;
-			put_name(cell, v[i].count == GANDER_CTF_FIELDS ? "" : "$", v[k].name);
-			ctf_put_raw(cell, "=", 1);
-			ctf_plain_value(cell, v, k);
-			ctf_put_raw(o, ",", 1);
-			put_cell(o, cell->base, (size_t)(cell->at - cell->base));
-		}
-	ctf_put_raw(o, "\n", 1);
-}
-
-static int export_text(const char *dir, bool json, FILE *f, struct ctf_where *where, struct gander_ctf **ret, struct err *err)
-{
-	struct ctf_out out = { 0 }, cell = { 0 };
+	struct ctf_out out = { 0 };
 	struct gander_ctf_event ev;
 	struct gander_ctf *r;
-	int n;
+	int n, res = 0;
 
 	n = gander_ctf_open(ret, dir, NULL, (struct gander_err *)err);
 	if (n < 0)
 		return n;
 	r = *ret;
-	if (!json)
-		ctf_put_raw(&out, "time_ns,process,pid,event,values\n", 33);
-	while ((n = gander_ctf_next(r, &ev, (struct gander_err *)err)) > 0) {
+	if (csv)
+		res = export_csv_header(csv, &out);
+	while (res == 0 && (n = gander_ctf_next(r, &ev, (struct gander_err *)err)) > 0) {
 		if (!ctf_where_holds(where, r, &ev))
 			continue;
-		if (json)
-			ctf_json_line(r, &ev, &out);
-		else
-			csv_line(r, &ev, &out, &cell);
-		if (out.failed) {
-			n = err_set(err, -ENOMEM, "out of memory");
-			break;
-		}
+		res = csv ? export_csv_row(csv, r, &ev, &out) : ctf_json_line(r, &ev, &out);
 		if (out.at - out.base > 65536 && flush(&out, f) < 0) {
 			n = err_set(err, -errno, "cannot write the output: %m");
 			break;
 		}
 	}
-	if (!n && (flush(&out, f) < 0 || fflush(f)))
+	if (res == -ENOMEM)
+		n = err_set(err, res, "out of memory");
+	if (n >= 0 && (flush(&out, f) < 0 || fflush(f)))
 		n = err_set(err, -errno, "cannot write the output: %m");
+	if (res == -ESTALE && n > 0)
+		fprintf(stderr, "gander: the recording is still growing: the rows end where an event at %" PRId64 " ns has fields that none had when the columns were chosen\n", ev.time_ns);
 	ctf_out_done(&out);
-	ctf_out_done(&cell);
 	return n;
 }
 
@@ -124,6 +79,7 @@ static int run(int argc, char **argv)
 {
 	const char *to = "json", *output = NULL, *expr = NULL;
 	struct ctf_where where = { 0 };
+	struct export_csv *csv = NULL;
 	struct gander_ctf *r = NULL;
 	struct err err = ERR_INIT;
 	struct opt_list globs = { 0 };
@@ -160,6 +116,15 @@ static int run(int argc, char **argv)
 	}
 	if (ctf_where_init(&where, expr, &globs, &err) < 0)
 		return cli_usage(&err);
+	if (!strcmp(to, "csv")) {
+		csv = export_csv_new();
+		if (!csv)
+			err_set(&err, -ENOMEM, "out of memory");
+		if (!csv || look(csv, argv[1], expr, &globs, &err) < 0) {
+			cli_fail(&err);
+			goto out;
+		}
+	}
 	if (output && strcmp(output, "-")) {
 		f = fopen(output, "we");
 		if (!f) {
@@ -168,16 +133,20 @@ static int run(int argc, char **argv)
 			goto out;
 		}
 	}
-	if (export_text(argv[1], !strcmp(to, "json"), f, &where, &r, &err) < 0) {
+	n = export_text(argv[1], csv, f, &where, &r, &err);
+	if (n < 0) {
 		ret = err.code == -EPIPE ? CLI_OK : cli_fail(&err); /* `gander export DIR | head` */
 		goto out;
 	}
 	for (i = 0; i < gander_ctf_notes(r); i++)
 		fprintf(stderr, "gander: %s\n", gander_ctf_note(r, i));
-	ret = gander_ctf_notes(r) || gander_ctf_lost(r) ? CLI_LOST : CLI_OK;
+	ret = n || gander_ctf_notes(r) || gander_ctf_lost(r) ? CLI_LOST : CLI_OK;
 out:
-	if (f && f != stdout && fclose(f))
-		ret = CLI_FAILED;
+	if (f && f != stdout && fclose(f) && ret != CLI_FAILED) {
+		err_set(&err, -errno, "cannot write '%s': %m", output);
+		ret = cli_fail(&err);
+	}
+	export_csv_free(csv);
 	gander_ctf_free(r);
 	ctf_where_warn(&where);
 	ctf_where_done(&where);

@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 """writer.py GANDER MAKE_TRACE: the traces that gander writes, read by babeltrace2 and by gander; conversions between CTF 1.8 and CTF 2; recordings
 that were cut off anywhere."""
+import csv
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import compare as c
@@ -81,6 +84,98 @@ def damaged(gander, trace, tmp):
     return None
 
 
+def as_csv(gander, *args):
+    p = subprocess.run([gander, "export", *args, "--to", "csv"], capture_output=True)
+    return p.returncode, list(csv.reader(p.stdout.decode().splitlines(True), strict=True))
+
+
+def csv_cell(value):
+    """A value of the JSON form as a cell."""
+    if isinstance(value, (dict, list)):
+        return json.dumps(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def same_cell(cell, value):
+    if isinstance(value, (dict, list)):
+        return json.loads(cell) == value
+    if isinstance(value, float):
+        return float(cell) == value
+    # what JSON escapes, CSV has no room for
+    return cell == "".join(x if x >= " " and x != "\x7f" or x in "\n\r\t" else "\ufffd" for x in csv_cell(value))
+
+
+def csv_is_json(gander, trace):
+    """Each row has as many cells as the header, and holds what the line of JSON does."""
+    status, (header, *rows) = as_csv(gander, trace)
+    lines = [json.loads(x) for x in text(gander, trace).decode().splitlines()]
+    if status not in (0, 3) or len(rows) != len(lines):
+        return "status %d, %d rows, %d events and losses" % (status, len(rows), len(lines))
+    if header[:5] != ["time_ns", "process", "pid", "event", "lost"] or len(set(header)) != len(header):
+        return "header: %s" % header
+    first_field = [x.startswith("$") for x in header[5:]].index(False) + 5
+    if any(x.startswith("$") for x in header[first_field:]):
+        return "contexts among the fields: %s" % header
+    for row, line in zip(rows, lines):
+        if len(row) != len(header):
+            return "%d cells, the header has %d: %s" % (len(row), len(header), row)
+        cells = dict(zip(header, row))
+        if cells["time_ns"] != str(line["time_ns"]):
+            return "times: %s, %s" % (row, line)
+        if "event" not in line:
+            if cells["event"] != "lost" or cells["lost"] != str(line.get("lost", line.get("lost_packets"))) or any(row[5:]):
+                return "a loss: %s, %s" % (row, line)
+            continue
+        want = {"$" + k: v for k, v in line["context"].items()}
+        want.update(("fields." * (k in header[:5]) + k, v) for k, v in line["fields"].items())
+        if not same_cell(cells["event"], line["event"]) or cells["lost"] or not all(same_cell(cells[k], v) for k, v in want.items()):
+            return "%s, %s" % ({k: v for k, v in cells.items() if v}, line)
+        if any(v for k, v in cells.items() if k not in want and k not in header[:5]):
+            return "more than there is: %s, %s" % (cells, line)
+    return None
+
+
+def csv_of_some(gander, trace):
+    """Columns are of what is exported."""
+    header, *rows = as_csv(gander, trace, "-e", "test.small", "--where", "n < 0")[1]
+    if [x for x in header[5:] if not x.startswith("$")] != ["n", "l"]:
+        return "header: %s" % header
+    events = [row for row in rows if row[3] == "test.small"]
+    if not events or any(int(row[header.index("n")]) >= 0 for row in events) or any(row[3] not in ("test.small", "lost") for row in rows):
+        return "rows: %s" % rows[:3]
+    header, *rows = as_csv(gander, trace, "-e", "no.such")[1]
+    return None if header == ["time_ns", "process", "pid", "event", "lost"] and all(row[3] == "lost" for row in rows) else "no events: %s %s" % (header, rows[:3])
+
+
+def wchan_is_told():
+    """Where a process waits, in the kernel: not everybody is told everywhere."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as p:
+        end = time.monotonic() + 10
+        while open("/proc/%d/wchan" % p.pid).read() in ("0", "") and time.monotonic() < end:
+            time.sleep(0.01)
+        told = "pipe" in open("/proc/%d/wchan" % p.pid).read()
+        p.stdin.close()
+    return told
+
+
+def csv_grows(gander, first, then, tmp):
+    """Between the columns and the rows, which begin when somebody reads, the recording gets other events."""
+    path, fifo = os.path.join(tmp, "grows"), os.path.join(tmp, "fifo")
+    shutil.copytree(first, path)
+    os.mkfifo(fifo)
+    with subprocess.Popen([gander, "export", path, "--to", "csv", "-o", fifo], stderr=subprocess.PIPE) as p:
+        while p.poll() is None and open("/proc/%d/wchan" % p.pid).read() != "wait_for_partner":
+            time.sleep(0.001)
+        shutil.rmtree(path)
+        shutil.copytree(then, path)
+        with open(fifo, newline="") as f:
+            header, *rows = csv.reader(f, strict=True)
+        said = p.stderr.read()
+    if p.returncode != 3 or b"still growing" not in said:
+        return "status %d, %s" % (p.returncode, said)
+    return None if {len(r) for r in rows} <= {len(header)} else "rows of other lengths"
+
+
 def main():
     gander, make_trace = sys.argv[1:3]
     t = c.Tally()
@@ -108,6 +203,12 @@ def main():
             t.check("babeltrace2 reads the same from it", c.compare(gander, back)[0])
         t.check("a stream cut off anywhere is read up to its last whole packet", cut_everywhere(gander, one, tmp))
         t.check("a stream with any byte damaged", damaged(gander, one, tmp))
+        t.check("CSV: each row as many cells as the header, and what JSON has", csv_is_json(gander, one) or csv_is_json(gander, two))
+        t.check("CSV of some events: their columns alone", csv_of_some(gander, one))
+        if wchan_is_told():
+            t.check("CSV of a recording that grows: rows end before what has no column", csv_grows(gander, many, one, tmp))
+        else:
+            t.skip("CSV of a recording that grows", "/proc/PID/wchan says nothing")
         n = subprocess.run([gander, "events", "--count", many], capture_output=True, text=True).stdout.strip()
         t.check("events --count", None if n == "100000" else n)
     finally:

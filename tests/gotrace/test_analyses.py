@@ -5,6 +5,7 @@ Needs go (else everything is skipped). For Perfetto's own protobuf classes PyPI'
 """
 import bisect
 import http.server
+import csv
 import json
 import os
 import re
@@ -238,9 +239,10 @@ def spans(trace):
         total[key] = total.get(key, 0) + r["duration_ns"]
     wrong = [i for i, x in g.items() if total.get((i, "Running"), 0) != x["running_ns"] or total.get((i, "Waiting"), 0) != x["blocked_ns"]]
     ok("export json: the spans of %d goroutines add up to their times" % len(g), not wrong, wrong[:5])
-    csv = run("export", "--to", "csv", trace).stdout.decode().splitlines()
-    same("export csv: as many lines", len(csv), len(rows) + 1)
-    same("export csv: columns", csv[0].split(",")[:5], ["start_ns", "duration_ns", "goroutine", "function", "state"])
+    table = list(csv.reader(run("export", "--to", "csv", trace).stdout.decode().splitlines(True), strict=True))
+    same("export csv: as many lines", len(table), len(rows) + 1)
+    same("export csv: columns", table[0][:5], ["start_ns", "duration_ns", "goroutine", "function", "state"])
+    same("export csv: each row has as many cells as the header", {len(r) for r in table}, {len(table[0])})
 
 
 def python_with_perfetto():
