@@ -52,10 +52,27 @@ def new(name):
     return os.path.join(TOP, name)
 
 
+def wait(what, holds):
+    """Until it holds, which a busy machine may take long for. What it was."""
+    end = time.monotonic() + 60
+    while True:
+        got = holds()
+        if got:
+            return got
+        check("%s: waited for in vain" % what, time.monotonic() < end)
+        time.sleep(0.005)
+
+
+def on_disk(d):
+    """Bytes in a recording's streams."""
+    return sum(os.path.getsize(os.path.join(a, f)) for a, _, fs in os.walk(d) for f in fs if f.startswith("slot-"))
+
+
 class Program:
     """A running emitter."""
 
     def __init__(self, *args, env=None, wrap=(), name=None):
+        self.counts = (env or {}).get("COUNTS")
         exe = EMITTER
         if name:
             exe = new(name)
@@ -69,6 +86,16 @@ class Program:
     def done(self):
         """Waits until it has emitted all; how many."""
         return int(self.p.stdout.readline().split()[1])
+
+    def emitted(self):
+        """How many up to now; of one with COUNTS."""
+        with open(self.counts, "rb") as f:
+            return sum(struct.unpack_from("<Q", data)[0] for data in iter(lambda: f.read(64), b""))
+
+    def emits(self, n):
+        """Waits until it has emitted so many more."""
+        n += self.emitted()
+        wait("the program emits", lambda: self.emitted() >= n)
 
     def go(self):
         self.p.stdin.write("\n")
@@ -103,11 +130,12 @@ class Recording:
                                   stderr=subprocess.PIPE, text=True)
 
     def wait_ready(self):
-        for _ in range(500):
-            if os.path.exists(self.dir + "/gander.json") or self.p.poll() is not None:
-                return self
-            time.sleep(0.01)
-        raise AssertionError("the recording does not begin")
+        wait("the recording begins", lambda: os.path.exists(self.dir + "/gander.json") or self.p.poll() is not None)
+        return self
+
+    def wait_programs(self, n):
+        """Until gander.json, which is written anew each second, names so many."""
+        wait("%d programs" % n, lambda: len(manifest(self.dir)["programs"]) >= n)
 
     def stop(self, status=0):
         if self.p.poll() is None:
@@ -186,7 +214,6 @@ def events_levels_filters():
     rec = {"all": (1100, []), "glob": (1000, ["-e", "test.s*"]), "not": (100, ["-x", "*.step"]), "level": (1000, ["--level", "info"]),
            "where": (50, ["--where", "status >= 500"]), "text": (25, ["-e", "test.text", "--where", "path ~ \"/api/p*\""])}
     run = {k: Recording("f-" + k, "-p", p.pid, *v[1]).wait_ready() for k, v in rec.items()}
-    time.sleep(0.1)
     n = p.go()
     same("emitted", n, 1100)
     for k, r in run.items():
@@ -236,7 +263,7 @@ def forked_grandchildren():
     p = Program(1, 1000, env={"HOLD": "1", "FORK": "5", "GRAND": "1"}, name="grandforker" + TAG)
     r = Recording("fork3", "-p", p.pid).wait_ready()
     n = p.go()
-    time.sleep(0.4)
+    r.wait_programs(11)
     m = agree(r.dir, r.stop(), n + 5 * 1100)
     same("programs", len(m["programs"]), 11)
     p.end()
@@ -249,7 +276,8 @@ def forked_children():
     two = Recording("fork2", "-p", p.pid, "-e", "test.text").wait_ready()
     n = p.go()
     same("emitted", n, 6 * 1100)
-    time.sleep(0.4)
+    one.wait_programs(6)
+    two.wait_programs(6)
     m = agree(one.dir, one.stop(), n)
     same("programs", len(m["programs"]), 6)
     same("parents", {q["parent_pid"] for q in m["programs"] if q["pid_inside"] != p.pid}, {p.pid})
@@ -265,12 +293,11 @@ def killed_programs_lose_nothing():
         counts = new("counts%d" % i)
         p = Program(2, 100000000, 1000, env={"COUNTS": counts})
         r = Recording("k%d" % i, "-p", p.pid).wait_ready()
-        time.sleep(0.3)
+        p.emits(10000)
         p.kill()
         res = r.result(None)
         m = agree(r.dir, res)
-        with open(counts, "rb") as f:
-            n = sum(struct.unpack_from("<Q", f.read(), 0)[0:1] + struct.unpack_from("<Q", open(counts, "rb").read(), 64))
+        n = p.emitted()
         got = res["events"] + res["lost"]["total"]
         check("what was counted is there", n <= got <= n + 2, "%d counted, %d recorded or lost" % (n, got))
         same("the dead region is gone", [x for x in json.loads(gander("list", "--json").stdout) if x.get("pid_inside") == p.pid], [])
@@ -281,7 +308,7 @@ def killed_programs_lose_nothing():
 def killed_collector():
     p = Program(1, 0, 1000, env={"STEADY": "1"})
     r = Recording("dead", "-p", p.pid).wait_ready()
-    time.sleep(0.5)
+    wait("events reach the disk", lambda: on_disk(r.dir) > 200000)
     r.p.kill()
     r.p.wait()
     events, _ = babeltrace(r.dir)
@@ -291,21 +318,25 @@ def killed_collector():
     r = Recording("next", "-p", p.pid).wait_ready()
     one = json.loads(gander("list", "--json", "-p", p.pid).stdout)[0]
     same("the next one cleans up", [x["collector_alive"] for x in one["recordings"]], [True])
-    time.sleep(0.3)
+    wait("events reach the disk again", lambda: on_disk(r.dir) > 200000)
     agree(r.dir, r.stop(None))
     p.end()
 
 
 @case
 def flight_recorder():
-    p = Program(2, 0, 1000, env={"STEADY": "1"}, name="flight" + TAG)
+    p = Program(2, 0, 1000, env={"STEADY": "1", "COUNTS": new("fr-counts")}, name="flight" + TAG)
     r = Recording("fr", "-p", p.pid, "--overwrite", "--buffer", "2M").wait_ready()
-    time.sleep(1.5)
+    p.emits(500000)  # several times what the ring holds
     res = json.loads(gander("snapshot", "-p", "flight" + TAG, "-o", new("snap1"), "--json").stdout)
     same("events of the snapshot", babeltrace(new("snap1"))[0], res["events"])
     check("older events were overwritten", res["overwritten"] > 0, res)
-    asked = time.time()
-    last = json.loads(gander("snapshot", "-p", p.pid, "--last", "10ms", "-o", new("snap2"), "--json").stdout)
+    for _ in range(100):  # the program may not have had a CPU in these 10 ms
+        shutil.rmtree(new("snap2"), ignore_errors=True)
+        asked = time.time()
+        last = json.loads(gander("snapshot", "-p", p.pid, "--last", "10ms", "-o", new("snap2"), "--json").stdout)
+        if last["events"]:
+            break
     same("events of the last 10 ms", babeltrace(new("snap2"))[0], last["events"])
     check("fewer than all", 0 < last["events"] < res["events"], (last, res))
     times = subprocess.run(["babeltrace2", "--clock-seconds", new("snap2")], capture_output=True, text=True).stdout.splitlines()
@@ -349,7 +380,7 @@ def flight_recorder_of_many():
     r = Recording("frm", "--all", "--overwrite", "-e", "test.*").wait_ready()
     n = p.go()
     p.kill()
-    time.sleep(0.4)
+    wait("its death is noticed", lambda: [q for q in manifest(r.dir)["programs"] if q["comm"] == "crashin" + TAG and q["state"] != "running"])
     d = json.loads(gander("snapshot", "-p", p.pid, "-o", new("frm2"), "--json").stdout)
     same("a dead program's events are still there", (d["events"], babeltrace(new("frm2"))[0]), (n, n))
     r.stop(None)
@@ -400,10 +431,9 @@ def counting():
     r = json.loads(gander("count", "-p", p.pid, "--json", "--for", "0.1s").stdout)
     same("recorded events are no hits", r["counts"], [])
     p.end()
-    p = Program(1, 1000, env={"HOLD": "1"})
+    p = Program(1, 1000, env={"TEXT": "1"})
     c = subprocess.Popen([GANDER, "count", "-p", str(p.pid), "--by", "path", "--json", "-e", "*"], stdout=subprocess.PIPE, text=True)
-    time.sleep(0.3)
-    p.go()
+    p.done()
     c.send_signal(signal.SIGINT)
     got = {x["value"]: x["count"] for x in json.loads(c.communicate()[0])["counts"]}
     same("by value", got, {"/": 25, "/api/cart": 25, "/api/pay": 25, "/static/logo.png": 25})
@@ -425,15 +455,15 @@ def counting_many_writers():
 
 @case
 def changed_while_recording():
-    p = Program(1, 0, 1000, env={"STEADY": "1", "GO": "1"})
+    p = Program(1, 0, 1000, env={"STEADY": "1", "GO": "1", "COUNTS": new("chg-counts")})
     r = Recording("chg", "-p", p.pid, "-e", "test.text").wait_ready()
-    time.sleep(0.3)
+    p.emits(5000)
     said = gander("record", "--session", r.dir, "--add", "test.st*")
     check("it says how many classes", "2 event classes" in said.stderr, said.stderr)
-    time.sleep(0.3)
+    p.emits(5000)
     said = gander("record", "--session", r.dir, "--remove", "test.st*")
     check("one again", "1 event classes" in said.stderr, said.stderr)
-    time.sleep(0.3)
+    p.emits(5000)
     session = manifest(r.dir)["session"]
     gander("record", "--session", session[:10], "--stop")
     res = r.result(None)
@@ -451,8 +481,9 @@ def limits_and_chunks():
     res = json.loads(r.stdout)
     agree(new("max"), res)
     check("it stopped by itself", 900000 < res["bytes"] < 60000000, res["bytes"])
-    r = gander("record", "-p", p.pid, "--rotate", "1M", "--for", "1s", "-o", new("rot"), "--json", "--keep", "3", status=None)
-    res = json.loads(r.stdout)
+    r = Recording("rot", "-p", p.pid, "--rotate", "1M", "--keep", "3")
+    wait("more than three chunks", lambda: os.path.exists(new("rot/chunk-000006")))
+    res = r.stop(None)
     chunks = manifest(new("rot"))["chunks"]
     same("chunks", sorted(chunks), sorted(x for x in os.listdir(new("rot")) if x.startswith("chunk")))
     check("three of many", len(chunks) == 3 and int(chunks[-1][-6:]) > 3, chunks)
@@ -479,13 +510,11 @@ def all_programs_and_later_ones():
     r = Recording("all", "--all", "-e", "test.*").wait_ready()
     second = Program(1, 2000, name="second" + TAG)
     n = first.done() + second.done()
-    time.sleep(0.3)
     first.end()
     second.end()
     third = Program(1, 3000, name="third" + TAG)
     n += third.done()
     third.end()
-    time.sleep(0.3)
     res = r.stop(None)
     agree(r.dir, res)
     m = manifest(r.dir)
@@ -503,7 +532,7 @@ def full_disk():
     subprocess.check_call(["mount", "-t", "tmpfs", "-o", "size=2M", "none", d])
     try:
         p = Program(1, 0, 100, env={"STEADY": "1"})
-        r = subprocess.run([GANDER, "record", "-p", str(p.pid), "-o", d + "/rec", "--for", "20s", "--json"], capture_output=True, text=True)
+        r = subprocess.run([GANDER, "record", "-p", str(p.pid), "-o", d + "/rec", "--json"], capture_output=True, text=True, timeout=300)
         same("status", r.returncode, 3)
         check("it says so", "stopped early" in r.stderr and "No space" in r.stderr, r.stderr)
         res = json.loads(r.stdout)
@@ -515,9 +544,11 @@ def full_disk():
         p.end()
         # what a ring holds at the end, on a disk with room for some packets of it
         shutil.rmtree(d + "/rec")
-        p = Program(1, 0, 100, env={"STEADY": "1"})
-        r = subprocess.Popen([GANDER, "record", "-p", str(p.pid), "-o", d + "/ring", "--overwrite", "--buffer", "8M", "--for", "2s", "--json"], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True)
+        p = Program(1, 0, 100, env={"STEADY": "1", "COUNTS": new("ring-counts")})
+        r = subprocess.Popen([GANDER, "record", "-p", str(p.pid), "-o", d + "/ring", "--overwrite", "--buffer", "8M", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait("the ring's recording begins", lambda: os.path.exists(d + "/ring/gander.json") or r.poll() is not None)
+        p.emits(1000000)  # more than the ring holds
+        r.send_signal(signal.SIGINT)
         out, said = r.communicate(timeout=60)
         same("status, of a ring", r.returncode, 3)
         check("it says so, of a ring", "No space" in said, said)
@@ -567,7 +598,6 @@ def container():
     r = Recording("cont", "-p", pid).wait_ready()
     agree(r.dir, r.stop() if p.done() == 22000 else None, 22000)
     r = Recording("cont2", "--all").wait_ready()
-    time.sleep(0.2)
     r.stop(None)
     check("--all has it", any(q["comm"] == "contain" + TAG for q in manifest(r.dir)["programs"]))
     p.end()
@@ -599,7 +629,6 @@ def squatters():
         p = Program(1, 1000, name="squatte" + TAG)
         r = Recording("squat", "--all", "-e", "test.*").wait_ready()
         p.done()
-        time.sleep(0.1)
         r.stop(3)  # what was refused is told
         same("others are recorded", [q["events"] for q in manifest(r.dir)["programs"] if q["comm"] == "squatte" + TAG], [1100])
         p.end()

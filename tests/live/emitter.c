@@ -1,7 +1,7 @@
 /* A program with a known number of events: waits until it is recorded, emits, says how many, and stays until its input ends.
  *
  *     emitter [THREADS [EVENTS-PER-THREAD [MICROSECONDS-BETWEEN-THOUSANDS [SECONDS-BEFORE-THE-END]]]]
- * GO=1: does not wait for being recorded. HOLD=1: waits for a line of input instead. FORK=N: children that emit as a thread does, too; GRAND=1: and so do their children, before anybody can have found them. STEADY=1: emits until its input ends, and then says how many. COUNTS=FILE: each thread keeps its
+ * GO=1: does not wait for being recorded. HOLD=1: waits for a line of input instead. TEXT=1: waits for test.text alone. FORK=N: children that emit as a thread does, too; GRAND=1: and so do their children, before anybody can have found them. STEADY=1: emits until its input ends, and then says how many. COUNTS=FILE: each thread keeps its
  * count there (a u64 every 64 bytes), for who wants to know it after a kill. */
 #include "gander/gander.h"
 
@@ -67,7 +67,7 @@ int main(int argc, char **argv)
 	if (getenv("HOLD"))
 		while (getchar() != '\n')
 			;
-	while (!getenv("GO") && !getenv("HOLD") && (!on_step_enabled() || !on_text_enabled()))
+	while (!getenv("GO") && !getenv("HOLD") && ((!on_step_enabled() && !getenv("TEXT")) || !on_text_enabled()))
 		if (poll(&in, 1, 1))
 			return 0;
 	for (forks = getenv("FORK") ? strtol(getenv("FORK"), NULL, 10) : 0; forks > 0; forks--, total += (uint64_t)events + ((uint64_t)events + 9) / 10) {
