@@ -48,8 +48,11 @@ enum find_where {
 
 /* Those of this user; as root of all users and containers. */
 int find_all(struct find *f, enum find_where where, struct err *err);
-/* Those of one process. 0 with n == 0: it has none. -ESRCH: no such process; -EPERM: somebody else's. */
+/* Those of one process, after find_await(). 0 with n == 0: it has none. -ESRCH: no such process; -EPERM: somebody else's. */
 int find_pid(struct find *f, pid_t pid, struct err *err);
+/* Returns when a process that was started just now (within the last second) has a region, or is no longer that young; at once of any other. For
+ * who must not be kept waiting later. */
+void find_await(pid_t pid);
 
 /* The same as FIND_FILES (with foreign: FIND_FOREIGN) in parts, for who has other things to do meanwhile: a directory may be made as large,
  * and processes be as many, as anybody likes. Starts with find_begin(); each find_some() adds to f what a part has. False: that was all. */

@@ -327,7 +327,7 @@ static void round_of(struct counter *k, uint64_t elapsed, bool last)
 int count_run(const struct count_opts *o, struct err *err)
 {
 	struct counter *k = calloc(1, sizeof(*k));
-	uint64_t start = clock_ns(CLOCK_MONOTONIC), now, next, until, wait;
+	uint64_t start, now, next, until, wait;
 	struct timespec ts;
 	char text[33];
 	int i, res = 0;
@@ -351,6 +351,7 @@ int count_run(const struct count_opts *o, struct err *err)
 		find_more(k, true);
 	if (res == 0 && !k->nprog && !o->all)
 		res = err_set(err, -ENOENT, "nothing can be counted");
+	start = clock_ns(CLOCK_MONOTONIC); /* a program that was just started has been waited for */
 	for (next = start + o->interval_ns; res == 0;) {
 		now = clock_ns(CLOCK_MONOTONIC);
 		if ((o->stop && *o->stop) || (o->for_ns && now - start >= o->for_ns) || (!k->nprog && !o->all))

@@ -18,12 +18,14 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define MAX_FOUND    4096
-#define MAX_USER     1024 /* of one user who is not this one: nobody keeps others out by making many */
-#define MAX_REFUSED  256
-#define MAX_MAPPINGS 64 /* of one process */
-#define PART_ENTRIES 1000
-#define PART_NS      2000000ull
+#define MAX_FOUND     4096
+#define MAX_USER      1024 /* of one user who is not this one: nobody keeps others out by making many */
+#define MAX_REFUSED   256
+#define MAX_MAPPINGS  64 /* of one process */
+#define PART_ENTRIES  1000
+#define PART_NS       2000000ull
+#define YOUNG_NS      1000000000ull
+#define YOUNG_LOOK_NS 1000000
 
 struct mapping { /* a file with a region's name in some process */
 	dev_t dev;
@@ -120,7 +122,8 @@ uid_t proc_uid(pid_t pid)
 	return effective;
 }
 
-static uint64_t proc_start_ticks(pid_t pid)
+/* In clock ticks since boot; 0: gone. *state: 'R', 'S', ... */
+static uint64_t proc_start_ticks(pid_t pid, char *state)
 {
 	char path[40], text[1024], *p;
 	unsigned field;
@@ -135,6 +138,7 @@ static uint64_t proc_start_ticks(pid_t pid)
 	fclose(in);
 	text[n] = 0;
 	p = strrchr(text, ')'); /* the name before it may hold anything */
+	*state = p && p[1] ? p[2] : 0;
 	for (field = 2; p && field < 22; field++)
 		p = strchr(p + 1, ' ');
 	return p ? strtoull(p, NULL, 10) : 0;
@@ -557,8 +561,9 @@ static void pid_by_header(struct found *v)
 {
 	struct gd_header *h = &v->region->head;
 	struct mappings m = { 0 };
+	char state;
 
-	if (v->pid || v->dead || !h->pid || !h->start_ticks || proc_start_ticks((pid_t)h->pid) != h->start_ticks)
+	if (v->pid || v->dead || !h->pid || !h->start_ticks || proc_start_ticks((pid_t)h->pid, &state) != h->start_ticks)
 		return;
 	if (read_maps(NULL, &m, (pid_t)h->pid) < 0 || mapped(&m, v->region->dev, v->region->ino))
 		v->pid = (pid_t)h->pid;
@@ -640,7 +645,7 @@ int find_all(struct find *f, enum find_where where, struct err *err)
 	return 0;
 }
 
-int find_pid(struct find *f, pid_t pid, struct err *err)
+static int look_pid(struct find *f, pid_t pid, struct err *err)
 {
 	struct mappings m = { 0 };
 	char dirs[32][64], comm[32];
@@ -671,6 +676,37 @@ int find_pid(struct find *f, pid_t pid, struct err *err)
 			take_mapping(f, &m.v[k]);
 	free(m.v);
 	return 0;
+}
+
+static bool is_young(pid_t pid)
+{
+	char state = 0;
+	uint64_t ticks = proc_start_ticks(pid, &state), now = clock_ns(CLOCK_BOOTTIME);
+
+	return ticks && state != 'Z' && state != 'X' && ticks * (1000000000ull / (uint64_t)sysconf(_SC_CLK_TCK)) + YOUNG_NS > now;
+}
+
+/* A shell says the pid of what it starts before that has its region, or even its own executable. */
+void find_await(pid_t pid)
+{
+	const struct timespec pause = { .tv_nsec = YOUNG_LOOK_NS };
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+
+	while (is_young(pid) && clock_ns(CLOCK_MONOTONIC) - begin < YOUNG_NS) {
+		struct find f = { 0 };
+		bool done = look_pid(&f, pid, NULL) < 0 || f.n;
+
+		find_done(&f);
+		if (done)
+			return;
+		nanosleep(&pause, NULL);
+	}
+}
+
+int find_pid(struct find *f, pid_t pid, struct err *err)
+{
+	find_await(pid);
+	return look_pid(f, pid, err);
 }
 
 void find_begin(struct find_part *p, bool foreign)

@@ -444,6 +444,8 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 		setrlimit(RLIMIT_NOFILE, &lim);
 	}
 	session_new(rec->session, rec->session_text);
+	for (i = 0; i < o->npids; i++)
+		find_await(o->pids[i]); /* before the kernel's view begins, which nobody would drain, and before --for */
 	clock_start(&rec->clock, false);
 	clock_start(&rec->mono, true);
 	rec->clock.real_minus_mono = rec->mono.real_minus_mono;

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import struct
@@ -180,6 +181,64 @@ def agree(d, result, emitted=None):
     if emitted is not None:
         same("emitted = recorded + lost", result["events"] + result["lost"]["total"], emitted)
     return m
+
+
+def born(pid):
+    """Seconds since it was started; as Linux counts them, in hundredths."""
+    with open("/proc/%d/stat" % pid) as f:
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(f.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+
+
+@case
+def just_started():
+    """`program & gander record -p $!`: it has no region yet."""
+    verbs = {"record": (["-o", "%s", "--json"], lambda out: json.loads(out)["events"]),
+             "count": (["--json"], lambda out: sum(x["count"] for x in json.loads(out)["counts"])),
+             "events": (["--follow"], lambda out: len(out.splitlines()))}
+    for how in "at once", "when another program has become it":
+        for verb, (args, count) in verbs.items():
+            for i in range(10):  # its region may come later than it is waited for, on a busy machine
+                exe = [EMITTER, "1", "1000"] if how == "at once" else ["sh", "-c", "sleep 0.1; exec \"$@\"", "sh", EMITTER, "1", "1000"]
+                p = subprocess.Popen(exe, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                g = subprocess.Popen([GANDER, verb, "-p", str(p.pid), *(a.replace("%s", new("young-%s-%s-%d" % (how[:2], verb, i))) for a in args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                said = b""
+                while g.poll() is None and b"done" not in said:
+                    if select.select([p.stdout], [], [], 0.05)[0]:
+                        said += os.read(p.stdout.fileno(), 100)
+                p.stdin.close()
+                out, err = g.communicate(timeout=60)
+                p.stdout.close()
+                p.wait()
+                if b"done" in said:
+                    break
+                check("%s, %s: it was waited for" % (verb, how), "no gander events" in err, err)
+            same("%s -p of what was started %s" % (verb, how), (g.returncode, count(out)), (0, 1100))
+
+
+@case
+def without_events():
+    """A program that was started just now is waited for, an old one refused at once."""
+    old, first = subprocess.Popen(["sleep", "1000"]), 0
+    wait("it is no longer young", lambda: born(old.pid) > 1.1)
+    for i in range(10):  # which refusal is first is for the scheduler, on a busy machine; not each time
+        young = subprocess.Popen(["sleep", "1000"])
+        waits = subprocess.Popen([GANDER, "record", "-p", str(young.pid), "-o", new("never")], stderr=subprocess.PIPE, text=True)
+        r = gander("record", "-p", old.pid, "-o", new("never-old"), status=1)
+        check("the old one is refused", "no gander events" in r.stderr, r.stderr)
+        first += waits.poll() is None
+        err = waits.communicate(timeout=60)[1]
+        check("the young one too, when it is one second old", waits.returncode == 1 and "no gander events" in err and born(young.pid) > 0.98, err)
+        young.kill()
+        young.wait()
+        if first:
+            break
+    check("the old one at once, while the young one is waited for", first)
+    gone = subprocess.Popen(["true"])
+    wait("it is a zombie", lambda: open("/proc/%d/stat" % gone.pid).read().rpartition(")")[2].split()[0] == "Z")
+    gander("record", "-p", gone.pid, "-o", new("never-gone"), status=1)
+    gone.wait()
+    old.kill()
+    old.wait()
 
 
 @case
