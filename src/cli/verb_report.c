@@ -3,22 +3,20 @@
 #include "base/hist.h"
 #include "base/json.h"
 #include "base/map.h"
-#include "base/plain.h"
 #include "base/table.h"
 #include "cli/cli.h"
 #include "cli/ctf_where.h"
 #include "cli/report_go.h"
 #include "cli/report_kernel.h"
+#include "cli/report_manifest.h"
 #include "ctf/ctf_read.h"
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define WIDTH       80
 #define THREADS_MAX 1000000u
@@ -61,20 +59,6 @@ struct report {
 };
 
 extern const struct verb verb_report;
-
-static json_t *load_manifest(const char *dir)
-{
-	char path[PATH_MAX];
-	json_t *m;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/gander.json", dir);
-	fd = plain_open(path);
-	m = fd < 0 ? NULL : json_loadfd(fd, 0, NULL);
-	if (fd >= 0)
-		close(fd);
-	return m;
-}
 
 static struct kind *kind_of(struct report *p, const struct gander_ctf_class *c)
 {
@@ -609,8 +593,11 @@ static void print_text(struct report *p)
 	printf("\nSEE MORE\n  gander events %s | less\n", p->dir);
 	if (gander_ctf_traces(p->r))
 		printf("  babeltrace2 %s | less\n", p->dir);
-	if (*go_file)
-		printf("  gander go summary %s/%s\n", p->dir, go_file);
+	if (*go_file) {
+		printf("  gander go summary %s/", p->dir);
+		cli_say(stdout, go_file);
+		printf("\n");
+	}
 }
 
 static void put_u64(struct json *j, const char *key, uint64_t v)
@@ -785,7 +772,7 @@ static int run(int argc, char **argv)
 	if (ctf_where_init(&where, expr, &globs, &err) < 0)
 		return cli_usage(&err);
 	p.dir = argv[1];
-	p.manifest = load_manifest(p.dir);
+	p.manifest = report_manifest(p.dir);
 	if (open_events(&p, &err) < 0 || collect(&p, &where, &err) < 0) {
 		cli_fail(&err);
 		goto out;

@@ -390,7 +390,7 @@ int manifest_write(struct record *rec, bool final, struct err *err)
 	put_rules(&j, rec);
 	if (rec->o->when)
 		put_when(&j, rec);
-	put_u64(&j, "start_ns", rec->start_epoch_ns);
+	put_u64(&j, "start_ns", rec->chunk > 1 ? rec->chunk_start_ns + rec->mono.real_minus_mono : rec->start_epoch_ns);
 	put_u64(&j, final ? "end_ns" : "now_ns", rec->mono.last.mono_ns + rec->mono.real_minus_mono);
 	if (rec->chunk)
 		put_u64(&j, "chunk", rec->chunk);
@@ -462,7 +462,10 @@ int manifest_chunks(struct record *rec, unsigned first, bool final, struct err *
 	put_u64(&j, "gander_recording", 1);
 	put_str(&j, "gander", GANDER_VERSION);
 	put_str(&j, "session", rec->session_text);
-	put_str(&j, "state", final ? "complete" : "recording");
+	put_str(&j, "state", !final ? "recording" : rec->failed ? "failed"
+								: "complete");
+	if (rec->failed)
+		put_str(&j, "why", rec->why);
 	put_u64(&j, "start_ns", rec->start_epoch_ns);
 	json_key(&j, "chunks");
 	json_arr(&j);

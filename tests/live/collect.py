@@ -561,6 +561,22 @@ def limits_and_chunks():
         total, lost = total + e, lost + q
     same("nothing between the chunks", (total, lost), (res["events"], res["lost"]["total"]))
     p.end()
+    p = Program(1, 0, 1000, env={"STEADY": "1", "COUNTS": new("rot3-counts")}, name="rot" + TAG)
+    r = Recording("rot3", "-p", p.pid, "--buffer", "1M", "-e", "test.*", "-e", "no.such.*", "--rotate", "0.1s").wait_ready()
+    wait("chunks", lambda: os.path.exists(new("rot3/chunk-000003")))
+    r.p.send_signal(signal.SIGSTOP)
+    p.emits(1000000)  # of which most are lost
+    r.p.send_signal(signal.SIGCONT)
+    wait("a chunk with losses", lambda: len(manifest(r.dir)["chunks"]) > 5)
+    p.kill()
+    res = r.result(None)
+    chunks = [manifest(r.dir + "/" + c) for c in manifest(r.dir)["chunks"]]
+    check("each begins where the last one has ended", all(a["start_ns"] < a["end_ns"] <= b["start_ns"] for a, b in zip(chunks, chunks[1:])), [(c["start_ns"], c["end_ns"]) for c in chunks])
+    one = json.loads(gander("report", r.dir, "--json", status=3).stdout)
+    same("the report has what the chunks say of losses", one["lost_by_reason"]["full"], res["lost"]["full"])
+    check("which there are", res["lost"]["full"] > 500000, res)
+    same("of problems, once", sum("no event matched 'no.such.*'" in q["text"] for q in one["problems"]), 1)
+    check("and of how the program ended", {q["state"] for q in one["programs"] if q["name"] == "rot" + TAG} <= {"signal 9", "ended"}, one["programs"])
 
 
 @case

@@ -659,8 +659,11 @@ def rotated():
     n = sum(manifest(os.path.join(d, c))["kernel"]["events"] for c in chunks)
     got = sum(1 for e in events(d) if not e["event"].startswith("test."))
     check("each event is in one of them", got == n, "%d, %d" % (got, n))
-    k = {t["tid"]: t for t in json.loads(gander("report", d, "--json", status=None).stdout)["kernel"]["threads"]}
+    report = json.loads(gander("report", d, "--json", status=None).stdout)["kernel"]
+    k = {t["tid"]: t for t in report["threads"]}
     check("the report covers all chunks", k[w.b]["on_cpu_ns"] >= ROUNDS * 90000)
+    check("what was asked for", report["groups"] == ["sched", "syscalls"], str(report["groups"]))
+    check("the recorded program's threads alone", {t["pid"] for t in report["threads"]} == {w.pid}, str(report["threads"])[:500])
     d = os.path.join(TOP, "rotated-own")
     gander("record", "-q", "-o", d, "--kernel", "sched", "--kernel-scope", "own", "--rotate", "20k", "--", "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do /bin/true; done")
     threads = json.loads(gander("report", d, "--json").stdout)["kernel"]["threads"]
