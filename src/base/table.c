@@ -80,13 +80,54 @@ static int shown_width(const char *s)
 	return n;
 }
 
-void table_print(struct table *t, FILE *out)
+int table_width(FILE *out)
 {
-	int width[TABLE_COLS] = { 0 }, r, c, limit = 0;
 	struct winsize ws;
 
-	if (isatty(fileno(out)) && !ioctl(fileno(out), TIOCGWINSZ, &ws) && ws.ws_col > 20)
-		limit = ws.ws_col;
+	return isatty(fileno(out)) && !ioctl(fileno(out), TIOCGWINSZ, &ws) && ws.ws_col > 20 ? ws.ws_col : 0;
+}
+
+/* How much of a line comes on so many columns: all of it, else up to its last space there is, else (a long word) up to its first. */
+static size_t fold_at(const char *line, size_t len, int columns)
+{
+	size_t i, at = 0;
+	int shown = 0;
+
+	for (i = 0; i < len && (shown <= columns || !at); i++) {
+		if (line[i] == ' ' && i && line[i - 1] != ' ')
+			at = i;
+		shown += ((unsigned char)line[i] & 0xc0) != 0x80;
+	}
+	return shown <= columns || !at ? len : at;
+}
+
+void fold_print(const char *text, int width, FILE *out)
+{
+	const char *end;
+	size_t len, n;
+	int indent;
+
+	for (; *text; text = end + (*end == '\n')) {
+		end = strchrnul(text, '\n');
+		indent = (int)strspn(text, " ");
+		/* not at the spaces that it begins with */
+		n = width ? (size_t)indent + fold_at(text + indent, (size_t)(end - text - indent), width - indent) : (size_t)(end - text);
+		fwrite(text, 1, n, out);
+		indent = indent + 4 < width / 2 ? indent + 4 : width / 2;
+		while (n += strspn(text + n, " "), text + n < end) {
+			text += n;
+			len = (size_t)(end - text);
+			n = fold_at(text, len, width - indent);
+			fprintf(out, "\n%*s", indent, "");
+			fwrite(text, 1, n, out);
+		}
+		fputc('\n', out);
+	}
+}
+
+void table_print(struct table *t, FILE *out)
+{
+	int width[TABLE_COLS] = { 0 }, r, c, limit = table_width(out);
 	for (r = 0; r < t->nrows; r++)
 		for (c = 0; c < t->ncols; c++) {
 			char *s = t->cell[r * t->ncols + c];

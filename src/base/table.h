@@ -20,6 +20,11 @@ void table_done(struct table *t);
 void table_cell(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* left to right, row by row */
 void table_print(struct table *t, FILE *out);                                                 /* width from out when it is a terminal, else unlimited */
 
+/* Of the terminal that `out` is; 0: it is none. */
+int table_width(FILE *out);
+/* Lines that are longer than `width` (0: none is) are folded at a space, and go on indented by four columns more than they begin. Nothing is cut. */
+void fold_print(const char *text, int width, FILE *out);
+
 /* "12.3ms", "870ns", "4.02s": four characters of number at most. Returns `to`. */
 #define UNIT_TEXT 24
 char *duration_text(char to[UNIT_TEXT], uint64_t ns);

@@ -173,7 +173,7 @@ static const char *plain(char to[40], const char *s, unsigned width)
 	return to;
 }
 
-void report_go_text(const struct report_go *g)
+void report_go_text(const struct report_go *g, FILE *out)
 {
 	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT], d[UNIT_TEXT], e[UNIT_TEXT], name[40], why[40];
 	const struct gokernel_row *r;
@@ -183,37 +183,37 @@ void report_go_text(const struct report_go *g)
 	if (!g || !g->ntraces)
 		return;
 	kernel = g->kv ? 10 : 0;
-	printf("\nGOROUTINES, by the Go trace%s, the busiest of %u\n", g->kv ? " and the kernel's scheduler" : "", g->k.nrows);
-	printf("  %-9s %-24s %7s %7s%*s %7s %8s  %s\n", "goroutine", "function", g->kv ? "on CPU" : "running", "waits P", kernel,
-	       g->kv ? "waits CPU" : "", "blocked", "waiting", "mostly for");
+	fprintf(out, "\nGOROUTINES, by the Go trace%s, the busiest of %u\n", g->kv ? " and the kernel's scheduler" : "", g->k.nrows);
+	fprintf(out, "  %-9s %-24s %7s %7s%*s %7s %8s  %s\n", "goroutine", "function", g->kv ? "on CPU" : "running", "waits P", kernel,
+		g->kv ? "waits CPU" : "", "blocked", "waiting", "mostly for");
 	for (i = 0; i < g->k.nrows && i < ROWS; i++) {
 		r = &g->k.row[i];
-		printf("  %-9lld %-24s %7s %7s%*s %7s %8s  %s\n", (long long)r->goid, plain(name, goan_func_text(&g->syms, r->func), 24),
-		       duration_text(a, r->on_cpu_ns), duration_text(b, r->wait_p_ns), kernel, g->kv ? duration_text(c, r->wait_cpu_ns) : "",
-		       duration_text(d, r->blocked_ns), duration_text(e, r->waiting_ns), plain(why, gosyms_text(&g->syms, r->reason), 24));
+		fprintf(out, "  %-9lld %-24s %7s %7s%*s %7s %8s  %s\n", (long long)r->goid, plain(name, goan_func_text(&g->syms, r->func), 24),
+			duration_text(a, r->on_cpu_ns), duration_text(b, r->wait_p_ns), kernel, g->kv ? duration_text(c, r->wait_cpu_ns) : "",
+			duration_text(d, r->blocked_ns), duration_text(e, r->waiting_ns), plain(why, gosyms_text(&g->syms, r->reason), 24));
 	}
 	if (g->k.nrows > ROWS)
-		printf("  ... and %u more (--json has them)\n", g->k.nrows - ROWS);
+		fprintf(out, "  ... and %u more (--json has them)\n", g->k.nrows - ROWS);
 	if (g->unsplit)
-		printf("  %s of Go before 1.22 %s not say which of the kernel's threads ran what: running is not divided\n",
-		       g->unsplit == 1 ? "a trace" : "traces", g->unsplit == 1 ? "does" : "do");
+		fprintf(out, "  %s of Go before 1.22 %s not say which of the kernel's threads ran what: running is not divided\n",
+			g->unsplit == 1 ? "a trace" : "traces", g->unsplit == 1 ? "does" : "do");
 }
 
-void report_go_clocks_text(const struct report_go *g)
+void report_go_clocks_text(const struct report_go *g, FILE *out)
 {
 	char a[UNIT_TEXT], name[40];
 	unsigned i;
 
 	if (!g || g->nclocks < 2)
 		return;
-	printf("\nCLOCKS, each brought onto CLOCK_MONOTONIC\n");
+	fprintf(out, "\nCLOCKS, each brought onto CLOCK_MONOTONIC\n");
 	for (i = 0; i < g->nclocks && i < 20; i++)
 		if (g->clock[i].error_ns == TIMELINE_NO_ERROR_KNOWN)
-			printf("  %-32s error not known: %s\n", plain(name, g->clock[i].name, 32), g->clock[i].how);
+			fprintf(out, "  %-32s error not known: %s\n", plain(name, g->clock[i].name, 32), g->clock[i].how);
 		else
-			printf("  %-32s within %s: %s\n", plain(name, g->clock[i].name, 32), duration_text(a, g->clock[i].error_ns), g->clock[i].how);
+			fprintf(out, "  %-32s within %s: %s\n", plain(name, g->clock[i].name, 32), duration_text(a, g->clock[i].error_ns), g->clock[i].how);
 	if (g->nclocks > 20)
-		printf("  ... and %u more\n", g->nclocks - 20);
+		fprintf(out, "  ... and %u more\n", g->nclocks - 20);
 }
 
 static void put(struct json *j, const char *key, uint64_t v)

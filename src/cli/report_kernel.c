@@ -135,7 +135,7 @@ static const char *comm_of(char to[24], const char *comm)
 	return to;
 }
 
-static void print_instead(const struct report_kernel *k)
+static void print_instead(const struct report_kernel *k, FILE *out)
 {
 	char a[UNIT_TEXT], name[24];
 	const struct kview_who *w;
@@ -147,7 +147,7 @@ static void print_instead(const struct report_kernel *k)
 		total += k->instead[i].ns;
 	if (!total)
 		return;
-	printf("  while they waited for a CPU, it was with:");
+	fprintf(out, "  while they waited for a CPU, it was with:");
 	for (top = 0; top < 4 && top < k->ninstead; top++) {
 		w = NULL;
 		for (i = 0; i < k->ninstead; i++)
@@ -155,25 +155,25 @@ static void print_instead(const struct report_kernel *k)
 				w = &k->instead[i];
 		shown[w - k->instead] = true;
 		if (w->tid)
-			printf("%s %s %d (%s)", top ? "," : "", comm_of(name, w->comm), (int)w->tid, duration_text(a, w->ns));
+			fprintf(out, "%s %s %d (%s)", top ? "," : "", comm_of(name, w->comm), (int)w->tid, duration_text(a, w->ns));
 		else
-			printf("%s nobody, waking up (%s)", top ? "," : "", duration_text(a, w->ns));
+			fprintf(out, "%s nobody, waking up (%s)", top ? "," : "", duration_text(a, w->ns));
 		total -= w->ns;
 	}
 	if (total)
-		printf("%s others (%s)", top ? "," : "", duration_text(a, total));
-	printf("\n");
+		fprintf(out, "%s others (%s)", top ? "," : "", duration_text(a, total));
+	fprintf(out, "\n");
 }
 
-void report_kernel_text(const struct report_kernel *k)
+void report_kernel_text(const struct report_kernel *k, FILE *out)
 {
 	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT], d[UNIT_TEXT], name[24], in[64];
 	unsigned i, n;
 
 	if (!k)
 		return;
-	printf("\nTHREADS, by the kernel's scheduler, the busiest of %u\n", k->nrows);
-	printf("  %-8s %-15s %8s %9s %8s %8s  %s\n", "thread", "name", "on CPU", "waits CPU", "blocked", "switches", "mostly in");
+	fprintf(out, "\nTHREADS, by the kernel's scheduler, the busiest of %u\n", k->nrows);
+	fprintf(out, "  %-8s %-15s %8s %9s %8s %8s  %s\n", "thread", "name", "on CPU", "waits CPU", "blocked", "switches", "mostly in");
 	for (i = 0; i < k->nrows && i < ROWS; i++) {
 		const struct kview_split *s = &k->row[i].split;
 
@@ -181,14 +181,14 @@ void report_kernel_text(const struct report_kernel *k)
 		for (n = 0; n < s->nblocked && !in[0]; n++)
 			if (s->blocked_in[n].call >= 0)
 				snprintf(in, sizeof(in), "%.24s %s", kview_call_name(k->kv, s->blocked_in[n].call), duration_text(d, s->blocked_in[n].ns));
-		printf("  %-8d %-15s %8s %9s %8s %8u  %s\n", (int)k->row[i].t->tid, comm_of(name, k->row[i].t->comm), duration_text(a, s->on_cpu_ns),
-		       duration_text(b, s->ready_ns), duration_text(c, s->blocked_ns), k->row[i].t->switches, in);
+		fprintf(out, "  %-8d %-15s %8s %9s %8s %8u  %s\n", (int)k->row[i].t->tid, comm_of(name, k->row[i].t->comm), duration_text(a, s->on_cpu_ns),
+			duration_text(b, s->ready_ns), duration_text(c, s->blocked_ns), k->row[i].t->switches, in);
 	}
 	if (k->nrows > ROWS)
-		printf("  ... and %u more (--json has all)\n", k->nrows - ROWS);
-	print_instead(k);
+		fprintf(out, "  ... and %u more (--json has all)\n", k->nrows - ROWS);
+	print_instead(k, out);
 	if (k->info.missed)
-		printf("  the kernel did not report %llu switches from idle CPUs; they are taken to have come with the wake-up\n", (unsigned long long)k->info.missed);
+		fprintf(out, "  the kernel did not report %llu switches from idle CPUs; they are taken to have come with the wake-up\n", (unsigned long long)k->info.missed);
 }
 
 static void put(struct json *j, const char *key, uint64_t v)

@@ -18,7 +18,6 @@
 #include <string.h>
 #include <time.h>
 
-#define WIDTH       80
 #define THREADS_MAX 1000000u
 #define TOP         10
 
@@ -308,7 +307,7 @@ static void bounds(const struct report *p, int64_t *begin, int64_t *end)
 		*end = p->last_ns;
 }
 
-static void print_when(const struct report *p)
+static void print_when(const struct report *p, FILE *out)
 {
 	char from[32] = "", to[32] = "", d[UNIT_TEXT];
 	int64_t begin, end;
@@ -324,7 +323,7 @@ static void print_when(const struct report *p)
 	t = (time_t)(end / 1000000000);
 	localtime_r(&t, &tm);
 	strftime(to, sizeof(to), "%H:%M:%S", &tm);
-	printf("  from %s to %s (%s)\n", from, to, duration_text(d, (uint64_t)(end > begin ? end - begin : 0)));
+	fprintf(out, "  from %s to %s (%s)\n", from, to, duration_text(d, (uint64_t)(end > begin ? end - begin : 0)));
 }
 
 static double seconds(const struct report *p)
@@ -357,13 +356,13 @@ static void state_of(const struct report *p, const struct gander_ctf_trace *t, c
 	}
 }
 
-static void print_programs(const struct report *p)
+static void print_programs(const struct report *p, FILE *out)
 {
 	const struct gander_ctf_trace *t;
 	char a[UNIT_TEXT], state[32];
 	uint32_t i, shown = 0, n = gander_ctf_traces(p->r);
 
-	printf("\nPROGRAMS\n  %-24s %8s  %-10s %8s %8s\n", "name", "pid", "state", "events", "lost");
+	fprintf(out, "\nPROGRAMS\n  %-24s %8s  %-10s %8s %8s\n", "name", "pid", "state", "events", "lost");
 	for (i = 0; i < n; i++) {
 		t = gander_ctf_trace(p->r, i);
 		if (n > 30 && !p->trace_events[i] && !p->trace_lost[i])
@@ -371,43 +370,43 @@ static void print_programs(const struct report *p)
 		if (++shown > 30)
 			continue;
 		state_of(p, t, state);
-		printf("  %-24s ", ctf_trace_is_kernel(p->r, i) ? "the kernel" : clean(*t->procname ? t->procname : t->path, 24));
+		fprintf(out, "  %-24s ", ctf_trace_is_kernel(p->r, i) ? "the kernel" : clean(*t->procname ? t->procname : t->path, 24));
 		if (t->pid >= 0)
-			printf("%8" PRId64, t->pid);
+			fprintf(out, "%8" PRId64, t->pid);
 		else
-			printf("%8s", "-");
-		printf("  %-10s %8s %8" PRIu64 "\n", state, count_text(a, (double)p->trace_events[i]), p->trace_lost[i]);
+			fprintf(out, "%8s", "-");
+		fprintf(out, "  %-10s %8s %8" PRIu64 "\n", state, count_text(a, (double)p->trace_events[i]), p->trace_lost[i]);
 	}
 	if (shown > 30)
-		printf("  ... and %u more\n", shown - 30);
+		fprintf(out, "  ... and %u more\n", shown - 30);
 }
 
-static void print_kinds(const struct report *p, const char *title, const struct kind *k, uint32_t n, uint32_t most)
+static void print_kinds(const struct report *p, const char *title, const struct kind *k, uint32_t n, uint32_t most, FILE *out)
 {
 	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT];
 	uint32_t i;
 
 	if (!n)
 		return;
-	printf("\n%s\n  %-36s %-8s %8s %8s %9s\n", title, "name", "level", "count", "per s", "bytes");
+	fprintf(out, "\n%s\n  %-36s %-8s %8s %8s %9s\n", title, "name", "level", "count", "per s", "bytes");
 	for (i = 0; i < n && i < most; i++)
-		printf("  %-36s %-8s %8s %8s %9s\n", clean(k[i].name, 36), level_name(k[i].level), count_text(a, (double)k[i].count),
-		       count_text(b, (double)k[i].count / seconds(p)), bytes_text(c, k[i].bytes));
+		fprintf(out, "  %-36s %-8s %8s %8s %9s\n", clean(k[i].name, 36), level_name(k[i].level), count_text(a, (double)k[i].count),
+			count_text(b, (double)k[i].count / seconds(p)), bytes_text(c, k[i].bytes));
 	if (n > most)
-		printf("  ... and %u more (--json has all)\n", n - most);
+		fprintf(out, "  ... and %u more (--json has all)\n", n - most);
 }
 
-static void print_events(const struct report *p)
+static void print_events(const struct report *p, FILE *out)
 {
 	uint32_t own = 0;
 
 	while (own < p->nkinds && p->kind[own].own)
 		own++;
-	print_kinds(p, "EVENTS", p->kind, own, 40);
-	print_kinds(p, "EVENTS OF THE KERNEL", p->kind + own, p->nkinds - own, own ? TOP : 40);
+	print_kinds(p, "EVENTS", p->kind, own, 40, out);
+	print_kinds(p, "EVENTS OF THE KERNEL", p->kind + own, p->nkinds - own, own ? TOP : 40, out);
 }
 
-static void print_spans(struct report *p)
+static void print_spans(struct report *p, FILE *out)
 {
 	struct kind **span = calloc(p->nkinds + 1, sizeof(*span));
 	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT], d[UNIT_TEXT], hist[128];
@@ -423,7 +422,7 @@ static void print_spans(struct report *p)
 			span[n++] = &p->kind[i];
 	if (n) {
 		qsort(span, n, sizeof(*span), by_total);
-		printf("\nSPANS, by total time\n  %-24s %7s %8s %8s %8s  distribution, min to max\n", "name", "count", "p50", "p99", "max");
+		fprintf(out, "\nSPANS, by total time\n  %-24s %7s %8s %8s %8s  distribution, min to max\n", "name", "count", "p50", "p99", "max");
 	}
 	for (i = 0; i < n && i < 20; i++) {
 		k = span[i];
@@ -431,20 +430,20 @@ static void print_spans(struct report *p)
 		if (strlen(name) > 4 && !strcmp(name + strlen(name) - 4, ".end"))
 			name[strlen(name) - 4] = 0;
 		draw(hist, &k->time, 16);
-		printf("  %-24s %7s %8s %8s %8s  %s\n", clean(name, 24), count_text(a, (double)k->time.count),
-		       duration_text(b, hist_lean_quantile(&k->time, 0.5)), duration_text(c, hist_lean_quantile(&k->time, 0.99)),
-		       duration_text(d, k->time.max), hist);
+		fprintf(out, "  %-24s %7s %8s %8s %8s  %s\n", clean(name, 24), count_text(a, (double)k->time.count),
+			duration_text(b, hist_lean_quantile(&k->time, 0.5)), duration_text(c, hist_lean_quantile(&k->time, 0.99)),
+			duration_text(d, k->time.max), hist);
 		if (k->begun > k->count)
 			open += k->begun - k->count;
 	}
 	if (n > 20)
-		printf("  ... and %u more (--json has all)\n", n - 20);
+		fprintf(out, "  ... and %u more (--json has all)\n", n - 20);
 	if (open)
-		printf("  %" PRIu64 " of these had begun but not ended\n", open);
+		fprintf(out, "  %" PRIu64 " of these had begun but not ended\n", open);
 	free(span);
 }
 
-static void print_threads(const struct report *p)
+static void print_threads(const struct report *p, FILE *out)
 {
 	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT], who[64];
 	const struct gander_ctf_trace *t;
@@ -455,15 +454,15 @@ static void print_threads(const struct report *p)
 	for (i = 0; i < p->nthreads; i++)
 		go += p->thread[i].is_goroutine;
 	if (!go || go == p->nthreads)
-		printf("\n%s THAT EMITTED, the busiest of %u\n", go ? "GOROUTINES" : "THREADS", p->nthreads);
+		fprintf(out, "\n%s THAT EMITTED, the busiest of %u\n", go ? "GOROUTINES" : "THREADS", p->nthreads);
 	else
-		printf("\nGOROUTINES AND THREADS THAT EMITTED, the busiest of %u and %u\n", go, p->nthreads - go);
-	printf("  %-20s %-24s %8s %8s %10s\n", "who", "program", "events", "spans", "in spans");
+		fprintf(out, "\nGOROUTINES AND THREADS THAT EMITTED, the busiest of %u and %u\n", go, p->nthreads - go);
+	fprintf(out, "  %-20s %-24s %8s %8s %10s\n", "who", "program", "events", "spans", "in spans");
 	for (i = 0; i < p->nthreads && i < TOP; i++) {
 		t = gander_ctf_trace(p->r, p->thread[i].trace);
 		snprintf(who, sizeof(who), "%s %" PRIu64, p->thread[i].is_goroutine ? "goroutine" : "thread", p->thread[i].id);
-		printf("  %-20s %-24s %8s %8s %10s\n", who, clean(t->procname, 24), count_text(a, (double)p->thread[i].count),
-		       count_text(b, (double)p->thread[i].spans), p->thread[i].spans ? duration_text(c, p->thread[i].busy_ns) : "-");
+		fprintf(out, "  %-20s %-24s %8s %8s %10s\n", who, clean(t->procname, 24), count_text(a, (double)p->thread[i].count),
+			count_text(b, (double)p->thread[i].spans), p->thread[i].spans ? duration_text(c, p->thread[i].busy_ns) : "-");
 	}
 }
 
@@ -480,22 +479,22 @@ static const struct {
 	{ "disk", "could not be written: the disk was full" },
 };
 
-static void print_losses(const struct report *p)
+static void print_losses(const struct report *p, FILE *out)
 {
 	const json_t *lost = json_object_get(p->manifest, "lost");
 	uint64_t n = num(lost, "total") > p->lost ? num(lost, "total") : p->lost;
 	unsigned i;
 
-	printf("\nLOST\n");
+	fprintf(out, "\nLOST\n");
 	if (!n)
-		printf("  nothing\n");
+		fprintf(out, "  nothing\n");
 	else
-		printf("  %" PRIu64 " events, of %" PRIu64 " (%.2f %%)\n", n, n + p->events, 100.0 * (double)n / (double)(n + p->events));
+		fprintf(out, "  %" PRIu64 " events, of %" PRIu64 " (%.2f %%)\n", n, n + p->events, 100.0 * (double)n / (double)(n + p->events));
 	for (i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
 		if (num(lost, reasons[i].key))
-			printf("  %10" PRIu64 "  %s\n", num(lost, reasons[i].key), reasons[i].text);
+			fprintf(out, "  %10" PRIu64 "  %s\n", num(lost, reasons[i].key), reasons[i].text);
 	if (p->cut)
-		printf("  %" PRIu64 " events were too long and are cut\n", p->cut);
+		fprintf(out, "  %" PRIu64 " events were too long and are cut\n", p->cut);
 }
 
 /* Problems of the recording, classes that were not set up, what the reader found. Returns their number. */
@@ -534,10 +533,12 @@ static unsigned walk_problems(const struct report *p, void (*say)(void *arg, con
 
 static void print_problem(void *arg, const char *where, const char *text)
 {
+	FILE *out = arg;
+
 	if (*where)
-		printf("  %s: %s\n", clean(where, 70), clean(text, 200));
+		fprintf(out, "  %s: %s\n", clean(where, 70), clean(text, 200));
 	else
-		printf("  %s\n", clean(text, 240));
+		fprintf(out, "  %s\n", clean(text, 240));
 }
 
 static void count_problem(void *arg, const char *where, const char *text)
@@ -566,38 +567,57 @@ static uint32_t count_programs(const struct report *p, bool *kernel)
 	return n;
 }
 
-static void print_text(struct report *p)
+static void print_text(struct report *p, FILE *out)
 {
 	bool kernel = false;
 	uint32_t programs = count_programs(p, &kernel);
 	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT];
 	const char *state = str(p->manifest, "state"), *go_file = str(json_array_get(json_object_get(p->manifest, "go"), 0), "file");
 
-	printf("%s: %s events of %u program%s%s, %s, %s a second\n", p->dir, count_text(a, (double)p->events), programs,
-	       programs == 1 ? "" : "s", kernel ? " and the kernel" : "", bytes_text(b, p->bytes), count_text(c, (double)p->events / seconds(p)));
-	print_when(p);
+	fprintf(out, "%s: %s events of %u program%s%s, %s, %s a second\n", p->dir, count_text(a, (double)p->events), programs,
+		programs == 1 ? "" : "s", kernel ? " and the kernel" : "", bytes_text(b, p->bytes), count_text(c, (double)p->events / seconds(p)));
+	print_when(p, out);
 	if (!strcmp(state, "recording"))
-		printf("  still being recorded (or its collector was killed)\n");
-	print_programs(p);
-	print_events(p);
-	print_spans(p);
-	print_threads(p);
-	report_go_text(p->go);
-	report_kernel_text(p->kernel);
-	report_go_clocks_text(p->go);
-	print_losses(p);
+		fprintf(out, "  still being recorded (or its collector was killed)\n");
+	print_programs(p, out);
+	print_events(p, out);
+	print_spans(p, out);
+	print_threads(p, out);
+	report_go_text(p->go, out);
+	report_kernel_text(p->kernel, out);
+	report_go_clocks_text(p->go, out);
+	print_losses(p, out);
 	if (walk_problems(p, count_problem, NULL)) {
-		printf("\nNOT SET UP, OR MISSING\n");
-		walk_problems(p, print_problem, NULL);
+		fprintf(out, "\nNOT SET UP, OR MISSING\n");
+		walk_problems(p, print_problem, out);
 	}
-	printf("\nSEE MORE\n  gander events %s | less\n", p->dir);
+	fprintf(out, "\nSEE MORE\n  gander events %s | less\n", p->dir);
 	if (gander_ctf_traces(p->r))
-		printf("  babeltrace2 %s | less\n", p->dir);
+		fprintf(out, "  babeltrace2 %s | less\n", p->dir);
 	if (*go_file) {
-		printf("  gander go summary %s/", p->dir);
-		cli_say(stdout, go_file);
-		printf("\n");
+		fprintf(out, "  gander go summary %s/", p->dir);
+		cli_say(out, go_file);
+		fprintf(out, "\n");
 	}
+}
+
+/* To a terminal of its width. */
+static int print_page(struct report *p)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *page = open_memstream(&text, &size);
+
+	if (!page)
+		return -ENOMEM;
+	print_text(p, page);
+	if (fclose(page)) {
+		free(text);
+		return -ENOMEM;
+	}
+	fold_print(text, table_width(stdout), stdout);
+	free(text);
+	return 0;
 }
 
 static void put_u64(struct json *j, const char *key, uint64_t v)
@@ -792,10 +812,11 @@ static int run(int argc, char **argv)
 	if (p.nthreads)
 		qsort(p.thread, p.nthreads, sizeof(*p.thread), by_busy);
 	pair_spans(&p);
-	if (!p.json)
-		print_text(&p);
-	else if (print_json(&p) < 0)
+	if ((p.json ? print_json(&p) : print_page(&p)) < 0) {
+		err_set(&err, -ENOMEM, "out of memory");
+		cli_fail(&err);
 		goto out;
+	}
 	ret = p.lost || walk_problems(&p, count_problem, NULL) ? CLI_LOST : CLI_OK;
 out:
 	for (i = 0; i < p.nkinds; i++)

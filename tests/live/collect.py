@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """collect.py GANDER EMITTER: the collector against live programs. A program's own count is held against gander's and babeltrace2's."""
+import fcntl
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 # As root gander sees the programs of the whole machine: namespaces of its own keep those of other tests out, some of which have a broken
@@ -739,6 +741,35 @@ def nobody_reads():
             r = subprocess.run([GANDER, *args], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
         check("%s to a full disk" % args[0], r.returncode == 1 and "cannot write the output" in r.stderr, "%d %s" % (r.returncode, r.stderr))
     os.close(closed)
+    p.end()
+
+
+@case
+def on_a_terminal():
+    """The report's lines are as wide as the terminal, and say the same."""
+    p = Program(1, 100)
+    gander("record", "-p", p.pid, "--for", "0.1s", "-e", "test.*", "-e", "no.such.event.anywhere.in.this.program", "-o", new("shown"), status=3)
+    plain = gander("report", new("shown"), status=3).stdout
+    check("a line is long", max(map(len, plain.splitlines())) > 100, plain)
+    for width in 100, 80, 40:
+        ours, its = os.openpty()
+        fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 25, width, 0, 0))
+        attr = termios.tcgetattr(its)
+        attr[1] &= ~termios.OPOST
+        termios.tcsetattr(its, termios.TCSANOW, attr)
+        with subprocess.Popen([GANDER, "report", new("shown")], stdin=subprocess.DEVNULL, stdout=its) as r:
+            os.close(its)
+            text = b""
+            try:
+                while data := os.read(ours, 65536):
+                    text += data
+            except OSError:  # nobody has it open any more
+                pass
+        os.close(ours)
+        text = text.decode()
+        same("the same words, %d columns" % width, text.split(), plain.split())
+        check("%d columns" % width, all(len(x) <= width or len(x.split()) == 1 for x in text.splitlines()), text)
+        check("lines that fit are as they were", {x for x in plain.splitlines() if len(x) <= width} <= set(text.splitlines()), text)
     p.end()
 
 

@@ -144,6 +144,35 @@ static void units_are_short(void **state)
 	assert_string_equal(bytes_text(t, 4194304), "4.00 MiB");
 }
 
+static void lines_are_folded_at_spaces(void **state)
+{
+	static const struct {
+		const char *text, *shown;
+		int width;
+	} cases[] = {
+		{ "as it is, however long it may be\n\n  x\n", "as it is, however long it may be\n\n  x\n", 0 },
+		{ "twelve chars\n", "twelve chars\n", 12 },
+		{ "twelve chars\n", "twelve\n    chars\n", 11 },
+		{ "  a table's   row    and  its last\n", "  a table's   row\n      and  its\n      last\n", 18 },
+		{ "  averyveryverylongword and more\n", "  averyveryverylongword\n     and\n     more\n", 10 },
+		{ "\xc3\xa4\xc3\xb6\xc3\xbc \xc3\xa4\n", "\xc3\xa4\xc3\xb6\xc3\xbc \xc3\xa4\n", 5 },
+		{ "trailing      \nno end", "trailing\nno end\n", 8 },
+		{ "", "", 80 },
+	};
+	char *shown;
+	size_t i, size;
+	FILE *out;
+
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		out = open_memstream(&shown, &size);
+		assert_non_null(out);
+		fold_print(cases[i].text, cases[i].width, out);
+		fclose(out);
+		assert_string_equal(shown, cases[i].shown);
+		free(shown);
+	}
+}
+
 static void varints_are_64_bits_at_most(void **state)
 {
 	static const uint64_t values[] = { 0, 1, 127, 128, 16383, 16384, UINT32_MAX, INT64_MAX, UINT64_MAX };
@@ -192,6 +221,7 @@ int main(void)
 		cmocka_unit_test(options_parse),
 		cmocka_unit_test(lists_of_names_are_bits),
 		cmocka_unit_test(units_are_short),
+		cmocka_unit_test(lines_are_folded_at_spaces),
 		cmocka_unit_test(varints_are_64_bits_at_most),
 		cmocka_unit_test(temporary_files_have_no_name),
 	};
