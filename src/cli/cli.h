@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/opt.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 enum { CLI_OK = 0,
@@ -17,6 +18,10 @@ void cli_say(FILE *to, const char *text);
 char *cli_clean(char *text);          /* the same in place, for what is to be one line: line ends and tabs too */
 int cli_fail(const struct err *err);  /* prints "gander: SENTENCE", returns CLI_FAILED */
 int cli_usage(const struct err *err); /* the same for a mistake on the command line: CLI_USAGE */
+
+/* To stdout, for what is longer than its buffer, or has to be seen now: why they fail is told at the end, when it would be forgotten. */
+void cli_put(const char *text, size_t len);
+bool cli_flush(void); /* false: nobody reads it, or the disk is full */
 
 extern const struct verb *const cli_verbs[];    /* NULL-terminated: the table in main.c */
 extern const struct verb *const cli_go_verbs[]; /* those of gander go: the table in verb_go.c */

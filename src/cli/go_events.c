@@ -685,7 +685,7 @@ static int flush(struct buf *b, struct err *err)
 		if (n < 0 && errno == EINTR)
 			n = 0;
 		if (n < 0)
-			return err_set(err, -errno, "cannot write: %m");
+			return err_set(err, -errno, "cannot write the output: %m");
 	}
 	buf_clear(b);
 	return 0;
@@ -700,8 +700,9 @@ static void caches_done(struct text_cache *c, uint32_t n)
 	free(c);
 }
 
+/* *unwritten: that is what went wrong, not the trace. */
 static int print_all(struct gander_gotrace *t, void (*print)(struct printer *, const struct gander_gotrace_event *), bool stacks, struct gowhere *where,
-		     struct err *err)
+		     bool *unwritten, struct err *err)
 {
 	struct printer p = { .t = t, .stacks = stacks };
 	struct gander_gotrace_event ev;
@@ -723,6 +724,7 @@ static int print_all(struct gander_gotrace *t, void (*print)(struct printer *, c
 		w = flush(&p.out, &wrong);
 	if (w < 0) {
 		*err = wrong;
+		*unwritten = true;
 		r = w == -EPIPE ? 0 : w; /* whoever reads has seen enough */
 	}
 	buf_done(&p.out);
@@ -768,14 +770,14 @@ static int count_all(struct gander_gotrace *t, bool as_json, struct gowhere *whe
 	json_obj_end(&j);
 	json_obj_end(&j);
 	buf_putc(&out, '\n');
-	fwrite(out.data, 1, out.len, stdout);
+	cli_put(out.data, out.len);
 	buf_done(&out);
 	return r;
 }
 
 static int run(int argc, char **argv)
 {
-	bool go_text = false, count = false, as_json = false, stacks = false;
+	bool go_text = false, count = false, as_json = false, stacks = false, unwritten = false;
 	const char *expression = NULL;
 	const struct opt opts[] = {
 		{ OPT_FLAG, 0, "go", NULL, "the text of 'go tool trace -d=parsed'", &go_text },
@@ -816,13 +818,13 @@ static int run(int argc, char **argv)
 	else
 		r = print_all(t, go_text ? go_event : as_json ? json_event
 							      : plain_event,
-			      stacks, where, &err);
+			      stacks, where, &unwritten, &err);
 	gander_gotrace_info(t, &info);
 	go_input_close(in);
 	gowhere_free(where);
 	if (r < 0) {
 		cli_fail(&err);
-		return info.events ? CLI_LOST : CLI_FAILED;
+		return info.events && !unwritten ? CLI_LOST : CLI_FAILED;
 	}
 	return CLI_OK;
 }

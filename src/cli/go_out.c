@@ -286,6 +286,6 @@ void go_out_print(const struct result *r, bool as_json, bool stacks)
 	json_obj_end(&j);
 	buf_putc(&out, '\n');
 	if (out.data)
-		fwrite(out.data, 1, out.len, stdout);
+		cli_put(out.data, out.len);
 	buf_done(&out);
 }

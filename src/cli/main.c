@@ -109,16 +109,35 @@ static void usage(FILE *out)
 	fprintf(out, "\n'gander VERB --help' explains a verb and ends with examples.\n");
 }
 
+static int put_errno; /* of the first of the calls below that failed */
+
+void cli_put(const char *text, size_t len)
+{
+	if (len && fwrite(text, 1, len, stdout) != len && !put_errno)
+		put_errno = errno;
+}
+
+bool cli_flush(void)
+{
+	if (fflush(stdout) == 0)
+		return true;
+	if (!put_errno)
+		put_errno = errno;
+	return false;
+}
+
 /* The verb's status, if what it printed has arrived. Whoever closed the pipe has seen enough. */
 static int printed(int status)
 {
 	struct pollfd out = { .fd = STDOUT_FILENO };
 	struct err err = ERR_INIT;
 
-	if (fflush(stdout))
+	cli_flush();
+	errno = put_errno;
+	if (put_errno)
 		err_set(&err, -errno, "cannot write the output: %m");
 	else if (ferror(stdout)) /* the reason was another call's */
-		err_set(&err, -EIO, "cannot write the output");
+		err_set(&err, -EIO, "cannot write the output (is its disk full?)");
 	else
 		return status;
 	/* POLLERR: nobody is left to read */
@@ -143,11 +162,11 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
 		usage(stdout);
-		return CLI_OK;
+		return printed(CLI_OK);
 	}
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
 		printf("gander %s\n", GANDER_VERSION);
-		return CLI_OK;
+		return printed(CLI_OK);
 	}
 	for (i = 0; cli_verbs[i]; i++)
 		if (!strcmp(argv[1], cli_verbs[i]->name))

@@ -124,7 +124,9 @@ static void print_json(const struct count_row *v, unsigned n, const struct count
 	}
 	json_arr_end(&j);
 	json_obj_end(&j);
-	puts(b.data);
+	buf_putc(&b, '\n');
+	if (!buf_failed(&b))
+		cli_put(b.data, b.len);
 	buf_done(&b);
 }
 
@@ -165,7 +167,7 @@ static void on_table(void *arg, const struct count_table *t, uint64_t elapsed, b
 		if (!isatty(1))
 			putchar('\n');
 	}
-	if (fflush(stdout))
+	if (!cli_flush())
 		cli_stop = 1; /* `gander count -p shop | head` */
 	free(last.before);
 	qsort(v, t->n, sizeof(*v), by_identity);

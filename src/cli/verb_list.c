@@ -415,7 +415,9 @@ static int run(int argc, char **argv)
 		for (k = 0; k < f.n; k++)
 			json_one(&j, &f.v[k]);
 		json_arr_end(&j);
-		puts(b.data);
+		buf_putc(&b, '\n');
+		if (!buf_failed(&b))
+			cli_put(b.data, b.len);
 		buf_done(&b);
 	} else {
 		print_text(&f);

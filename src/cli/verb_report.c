@@ -739,7 +739,7 @@ static int print_json(struct report *p)
 		buf_done(&b);
 		return -ENOMEM;
 	}
-	fwrite(b.data, 1, b.len, stdout);
+	cli_put(b.data, b.len);
 	buf_done(&b);
 	return 0;
 }

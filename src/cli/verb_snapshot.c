@@ -55,7 +55,9 @@ static void print_json(const char *dir, const struct snapshot_result *r)
 	json_u64(&j, r->lost);
 	go_totals_json(&j, &r->go);
 	json_obj_end(&j);
-	puts(b.data);
+	buf_putc(&b, '\n');
+	if (!buf_failed(&b))
+		cli_put(b.data, b.len);
 	buf_done(&b);
 }
 

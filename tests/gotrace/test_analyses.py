@@ -319,6 +319,13 @@ def damaged(trace):
     same("a file that is not there", run("summary", "/nonexistent").returncode, 1)
     same("no trace is a usage error", run("summary").returncode, 2)
     same("a full disk is told", subprocess.run([GANDER, "go", "export", "--to", "perfetto", "-o", "/dev/full", trace], capture_output=True).returncode, 1)
+    forms = "summary events goroutines blocked network sched syscalls gc tasks regions threads parallelism churn footprint diff".split()
+    forms = [[v] for v in forms] + [[v, "--json"] for v in forms] + [["events", "--count"], ["events", "--go"], ["anonymize", "-o", "-"], ["cut", "--to", "1ms", "-o", "-"], ["repair", "-o", "-"]] + [
+        ["export", "--to", to, "-o", "-"] for to in ("csv", "json", "perfetto", "pprof:blocked")] + [["--help"], ["check", "--help"]]
+    with open("/dev/full", "w") as full:
+        for form in forms:
+            p = subprocess.run([GANDER, "go", *form, *[trace] * (0 if "--help" in form else 2 if form[0] == "diff" else 1)], stdout=full, stderr=subprocess.PIPE, text=True)
+            same("gander go %s to a full disk" % " ".join(form), (p.returncode, p.stderr.count("No space left on device"), p.stderr.count("gander: ")), (1, 1, 1))
 
 
 def old_format():

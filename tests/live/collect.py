@@ -728,20 +728,33 @@ def nothing_in_it():
 
 @case
 def nobody_reads():
-    p = Program(1, 100)
-    gander("record", "-p", p.pid, "--for", "0.1s", "-o", new("unread"))
+    p = Program(1, 5000, env={"HOLD": "1"})
+    r = Recording("unread", "-p", p.pid).wait_ready()
+    p.go()
+    r.stop()
+    ring = Recording("unread-ring", "-p", p.pid, "--overwrite").wait_ready()
+    pid, d = str(p.pid), new("unread")
     end, closed = os.pipe()
     os.close(end)
-    for args in ["report", new("unread")], ["export", new("unread")], ["events", "-c", new("unread")], ["count", "-p", str(p.pid), "-i", "0.1s"], ["list"]:
-        r = subprocess.run([GANDER, *args], stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60)
-        check("%s | head" % args[0], r.returncode in (0, -signal.SIGPIPE) and not r.stderr, "%d %s" % (r.returncode, r.stderr))
+    verbs = [["--help"], ["help"], ["--version"], ["list", "--help"], ["help", "events"], ["list"], ["list", "--json"], ["list", "-e", "-p", pid], ["report", d], ["report", d, "--json"],
+             ["events", d], ["events", d, "--json"], ["events", "-n", "10", d], ["events", "-c", d], ["events", d, d], ["export", d], ["export", d, "--to", "csv"], ["export", d, "-o", "-"],
+             ["count", "-p", pid, "-i", "0.1s"], ["count", "-p", pid, "--json", "--for", "0.1s"], ["record", "-p", pid, "--for", "0.1s", "--json", "-q", "-o"],
+             ["record", "--json", "-q", "-o"], ["snapshot", "-p", pid, "--json", "-q", "-o"]]
+    for i, args in enumerate(verbs):
+        command = ["--", "sh", "-c", "exit 7"] if args[0] == "record" and "-p" not in args else []
+        outs = [[new("unread-%d-%d" % (i, n))] if args[-1] == "-o" else [] for n in (0, 1)]
+        r = subprocess.run([GANDER, *args, *outs[0], *command], stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60)
+        check("%s | head" % " ".join(args), r.returncode in (7 if command else 0, -signal.SIGPIPE) and "cannot write" not in r.stderr, "%d %s" % (r.returncode, r.stderr))
         if args[0] == "count":
             args += ["--for", "0.1s"]
         with open("/dev/full", "w") as full:
-            r = subprocess.run([GANDER, *args], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
-        check("%s to a full disk" % args[0], r.returncode == 1 and "cannot write the output" in r.stderr, "%d %s" % (r.returncode, r.stderr))
+            r = subprocess.run([GANDER, *args, *outs[1], *command], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        check("%s to a full disk" % " ".join(args), r.returncode == 1 and r.stderr.count("cannot write the output: No space left on device") == 1, "%d %s" % (r.returncode, r.stderr))
+        for out in outs[1]:
+            check("what was recorded is there, whatever could not be told", manifest(out)["state"] == "complete")
     os.close(closed)
     p.end()
+    ring.result(None)
 
 
 @case
