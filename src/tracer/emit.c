@@ -520,11 +520,10 @@ static __attribute__((noinline)) void emit_words_filtered(const struct gander_ev
 #if TRACER_HAS_SEQUENCES
 static inline __attribute__((always_inline)) bool words_quick(const struct gander_event *ev, uint32_t c, uint32_t size, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
 {
-	__m128i x0 = _mm_set_epi64x((long long)w1, (long long)w0), x1 = _mm_set_epi64x((long long)w3, (long long)w2);
 	char *tp = __builtin_thread_pointer();
 
-	return LIKELY(seq_words(tp + gander__t.rseq_off, tp + gander__t.slot_off, tracer_channel(c)->slot, ev->id, tracer_tid(), GD_HEAD(1, 12 + size), x0, x1,
-				size > 16));
+	return LIKELY(seq_words(tp + gander__t.rseq_off, tp + gander__t.slot_off, tracer_channel(c)->slot, ev->id, tracer_tid(), GD_HEAD(1, 12 + size), w0, w1, w2,
+				w3, size > 16));
 }
 
 /* The same when the slot needs a packet. Not by the way of all other events: where there is none, each event comes here to be lost, and that is not

@@ -1,4 +1,4 @@
-/* Restartable sequences, x86-64: each does its work and publishes it with one last store. Pre-empted, migrated or interrupted by a
+/* Restartable sequences, here for x86-64, in seq_arm64.h for arm64: each does its work and publishes it with one last store. Pre-empted, migrated or interrupted by a
  * signal before that store, it starts again and nothing has happened; after it, all has.
  *
  * The kernel looks at rseq.rseq_cs when it has pre-empted or signalled the thread: an address between start and post-commit is moved to the abort
@@ -10,6 +10,24 @@
 #define GANDER_TRACER_SEQ_H
 
 #include "tracer/tracer.h"
+
+/* Any event. */
+struct seq_event {
+	const struct gander__piece *piece;
+	uint64_t npieces;
+	const void *context;
+	uint64_t context_len;
+	uint64_t id;
+	uint64_t inc;
+	uint64_t time; /* 0: read the counter */
+	const char *slotp;
+	const struct gd_slot *slots;
+};
+
+static_assert(sizeof(struct gander__piece) == 16 && offsetof(struct gander__piece, len) == 8, "the sequences say so");
+static_assert(offsetof(struct seq_event, context) == 16 && offsetof(struct seq_event, inc) == 40 && offsetof(struct seq_event, time) == 48 &&
+		      offsetof(struct seq_event, slotp) == 56 && offsetof(struct seq_event, slots) == 64,
+	      "the sequences say so");
 
 /* clang-format off: the assembly is laid out by hand */
 #if defined(__x86_64__)
@@ -45,11 +63,12 @@ static_assert(GD_SLOTS == 256 && sizeof(struct gd_slot) == 64 && GD_PACKET_SHIFT
 static_assert(offsetof(struct gd_packet, last_time) == 8 && offsetof(struct gd_packet, time_high) == 16, "the sequences say so");
 static_assert(GD_PACKET_LIMIT == 65520, "the sequences say so");
 
-/* An event with the thread id as its context and at most 32 bytes of payload in two registers. inc = GD_HEAD(1, size of the event);
+/* An event with the thread id as its context and at most 32 bytes of payload. inc = GD_HEAD(1, size of the event);
  * big: the payload has more than 16 bytes. False: the slot needs a packet. */
 static inline __attribute__((always_inline)) bool seq_words(char *rs, const char *slotp, const struct gd_slot *slots, uint64_t id, uint32_t tid,
-							    uint64_t inc, __m128i x0, __m128i x1, bool big)
+							    uint64_t inc, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3, bool big)
 {
+	__m128i x0 = _mm_set_epi64x((long long)w1, (long long)w0), x1 = _mm_set_epi64x((long long)w3, (long long)w2);
 	const struct tracer *t = &gander__t;
 
 #define SEQ_WORDS(store_more) \
@@ -74,19 +93,6 @@ refill:
 	seq_leave(rs);
 	return false;
 }
-
-/* Any event. */
-struct seq_event {
-	const struct gander__piece *piece;
-	uint64_t npieces;
-	const void *context;
-	uint64_t context_len;
-	uint64_t id;
-	uint64_t inc;
-	uint64_t time; /* 0: read the counter */
-	const char *slotp;
-	const struct gd_slot *slots;
-};
 
 /* Copies rsi -> rdi, rcx bytes; leaves rdi behind the copy. Clobbers rax, rdx, rsi, rcx, xmm0. */
 #define SEQ_COPY(n) \
@@ -127,11 +133,6 @@ refill:
 	seq_leave(rs);
 	return false;
 }
-
-static_assert(sizeof(struct gander__piece) == 16 && offsetof(struct gander__piece, len) == 8, "the sequences say so");
-static_assert(offsetof(struct seq_event, context) == 16 && offsetof(struct seq_event, inc) == 40 && offsetof(struct seq_event, time) == 48 &&
-		      offsetof(struct seq_event, slotp) == 56 && offsetof(struct seq_event, slots) == 64,
-	      "the sequences say so");
 
 /* Adds one to the slot's counter of a class; the add is the publishing store. `epoch` tells a packet that counted for another recording. */
 static inline bool seq_count(char *rs, const char *slotp, const struct gd_slot *slots, uint32_t id, uint32_t epoch)
@@ -200,6 +201,10 @@ changed:
 static_assert(offsetof(struct gd_packet, seq) == 40 && offsetof(struct gd_packet, first) == 48 && offsetof(struct gd_packet, prev) == 56 &&
 		      offsetof(struct gd_packet, next) == 60 && offsetof(struct gd_slot, tail) == 8,
 	      "the sequences say so");
+
+#elif defined(__aarch64__) && defined(__AARCH64EL__)
+#define TRACER_HAS_SEQUENCES 1
+#include "tracer/seq_arm64.h"
 
 #else
 #define TRACER_HAS_SEQUENCES 0

@@ -3,10 +3,14 @@
  * packet, and each thread's events are in order within a packet.
  *
  *     stress_tracer run THREADS EVENTS [SIGNAL_HZ]      all events, no kill
+ *     stress_tracer count THREADS EVENTS [SIGNAL_HZ]    the same, but only counted
  *     stress_tracer kill THREADS ROUNDS [SIGNAL_HZ]     a child is killed, ROUNDS times
  * GANDER_WRITER=mm_cid|cpu|pool chooses the slots. Ends with "N passed, N failed". */
 #include "gander/gander.h"
 #include "lib/mini.h"
+#ifdef RSEQ_EMULATED
+#include "lib/rseq_emulated.h"
+#endif
 
 #include <pthread.h>
 #include <signal.h>
@@ -28,12 +32,23 @@ static __thread volatile uint32_t me;
 static long limit = -1;
 static int hz;
 
-static void handler(int sig)
+static void handler(int sig, siginfo_t *info, void *context)
 {
-	uint64_t n = shared->t[me].signals;
+	uint64_t n;
 
+#ifdef RSEQ_EMULATED
+	rseq_emulated_signal(context);
+#endif
+	n = shared->t[me].signals;
 	on_signal(me, n, (uint32_t)n * 2654435761u);
 	shared->t[me].signals = n + 1;
+}
+
+static void handle(void)
+{
+	struct sigaction sa = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_RESTART };
+
+	sigaction(SIGUSR1, &sa, NULL);
 }
 
 static void *run(void *arg)
@@ -43,6 +58,9 @@ static void *run(void *arg)
 	uint64_t n;
 
 	me = (uint32_t)(long)arg;
+#ifdef RSEQ_EMULATED
+	rseq_emulated_thread(me);
+#endif
 	if (hz) {
 		struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1 };
 		struct itimerspec it = { { 0, 1000000000 / hz }, { 0, 1000000000 / hz } };
@@ -157,8 +175,33 @@ static bool check(struct mini *m, int threads, const char *what, bool say)
 	return packets >= 0 && !seen.torn && !seen.order && missing <= lost && seen.events + lost >= total;
 }
 
+/* Hits of this program's classes, in all slots' packets of counters. */
+static uint64_t hits(struct mini *m)
+{
+	uint64_t sum = 0;
+	uint32_t s, at, i;
+
+	for (s = 0; s < mini_header(m)->nslots; s++)
+		for (at = mini_channel(m, 0)->slot[s].cur; at; at = mini_packet(m, at - 1)->prev)
+			for (i = 0; i < mini_header(m)->class_count; i++)
+				sum += gd_load64((char *)mini_packet(m, at - 1) + GD_PACKET_HEADER + 8 * i);
+	return sum;
+}
+
+static bool check_hits(struct mini *m, int threads)
+{
+	uint64_t emitted = 0, counted = hits(m), lost = mini_lost(m, 0);
+	int t;
+
+	for (t = 0; t < threads; t++)
+		emitted += shared->t[t].steps + shared->t[t].texts + shared->t[t].signals;
+	printf("count: %lu emitted, %lu counted, %lu lost\n", emitted, counted, lost);
+	return emitted == counted + lost;
+}
+
 int main(int argc, char **argv)
 {
+	bool count;
 	int threads, i, rounds, bad = 0;
 	struct mini m;
 	pthread_t th[THREADS];
@@ -169,7 +212,8 @@ int main(int argc, char **argv)
 	threads = atoi(argv[2]);
 	hz = argc > 4 ? atoi(argv[4]) : 0;
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (!strcmp(argv[1], "run")) {
+	count = !strcmp(argv[1], "count");
+	if (count || !strcmp(argv[1], "run")) {
 		struct timespec a, b;
 
 		limit = atol(argv[3]);
@@ -178,17 +222,21 @@ int main(int argc, char **argv)
 			return 1;
 		}
 		mini_grant(&m, 0, 0, mini_header(&m)->npackets);
-		mini_on(&m, 0, GD_MODE_DISCARD, GD_CTX_TID, "*", 0);
-		signal(SIGUSR1, handler);
+		mini_on(&m, 0, count ? GD_MODE_COUNT : GD_MODE_DISCARD, GD_CTX_TID, "*", 0);
+		handle();
 		clock_gettime(CLOCK_MONOTONIC, &a);
 		for (i = 0; i < threads; i++)
 			pthread_create(&th[i], NULL, run, (void *)(long)i);
 		for (i = 0; i < threads; i++)
 			pthread_join(th[i], NULL);
 		clock_gettime(CLOCK_MONOTONIC, &b);
-		bad = !check(&m, threads, "run", true);
+		bad = count ? !check_hits(&m, threads) : !check(&m, threads, "run", true);
 		printf("%.1f ns an event, all threads together\n", ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / ((double)limit * threads * 17 / 16));
 		mini_close(&m, true);
+#ifdef RSEQ_EMULATED
+		printf("%lu sequences aborted\n", rseq_emulated_aborts);
+		bad |= hz && !rseq_emulated_aborts;
+#endif
 		printf("%d passed, %d failed\n", !bad, bad);
 		return bad;
 	}
@@ -209,7 +257,7 @@ int main(int argc, char **argv)
 				_exit(7);
 			mini_grant(&m, 0, 0, mini_header(&m)->npackets);
 			mini_on(&m, 0, GD_MODE_DISCARD, GD_CTX_TID, "*", 0);
-			signal(SIGUSR1, handler);
+			handle();
 			for (k = 0; k < threads; k++)
 				pthread_create(&th[k], NULL, run, (void *)(long)k);
 			if (write(go[1], "x", 1) != 1)
