@@ -432,7 +432,8 @@ int why_walk(struct why_pass *p, struct gander_gotrace *reader, struct why_asked
 		struct why_asked *a = w.by_end[i];
 		uint32_t last = STAY_NONE, k;
 
-		if (a->done || a->span.from_ns > w.s.now)
+		/* a trace is closed a little after its last event: a span in between is all unknown, but nobody's mistake */
+		if (a->done || (a->span.from_ns > w.s.now && a->span.what != WHY_OF_SPAN))
 			continue;
 		for (k = w.stays.n; k-- > 0;)
 			if (w.stays.stay[k].g == a->span.g) {

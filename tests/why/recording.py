@@ -118,7 +118,24 @@ def across(t, prog, work):
     t.check(exact(span), 'another process: every sum is exact')
     there = [x for x in span['tree'][1:] if x['process'] == back.pid]
     t.check(bool(there) and any(x['kind'] == 'mutex' for x in there), 'another process: its hops say whose they are')
+    behind_the_last_event(t, rec, front.pid, work)
     cut_spans(t, rec, [back.pid, front.pid], work)
+
+
+def behind_the_last_event(t, rec, pid, work):
+    """A trace is closed a little after its last event; a span in between is not known, which is no mistake of who asks."""
+    short = os.path.join(work, 'behind')
+    shutil.rmtree(short, ignore_errors=True)
+    shutil.copytree(rec, short)
+    name = os.path.join('go', f'pair-{pid}.trace')
+    r = util.run([gander, 'go', 'cut', '--generations', '1', '-o', os.path.join(short, name), os.path.join(rec, name)])
+    t.check(r.returncode == 0, 'behind the last event: the trace ends early', r.stderr)
+    for args in (['--slowest', '1'], []):
+        r = util.run([gander, 'why', short, '--span', 'front.request', '--json', *args])
+        if t.check(r.returncode == 0, 'behind the last event: an answer ' + ' '.join(args), r.stderr):
+            span = json.loads(r.stdout)['spans'][0]
+            t.check([x['kind'] for x in span['tree'][1:]] == ['unknown'] and span['tree'][1]['ns'] == span['duration_ns'],
+                    'behind the last event: it is not known', span['tree'])
 
 
 def cut_spans(t, rec, pids, work):
