@@ -254,8 +254,8 @@ static int run(int argc, char **argv)
 		err_set(&err, -EINVAL, "--exclude and --level go with -p (for a recording: --where '$level <= 4')");
 		return cli_usage(&err);
 	}
-	if (only_count && (follow || c.where || c.events.n || json || limit)) {
-		err_set(&err, -EINVAL, "--count goes with no other option");
+	if (only_count && (follow || json || limit)) {
+		err_set(&err, -EINVAL, "--count goes with --where and --event alone");
 		return cli_usage(&err);
 	}
 	if (ctf_where_init(&where, c.where, &c.events, &err) < 0) {
@@ -287,7 +287,7 @@ static int run(int argc, char **argv)
 		cli_fail(&err);
 		goto out;
 	}
-	if (only_count) {
+	if (only_count && !c.where && !c.events.n) {
 		ret = count(r, &err);
 		goto out;
 	}
@@ -307,9 +307,11 @@ static int run(int argc, char **argv)
 		if (!ctf_where_holds(&where, r, &ev))
 			continue;
 		printed += ev.kind == GANDER_CTF_EVENT;
-		n = line_done(&out, json ? ctf_json_line(r, &ev, &out) : ctf_text_line(r, &ev, &out), &err);
+		n = only_count ? 0 : line_done(&out, json ? ctf_json_line(r, &ev, &out) : ctf_text_line(r, &ev, &out), &err);
 	}
 	n = lines_end(&out, n, &err);
+	if (n == 0 && only_count)
+		printf("%" PRIu64 "\n", printed);
 	ret = n < 0 ? failed(n, &err) : say_notes(r);
 out:
 	gander_ctf_free(r);

@@ -82,6 +82,8 @@ def what_led_to_it():
     got = steps(d)
     same("all from the first to the one it is about", run_to(got, 40000), 40001)
     same("events, as babeltrace2 counts them", babeltrace(d), (m["events"], 0))
+    same("counted by name", int(gander("events", d, "-c", "-e", "test.step").stdout), len(got))
+    same("counted by a field", int(gander("events", d, "-c", "--where", "n == 40000 && thread == 0").stdout), 1)
     same("events, in the list", manifest(r.dir)["snapshots"][0]["events"], m["events"])
     check("no more than there were", m["events"] <= n, m["events"])
     at = [e for e in events(d, "-e", "test.step") if e["fields"]["n"] == 40000][0]["time_ns"]
