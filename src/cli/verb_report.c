@@ -356,11 +356,33 @@ static void state_of(const struct report *p, const struct gander_ctf_trace *t, c
 	}
 }
 
+/* The next program of which there is a Go trace and no events, from *i on; its other files are the same program's. NULL: no more. */
+static const json_t *go_alone(const struct report *p, size_t *i)
+{
+	const json_t *list = json_object_get(p->manifest, "go"), *programs = json_object_get(p->manifest, "programs"), *o;
+	size_t k, n = json_array_size(programs), before;
+
+	for (; *i < json_array_size(list); ++*i) {
+		o = json_array_get(list, *i);
+		for (k = 0; k < n && num(json_array_get(programs, k), "pid") != num(o, "pid"); k++)
+			;
+		for (before = 0; before < *i && num(json_array_get(list, before), "pid") != num(o, "pid"); before++)
+			;
+		if (*str(o, "file") && k == n && before == *i) {
+			++*i;
+			return o;
+		}
+	}
+	return NULL;
+}
+
 static void print_programs(const struct report *p, FILE *out)
 {
 	const struct gander_ctf_trace *t;
 	char a[UNIT_TEXT], state[32];
 	uint32_t i, shown = 0, n = gander_ctf_traces(p->r);
+	const json_t *o;
+	size_t at = 0;
 
 	fprintf(out, "\nPROGRAMS\n  %-24s %8s  %-10s %8s %8s\n", "name", "pid", "state", "events", "lost");
 	for (i = 0; i < n; i++) {
@@ -377,6 +399,9 @@ static void print_programs(const struct report *p, FILE *out)
 			fprintf(out, "%8s", "-");
 		fprintf(out, "  %-10s %8s %8" PRIu64 "\n", state, count_text(a, (double)p->trace_events[i]), p->trace_lost[i]);
 	}
+	while ((o = go_alone(p, &at)))
+		if (++shown <= 30)
+			fprintf(out, "  %-24s %8" PRIu64 "  %-10s %8s %8s\n", clean(str(o, "program"), 24), num(o, "pid"), "Go trace", "-", "-");
 	if (shown > 30)
 		fprintf(out, "  ... and %u more\n", shown - 30);
 }
@@ -403,7 +428,7 @@ static void print_events(const struct report *p, FILE *out)
 	while (own < p->nkinds && p->kind[own].own)
 		own++;
 	print_kinds(p, "EVENTS", p->kind, own, 40, out);
-	print_kinds(p, "EVENTS OF THE KERNEL", p->kind + own, p->nkinds - own, own ? TOP : 40, out);
+	print_kinds(p, "EVENTS OF THE KERNEL", p->kind + own, p->nkinds - own, TOP, out);
 }
 
 static void print_spans(struct report *p, FILE *out)
@@ -551,6 +576,7 @@ static uint32_t count_programs(const struct report *p, bool *kernel)
 	struct intern seen = { 0 };
 	uint32_t i, n = 0;
 	bool added = true;
+	size_t at = 0;
 
 	for (i = 0; i < gander_ctf_traces(p->r); i++) {
 		const char *path = gander_ctf_trace(p->r, i)->path, *name = strrchr(path, '/');
@@ -564,7 +590,21 @@ static uint32_t count_programs(const struct report *p, bool *kernel)
 		n += added;
 	}
 	intern_done(&seen);
+	while (go_alone(p, &at))
+		n++;
 	return n;
+}
+
+/* The span that took most time in all. */
+static const struct kind *most_of_time(const struct report *p)
+{
+	const struct kind *best = NULL;
+	uint32_t i;
+
+	for (i = 0; i < p->nkinds; i++)
+		if (p->kind[i].time.count && p->kind[i].own && (!best || p->kind[i].time.sum > best->time.sum))
+			best = &p->kind[i];
+	return best;
 }
 
 static void print_text(struct report *p, FILE *out)
@@ -572,6 +612,8 @@ static void print_text(struct report *p, FILE *out)
 	bool kernel = false;
 	uint32_t programs = count_programs(p, &kernel);
 	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT];
+	const struct kind *span;
+	char name[240];
 	const char *state = str(p->manifest, "state"), *go_file = str(json_array_get(json_object_get(p->manifest, "go"), 0), "file");
 
 	fprintf(out, "%s: %s events of %u program%s%s, %s, %s a second\n", p->dir, count_text(a, (double)p->events), programs,
@@ -598,6 +640,13 @@ static void print_text(struct report *p, FILE *out)
 		fprintf(out, "  gander go summary %s/", p->dir);
 		cli_say(out, go_file);
 		fprintf(out, "\n");
+	}
+	span = most_of_time(p);
+	if (*go_file && span) {
+		snprintf(name, sizeof(name), "%s", span->name);
+		if (strlen(name) > 4 && !strcmp(name + strlen(name) - 4, ".end"))
+			name[strlen(name) - 4] = 0;
+		fprintf(out, "  gander why %s --span %s\n", p->dir, clean(name, sizeof(name)));
 	}
 }
 

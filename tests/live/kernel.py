@@ -274,7 +274,9 @@ def a_go_trace_with_threads_of_its_own():
     check("and none was ready without a CPU", not any(g["wait_cpu_ns"] + g["unknown_ns"] for g in report["goroutines"]), str(report["goroutines"]))
     clock = next(c for c in report["clocks"] if "old" in c["source"])
     check("its clock's error is that of when it was asked for", 64 < clock["error_ns"] < 10**9 and "before Go 1.22" in clock["how"], str(clock))
-    check("the page says so", "running is not divided" in gander("report", copy, status=None).stdout)
+    page = gander("report", copy, status=None).stdout
+    check("the page says so", "running is not divided" in page)
+    check("a program without events is among the programs", re.search(r"^  old +9  Go trace +- +-$", page, re.M), page)
 
 
 @case

@@ -118,6 +118,8 @@ def across(t, prog, work):
     t.check(exact(span), 'another process: every sum is exact')
     there = [x for x in span['tree'][1:] if x['process'] == back.pid]
     t.check(bool(there) and any(x['kind'] == 'mutex' for x in there), 'another process: its hops say whose they are')
+    r = util.run([gander, 'report', rec])
+    t.check(re.search(r'\n  gander why \S+across --span \S+\n', r.stdout) is not None, 'another process: the report says what to ask', r.stdout[-300:])
     behind_the_last_event(t, rec, front.pid, work)
     cut_spans(t, rec, [back.pid, front.pid], work)
 
