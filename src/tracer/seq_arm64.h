@@ -5,7 +5,8 @@
 
 #include "tracer/tracer.h"
 
-/* clang-format off: the assembly is laid out by hand */
+/* the assembly is laid out by hand */
+/* clang-format off */
 
 /* 1: start, 2: post-commit, 4: abort, behind the signature that the kernel looks for, 3: descriptor, 5: where an aborted sequence begins anew. [rs] struct rseq. */
 #define SEQ_BEGIN \
