@@ -8,7 +8,7 @@
 static struct {
 	struct opt_list pids;
 	const char *dir, *url;
-	uint64_t last, ctf;
+	uint64_t last, max_size, ctf;
 	bool json, quiet;
 } o;
 
@@ -17,6 +17,7 @@ static const struct opt opts[] = {
 	{ OPT_STR, 'o', "output", "DIR", "where the recording goes (default: snapshot-DATE-TIME)", &o.dir },
 	{ OPT_PERIOD, 0, "last", "TIME", "only what happened in the last 10s", &o.last },
 	{ OPT_STR, 0, "url", "URL", "where a program without the flight package has its /debug/pprof (default: looked for)", &o.url },
+	{ OPT_SIZE, 0, "max-size", "SIZE", "of Go traces that are still to happen: no more than so much (default: 1G)", &o.max_size },
 	{ OPT_U64, 0, "ctf", "1|2", "format: CTF 1.8 (default) or CTF 2", &o.ctf },
 	{ OPT_FLAG, 0, "json", NULL, "print the summary as JSON", &o.json },
 	{ OPT_FLAG, 'q', "quiet", NULL, "print errors only", &o.quiet },
@@ -86,6 +87,8 @@ static int run(int argc, char **argv)
 	so.npids = n;
 	so.last_ns = o.last;
 	so.go_url = o.url;
+	so.max_size = o.max_size;
+	so.stop = &cli_stop;
 	so.ctf_version = o.ctf == 2 ? 2 : 1;
 	cli_catch_signals();
 	if (snapshot_run(&so, &r, &err) < 0)

@@ -92,14 +92,18 @@ int record_run(const struct record_opts *opts, struct record_result *result, str
  * answer is put into reply. */
 int record_ask(const char *session, const char *request, struct buf *reply, struct err *err);
 
+#define SNAPSHOT_MOST (1ull << 30)
 struct snapshot_opts {
 	const char *dir;
 	const pid_t *pids;
 	int npids;
 	uint64_t last_ns;   /* 0: all that is there */
 	const char *go_url; /* where /debug/pprof is; NULL: it is looked for */
+	uint64_t max_size;  /* of Go traces that are still to happen; 0: SNAPSHOT_MOST */
 	int ctf_version;
-	struct record *own; /* the recording that takes it, of its own programs; NULL: another process's */
+	volatile sig_atomic_t *stop; /* set by a signal handler: what is waited for is no longer, what has come is taken; NULL: none */
+	int stop_over;               /* when it is more than this; one more, and what is being read is cut off */
+	struct record *own;          /* the recording that takes it, of its own programs; NULL: another process's */
 };
 struct snapshot_result {
 	unsigned programs;

@@ -10,6 +10,7 @@
 
 #define GO_HEADER       16
 #define GO_PENDING      (256u << 20) /* a generation that is larger is dropped */
+#define GO_PENDING_ALL  (1u << 30)   /* of all programs of a recording together; each may have its part of it in any case */
 #define GO_LEASE_NS     10000000000ull
 #define GO_KEEP_MS      10000u
 #define GO_KEEP_MOST_MS 600000u
@@ -33,17 +34,26 @@ struct go_sink {
 	uint8_t header[GO_HEADER];
 	bool whole; /* a trace without generations, of before Go 1.22: one piece */
 	struct go_part *part;
-	unsigned nparts, made;     /* of this chunk; files made so far */
-	int fd;                    /* of the last part, -1: the next generation begins one */
-	uint64_t lost_generations; /* never seen: overwritten before they were read, or without room on the disk */
-	uint64_t lost_bytes;       /* the program had no memory for them, or they were damaged */
-	uint64_t torn_bytes;       /* of a generation whose end never came */
-	uint64_t next_gen;         /* that should come next; 0: not known */
-	char reason[96];           /* of the files that begin from now on */
+	unsigned nparts, made;       /* of this chunk; files made so far */
+	int fd;                      /* of the last part, -1: the next generation begins one */
+	uint64_t generations, bytes; /* of all parts of this chunk */
+	uint64_t written;            /* bytes, of all chunks */
+	size_t most;                 /* of one generation, in bytes */
+	uint64_t lost_generations;   /* never seen: overwritten before they were read, or without room on the disk */
+	uint64_t lost_bytes;         /* the program had no memory for them, or they were damaged */
+	uint64_t torn_bytes;         /* of a generation whose end never came */
+	uint64_t next_gen;           /* that should come next; 0: not known */
+	char reason[96];             /* of the files that begin from now on */
 	/* the generation that is being read */
 	struct buf pending;
 	uint64_t gen, begin_ns;
 };
+
+/* What a hostile program has lost is as much as it says: a sum stays at its end. */
+static inline void go_count(uint64_t *to, uint64_t n)
+{
+	*to = *to + n < n ? UINT64_MAX : *to + n;
+}
 
 void go_sink_init(struct go_sink *s, const char *dir, const char *comm, pid_t pid, const char *source);
 void go_sink_done(struct go_sink *s);
@@ -67,6 +77,7 @@ size_t go_batch(const uint8_t *data, size_t len, uint64_t *gen);
 /* What is wanted of a program's flight. */
 struct flight_wish {
 	uint32_t period_ms, keep_ms, packets; /* 0: as the program likes */
+	bool follows;                         /* whoever asks reads all of it: what is set aside stays until he has it too */
 };
 
 /* One program's flight ring, read from outside. */
@@ -74,6 +85,7 @@ struct flight {
 	struct region *r; /* borrowed */
 	struct go_sink sink;
 	int ask;      /* held, -1: none */
+	bool follows; /* that ask was by somebody who reads all of it */
 	bool synced;  /* pos is where a generation begins */
 	bool flown;   /* it has been seen flying */
 	uint64_t pos; /* read so far */
@@ -81,6 +93,15 @@ struct flight {
 	uint64_t last_end_ns; /* of the chunk that closed a generation, the last that was read */
 	uint64_t renewed_ns;
 	uint64_t lost_bytes; /* of the ring's, so many are counted */
+	uint64_t had;        /* set aside up to here, and read, but somebody else who follows may not have it yet; 0: nothing */
+	bool damaged;        /* it was not always what a ring can be */
+	bool overtaken;      /* something was overwritten before it was read; the next end of a generation tells how much */
+	/* Where a drain ends, beside having read as many bytes as the region holds: whoever writes there may never come to an end. */
+	uint64_t until_ns; /* CLOCK_MONOTONIC; 0: none */
+	uint64_t room;     /* so many bytes may be written */
+	volatile sig_atomic_t *stop;
+	int stop_over; /* when *stop is more than this; stop may be NULL */
+	bool more;     /* the last drain has ended before it had all */
 };
 
 bool flight_left(const struct region *r);    /* a dead program's: there is something that nobody may have read */
@@ -101,12 +122,15 @@ uint32_t flight_period_ms(const struct flight *f);
 void flight_open(struct flight *f, struct region *r, const char *dir, const char *comm, pid_t pid);
 /* Reading goes on from here: the oldest that there is, or (newest) what comes from now on. */
 void flight_seek(struct flight *f, bool newest);
-/* Writes the whole generations that have come since. since_ns: those that ended before are passed over. */
+/* Writes the whole generations that have come since, within the bounds above. since_ns: those that ended before are passed over. */
 int flight_drain(struct flight *f, uint64_t since_ns, struct err *err);
 /* What flight.Snapshot() has set aside; true: there is something. It stays until flight_saved_taken(). */
 bool flight_saved(const struct flight *f);
 int flight_drain_saved(struct flight *f, struct err *err);
+/* The program may have its memory back, unless somebody who follows has not read it yet: then he says so. */
 void flight_saved_taken(struct flight *f);
+/* Nothing more will be read: what is missing without its number being known counts as one generation, what is unread as lost bytes. */
+void flight_last(struct flight *f);
 void flight_done(struct flight *f);
 
 #endif

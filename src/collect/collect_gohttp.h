@@ -1,6 +1,6 @@
 /* The Go trace of a program that serves /debug/pprof, over HTTP on this machine. The other side may be anything that listens: all that
- * it sends is bounded. One thread; nothing blocks but go_http_open(): two seconds at most to find the server among all that
- * the program listens on, two to ask it. */
+ * it sends is bounded. One thread; nothing blocks (but the look-up of a name in --url): the server is looked for among all that the program listens on for two seconds at most,
+ * and is called for two, while others are recorded. */
 #ifndef GANDER_COLLECT_GOHTTP_H
 #define GANDER_COLLECT_GOHTTP_H
 
@@ -28,8 +28,6 @@ struct go_answer {
 	unsigned nfirst;
 	unsigned version; /* of the trace: 22 for "go 1.22 trace" */
 	struct buf batch; /* what has come of the next batch */
-	uint64_t spooled; /* bytes of a trace without generations */
-	bool given_up;    /* it is our side that ends the connection */
 	char why[300];
 };
 
@@ -37,21 +35,33 @@ void go_answer_init(struct go_answer *a);
 void go_answer_done(struct go_answer *a);
 /* Takes the next bytes; whole generations go into the sink. */
 int go_answer_feed(struct go_answer *a, struct go_sink *s, const void *data, size_t len, struct err *err);
+void go_answer_break(struct go_answer *a, const char *why); /* nothing more of it is taken */
 /* The connection is closed. */
 int go_answer_eof(struct go_answer *a, struct go_sink *s, struct err *err);
 
+enum go_http_at { GO_HTTP_FINDS, /* which of its ports is it? */
+		  GO_HTTP_CALLS,
+		  GO_HTTP_TALKS };
+
 struct go_http {
+	enum go_http_at at;
 	int fd;
-	uint64_t begin_ns;
+	struct go_find *find; /* until it talks */
+	bool absent;          /* there is no /debug/pprof */
+	bool bare;            /* of a process without a region: it is told when it talks */
+	char otherwise[161];  /* what is told when there is none; "": nothing of its own */
+	uint64_t begin_ns, end_ns;
 	struct go_sink sink;
 	struct go_answer answer;
 };
 
-/* Opens a connection to a server of this process that has /debug/pprof (or to url, when it is not NULL) and asks for so many seconds of its trace.
- * -ENOENT: there is none. */
+/* Looks for a server of this process that has /debug/pprof (or takes url, when it is not NULL) and asks for so many seconds of its trace.
+ * -ENOENT: it listens nowhere. */
 int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid, const char *url, double seconds, struct err *err);
-/* Reads what has come. Returns 1 while there may be more, 0 at the end. */
-int go_http_read(struct go_http *h, struct err *err);
+/* Reads what has come, until then (CLOCK_MONOTONIC) at most. Returns 1 while there may be more, 0 at the end. */
+int go_http_read(struct go_http *h, uint64_t until_ns, struct err *err);
+/* Nothing more is awaited; answer.why says what is missing. */
+int go_http_end(struct go_http *h, struct err *err);
 /* Asks the program to end its trace now: Go's handler does so when nobody is going to say anything more to it. The rest is still to be read. */
 void go_http_finish(struct go_http *h);
 void go_http_close(struct go_http *h);

@@ -81,6 +81,7 @@ struct record {
 	uint64_t aside_bytes;
 	struct go_http *http[HTTP_MAX];
 	unsigned nhttp;
+	unsigned go_turn, http_turn; /* whose Go trace is read first in the next round */
 	unsigned nended, ended_dropped;
 	struct totals gone, gone_chunk; /* of programs that are gone: whole recording, this chunk */
 	uint64_t gone_trace_bytes;
@@ -148,11 +149,12 @@ void program_fly(struct record *rec, struct program *p, uint64_t now);
 void program_land(struct record *rec, struct program *p);
 /* A process without the flight package: its /debug/pprof, if it has one; -ENOENT: it has not. */
 void fly_neither(char *text, size_t len, const char *comm, pid_t pid); /* says both ways to a Go trace */
-int record_fly_http(struct record *rec, pid_t pid, const char *comm, struct err *err);
-void fly_bare(struct record *rec, pid_t pid); /* a process without a region */
-void record_http(struct record *rec);         /* reads what has come */
-void record_http_end(struct record *rec);     /* ends them */
-uint64_t fly_bytes(const struct record *rec); /* of all Go traces and of what was set aside, on disk */
+void fly_bare(struct record *rec, pid_t pid);                          /* a process without a region */
+unsigned record_fly(struct record *rec);                               /* reads what has come, for a while; 0: there is no more */
+unsigned record_http(struct record *rec);                              /* the same over HTTP */
+void record_http_found(struct record *rec);                            /* waits until each has been found, or has not */
+void record_http_end(struct record *rec);                              /* ends them */
+uint64_t fly_bytes(const struct record *rec);                          /* of all Go traces and of what was set aside, on disk */
 void fly_before_rotate(struct record *rec);
 void fly_after_rotate(struct record *rec);
 void record_land(struct record *rec);                          /* waits a moment, so that what happened until now is in the traces */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define DRAIN_TRIES 8 /* of one call, while the program sets aside or overwrites what is being read */
+#define RING_MOST   ((uint64_t)GD_PACKETS_MAX * GD_PACKET)
 
 static struct gd_flight *ring_of(const struct flight *f)
 {
@@ -33,7 +34,9 @@ void flight_open(struct flight *f, struct region *r, const char *dir, const char
 	memset(f, 0, sizeof(*f));
 	f->r = r;
 	f->ask = -1;
+	f->room = UINT64_MAX;
 	go_sink_init(&f->sink, dir, comm, pid, "region");
+	f->sink.most = (size_t)r->npackets * GD_PACKET;
 	memcpy(f->sink.header, ring_of(f)->header, GO_HEADER);
 	f->lost_bytes = load_relaxed(&ring_of(f)->lost_bytes);
 }
@@ -65,9 +68,11 @@ int flight_ask(struct flight *f, const struct flight_wish *w, struct err *err)
 		store_relaxed(&k->ask[i].keep_ms, w->keep_ms);
 		store_relaxed(&k->ask[i].packets, w->packets);
 		store_relaxed(&k->ask[i].pid, (uint32_t)getpid());
+		store_relaxed(&k->fly_read[i], w->follows ? f->pos + 1 : 0);
 		store_release(&k->ask[i].until_ns, now + GO_LEASE_NS);
 		__atomic_fetch_or(&k->fly, 1u << i, __ATOMIC_SEQ_CST); /* [FLY] */
 		f->ask = i;
+		f->follows = w->follows;
 		f->renewed_ns = now;
 	} else {
 		res = err_set(err, -EBUSY, "%u recordings of this program's Go trace are running already", GD_ASKS);
@@ -98,6 +103,7 @@ void flight_withdraw(struct flight *f)
 		if (load_relaxed(&k->ask[f->ask].pid) == (uint32_t)getpid()) {
 			store_release(&k->ask[f->ask].until_ns, 0);
 			__atomic_fetch_and(&k->fly, ~(1u << f->ask), __ATOMIC_SEQ_CST); /* [FLY] */
+			store_relaxed(&k->fly_read[f->ask], 0);
 		}
 		region_unlock_control(f->r);
 	}
@@ -231,6 +237,14 @@ static void lose_place(struct flight *f, uint64_t to)
 	f->pos = to;
 }
 
+/* Something is missing, and no numbers say how much. */
+static void count_overtaken(struct flight *f)
+{
+	if (f->overtaken)
+		go_count(&f->sink.lost_generations, 1);
+	f->overtaken = false;
+}
+
 /* One chunk has been read; data is its bytes. */
 static int take_chunk(struct flight *f, const struct gd_chunk *c, const uint8_t *data, uint64_t since_ns, struct err *err)
 {
@@ -240,6 +254,7 @@ static int take_chunk(struct flight *f, const struct gd_chunk *c, const uint8_t 
 
 	switch (c->kind) {
 	case GD_CHUNK_START:
+		count_overtaken(f);
 		go_sink_break(s);
 		s->next_gen = 0;
 		s->begin_ns = c->time_ns;
@@ -259,23 +274,26 @@ static int take_chunk(struct flight *f, const struct gd_chunk *c, const uint8_t 
 		if (s->pending.len && go_batch(data, c->len, &gen) == c->len && gen > s->gen)
 			go_sink_drop(s);
 		if (f->synced && !go_sink_batch(s, data, c->len)) {
-			s->lost_bytes += c->len;
+			go_count(&s->lost_bytes, c->len);
 			lose_place(f, f->pos);
 		}
 		return 0;
 	case GD_CHUNK_END:
-		if (f->synced && c->gen == s->gen && c->len == 1 && *data == GO_END_MARK)
+		if (!s->next_gen || c->gen < s->next_gen) /* else the numbers tell */
+			count_overtaken(f);
+		if (f->synced && s->pending.len && c->gen == s->gen && c->len == 1 && *data == GO_END_MARK)
 			buf_put(&s->pending, data, 1);
 		if (f->synced && s->pending.len && c->gen == s->gen && c->time_ns >= since_ns)
 			res = go_sink_end(s, c->time_ns, err);
 		else if (f->synced)
 			buf_clear(&s->pending);
 		if (res == 0 && s->next_gen && c->gen >= s->next_gen) { /* it was not written */
-			s->lost_generations += c->gen - s->next_gen + 1;
+			go_count(&s->lost_generations, c->gen - s->next_gen + 1);
 			s->next_gen = c->gen + 1;
 			go_sink_break(s);
 		}
 		f->synced = true;
+		f->overtaken = false;
 		f->last_end_ns = s->begin_ns = c->time_ns;
 		return res;
 	default:
@@ -283,67 +301,127 @@ static int take_chunk(struct flight *f, const struct gd_chunk *c, const uint8_t 
 	}
 }
 
-static int drain_view(struct flight *f, const struct view *v, uint64_t since_ns, struct err *err)
+struct bounds {
+	uint64_t left; /* bytes of the ring */
+	uint64_t written;
+};
+
+static bool at_bound(const struct flight *f, const struct bounds *b)
 {
-	uint8_t *data = malloc(GD_CHUNK_MAX);
+	return !b->left || f->sink.written - b->written >= f->room || (f->stop && *f->stop > f->stop_over) ||
+	       (f->until_ns && clock_ns(CLOCK_MONOTONIC) >= f->until_ns);
+}
+
+static int drain_view(struct flight *f, const struct view *v, uint64_t since_ns, struct bounds *b, struct err *err)
+{
+	uint8_t *data;
 	struct gd_chunk c;
+	uint64_t size;
 	int res = 0;
 
+	if (v->end < v->tail || v->end - v->tail > RING_MOST) { /* more than there can be */
+		go_count(&f->sink.lost_bytes, GD_PACKET);
+		f->damaged = true;
+		lose_place(f, v->end);
+		return 0;
+	}
+	data = malloc(GD_CHUNK_MAX);
 	if (!data)
 		return err_set(err, -ENOMEM, "out of memory");
 	while (res == 0 && f->pos < v->end) {
+		if (at_bound(f, b)) {
+			f->more = true;
+			break;
+		}
 		bool sound = view_copy(f, v, f->pos, &c, sizeof(c)) && c.pos == f->pos && c.len <= GD_CHUNK_MAX &&
 			     sizeof(c) + c.len <= v->end - f->pos && view_copy(f, v, f->pos + sizeof(c), data, c.len);
 
 		if (!view_holds(f, v, f->pos)) /* the caller looks where it has gone */
 			break;
 		if (!sound) {
-			f->sink.lost_bytes += v->end - f->pos;
+			go_count(&f->sink.lost_bytes, v->end - f->pos);
+			f->damaged = true;
 			lose_place(f, v->end);
 			break;
 		}
-		f->pos += (sizeof(c) + c.len + 7) & ~7ull;
+		size = (sizeof(c) + c.len + 7) & ~7ull;
+		f->pos += size;
+		b->left -= size < b->left ? size : b->left;
 		res = take_chunk(f, &c, data, since_ns, err);
 	}
 	free(data);
 	return res;
 }
 
+/* For whoever else follows: so far we have it. */
+static void tell_place(struct flight *f)
+{
+	struct gd_control *k = region_control(f->r);
+
+	if (f->ask >= 0 && f->follows && load_relaxed(&k->ask[f->ask].pid) == (uint32_t)getpid())
+		__atomic_store_n(&k->fly_read[f->ask], f->pos + 1, __ATOMIC_SEQ_CST); /* [PLACE] */
+}
+
+/* Somebody who follows, and lives, has not read so far. Each stores his own place first and looks at the others' then, all in one order: the last one sees
+ * that he is the last. */
+static bool still_wanted(const struct flight *f, uint64_t end)
+{
+	const struct gd_control *k = region_control(f->r);
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), place;
+	uint32_t bits = load_seq_cst(&k->fly); /* [FLY] */
+	int i;
+
+	for (i = 0; i < (int)GD_ASKS; i++) {
+		place = __atomic_load_n(&k->fly_read[i], __ATOMIC_SEQ_CST); /* [PLACE] */
+		if (i != f->ask && bits >> i & 1 && load_relaxed(&k->ask[i].until_ns) > now && place && place - 1 < end)
+			return true;
+	}
+	return false;
+}
+
 int flight_drain(struct flight *f, uint64_t since_ns, struct err *err)
 {
+	struct bounds b = { .left = (uint64_t)f->r->npackets * GD_PACKET, .written = f->sink.written };
 	struct view v = { 0 }, saved;
 	unsigned tries;
 	uint64_t lost;
 	int res = 0;
 
+	f->more = false;
+
 	/* The program may set aside what the ring has where we are at any moment, also while it is read. It is in `saved` before the ring's tail
 	 * passes it [SAVED], so what the tail is found to have passed is looked for there once more before it is given up for lost. */
-	for (tries = 0; tries < DRAIN_TRIES && res == 0; tries++) {
+	for (tries = 0; tries < DRAIN_TRIES && res == 0 && !f->more; tries++) {
 		if (view_of_saved(f, &saved) && f->pos >= saved.tail && f->pos <= saved.end) {
-			res = drain_view(f, &saved, since_ns, err);
-			if (res < 0)
+			res = drain_view(f, &saved, since_ns, &b, err);
+			if (res < 0 || f->more)
 				break;
 			if (f->pos == saved.end) { /* a recording has all of it now */
 				f->pos = next_packet(saved.end);
-				flight_saved_taken(f);
+				f->had = saved.end;
 			}
 		}
 		/* the tail of the round before; at saved.end there is only the gap that setting aside leaves, and somebody else has taken it */
 		if (f->pos < v.tail) {
 			if (f->pos == load_relaxed(&ring_of(f)->saved.end))
 				f->pos = next_packet(f->pos);
-			if (f->pos < v.tail)
+			if (f->pos < v.tail) {
 				lose_place(f, v.tail);
+				f->overtaken = f->follows || f->last_end_ns; /* else it is where reading begins that has moved on */
+			}
 		}
 		view_of_ring(f, &v);
 		if (v.end < v.tail || f->pos < v.tail) /* set aside, given up or overwritten */
 			continue;
-		res = drain_view(f, &v, since_ns, err);
+		res = drain_view(f, &v, since_ns, &b, err);
 		if (f->pos >= v.end)
 			break;
 	}
+	tell_place(f);
+	if (f->had)
+		flight_saved_taken(f);
 	lost = load_relaxed(&ring_of(f)->lost_bytes);
-	f->sink.lost_bytes += lost - f->lost_bytes;
+	go_count(&f->sink.lost_bytes, lost - f->lost_bytes);
 	f->lost_bytes = lost;
 	return res;
 }
@@ -357,16 +435,18 @@ bool flight_saved(const struct flight *f)
 
 int flight_drain_saved(struct flight *f, struct err *err)
 {
+	struct bounds b = { .left = (uint64_t)f->r->npackets * GD_PACKET, .written = f->sink.written };
 	struct view v;
 	int res;
 
+	f->more = false;
 	if (!view_of_saved(f, &v))
 		return 0;
 	memcpy(f->sink.reason, ring_of(f)->saved.reason, sizeof(f->sink.reason));
 	f->sink.reason[sizeof(f->sink.reason) - 1] = 0;
 	f->pos = v.tail;
 	f->synced = false;
-	res = v.end < v.tail ? 0 : drain_view(f, &v, 0, err);
+	res = drain_view(f, &v, 0, &b, err);
 	/* what the ring has goes into a file of its own */
 	go_sink_break(&f->sink);
 	f->sink.next_gen = 0;
@@ -376,8 +456,24 @@ int flight_drain_saved(struct flight *f, struct err *err)
 
 void flight_saved_taken(struct flight *f)
 {
+	uint64_t end = load_relaxed(&ring_of(f)->saved.end);
 	uint32_t ready = GD_SAVED_READY;
 
-	if (f->r->writable)
+	if (f->had && f->had != end) /* what we have had is gone, this is another */
+		f->had = 0;
+	else if (still_wanted(f, end))
+		return;
+	else if (f->r->writable)
 		__atomic_compare_exchange_n(&ring_of(f)->saved.state, &ready, GD_SAVED_TAKEN, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED); /* [SAVED] */
+	f->had = 0;
+}
+
+void flight_last(struct flight *f)
+{
+	uint64_t end = load_acquire(&ring_of(f)->end), unread = end > f->pos ? end - f->pos : 0; /* [FLOWN] */
+
+	count_overtaken(f);
+	if (f->more)
+		go_count(&f->sink.lost_bytes, unread < RING_MOST ? unread : RING_MOST);
+	f->more = false;
 }

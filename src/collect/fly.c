@@ -7,10 +7,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DRAIN_NS    50000000ull
-#define OFFER_NS    2000000000ull /* a program that has just begun gets so long to initialize its packages */
-#define LAST_GEN_NS 2000000000ull /* so long the last generation is waited for */
-#define WAIT_US     2000u         /* between looks at whether it has come */
+#define DRAIN_NS     50000000ull
+#define OFFER_NS     2000000000ull /* a program that has just begun gets so long to initialize its packages */
+#define LAST_GEN_NS  2000000000ull /* so long the last generation is waited for */
+#define WAIT_US      2000u         /* between looks at whether it has come */
+#define GO_ENDED_MAX (64u << 20)   /* of the manifest's words of those that have ended */
+#define ROUND_NS     10000000ull   /* of each round of the loop, for all Go traces together: the others' events wait no longer */
 
 static bool overwrites(const struct record *rec)
 {
@@ -19,7 +21,7 @@ static bool overwrites(const struct record *rec)
 
 static void fly_begin(struct record *rec, struct program *p)
 {
-	struct flight_wish w = { .period_ms = rec->o->go_period_ms, .keep_ms = GO_KEEP_MS };
+	struct flight_wish w = { .period_ms = rec->o->go_period_ms, .keep_ms = GO_KEEP_MS, .follows = !overwrites(rec) };
 	uint64_t last_ms = rec->o->last_ns / 1000000;
 	struct err err = ERR_INIT;
 	char text[600];
@@ -33,6 +35,8 @@ static void fly_begin(struct record *rec, struct program *p)
 		return;
 	}
 	flight_open(p->fl, p->r, rec->dir, p->r->head.comm, p->pid);
+	p->fl->stop = rec->o->stop;
+	p->fl->stop_over = 1 + (rec->o->cmd != NULL); /* the first time ends the recording, the next what it still has to read */
 	flight_seek(p->fl, !p->born && !overwrites(rec));
 	if (p->ch.dead)
 		return;
@@ -52,7 +56,8 @@ void fly_neither(char *text, size_t len, const char *comm, pid_t pid)
 		 comm, (int)pid);
 }
 
-int record_fly_http(struct record *rec, pid_t pid, const char *comm, struct err *err)
+/* otherwise: what is told when the program serves no /debug/pprof; NULL: both ways to a Go trace. */
+static int fly_http(struct record *rec, pid_t pid, const char *comm, bool bare, const char *otherwise, struct err *err)
 {
 	double seconds = rec->o->for_ns ? (double)rec->o->for_ns / 1e9 : 86400;
 	struct go_http *h;
@@ -68,41 +73,116 @@ int record_fly_http(struct record *rec, pid_t pid, const char *comm, struct err 
 		free(h);
 		return res;
 	}
+	h->bare = bare;
+	if (otherwise)
+		snprintf(h->otherwise, sizeof(h->otherwise), "%s", otherwise);
 	rec->http[rec->nhttp++] = h;
 	return 0;
+}
+
+/* The totals and the manifest's words of a Go trace that has ended. */
+static void keep_sink(struct record *rec, const struct go_sink *s)
+{
+	go_sink_totals(s, &rec->go_gone);
+	if (rec->go_ended.len < GO_ENDED_MAX)
+		manifest_go(&rec->go_ended, s);
+	else
+		rec->ended_dropped++;
 }
 
 static void http_end(struct record *rec, unsigned i)
 {
 	struct go_http *h = rec->http[i];
 	struct err err = ERR_INIT;
-	char text[400];
+	char text[600] = "";
 
-	if (h->answer.state < GO_HTTP_END && go_answer_eof(&h->answer, &h->sink, &err) < 0)
+	if (go_http_end(h, &err) < 0)
 		record_fail(rec, err.text);
-	if (h->answer.state == GO_HTTP_BROKEN) {
-		snprintf(text, sizeof(text), "%s (%d) has no Go trace over HTTP: %s", h->sink.comm, (int)h->sink.pid, h->answer.why);
+	if (h->absent && *h->otherwise)
+		snprintf(text, sizeof(text), "%s (%d) has no Go trace: %s", h->sink.comm, (int)h->sink.pid, h->otherwise);
+	else if (h->absent)
+		fly_neither(text, sizeof(text), h->sink.comm, h->sink.pid);
+	else if (h->answer.state == GO_HTTP_BROKEN)
+		snprintf(text, sizeof(text), "%s (%d) has %s Go trace over HTTP: %s", h->sink.comm, (int)h->sink.pid, h->sink.nparts ? "only a part of its" : "no",
+			 h->answer.why);
+	else if (!h->sink.nparts)
+		snprintf(text, sizeof(text), "%s (%d) has no Go trace over HTTP: no whole generation of it came", h->sink.comm, (int)h->sink.pid);
+	if (*text)
 		record_problem(rec, h->sink.pid, h->sink.comm, "", text);
-	}
-	go_sink_totals(&h->sink, &rec->go_gone);
-	manifest_go(&rec->go_ended, &h->sink);
+	keep_sink(rec, &h->sink);
 	go_http_close(h);
 	free(h);
 	rec->http[i] = rec->http[--rec->nhttp];
 }
 
-void record_http(struct record *rec)
+/* Memory for the generations that are open is shared out: whoever has a large one takes nobody's part. */
+static void share_memory(struct record *rec)
 {
+	struct go_sink *s;
+	uint64_t held = 0, free, part;
+	unsigned i, n = 0;
+
+	for (i = 0; i < rec->nprog; i++)
+		if (rec->prog[i]->fl) {
+			held += rec->prog[i]->fl->sink.pending.cap;
+			n++;
+		}
+	for (i = 0; i < rec->nhttp; i++)
+		held += rec->http[i]->sink.pending.cap;
+	n += rec->nhttp;
+	free = held < GO_PENDING_ALL ? GO_PENDING_ALL - held : 0;
+	part = GO_PENDING_ALL / (n ? n : 1);
+	for (i = 0; i < rec->nprog + rec->nhttp; i++) {
+		uint64_t most = GO_PENDING, here;
+
+		if (i < rec->nprog && !rec->prog[i]->fl)
+			continue;
+		s = i < rec->nprog ? &rec->prog[i]->fl->sink : &rec->http[i - rec->nprog]->sink;
+		if (i < rec->nprog)
+			most = (uint64_t)rec->prog[i]->r->npackets * GD_PACKET;
+		here = part > s->pending.len + free ? part : s->pending.len + free;
+		s->most = (size_t)(most < here ? most : here);
+	}
+}
+
+unsigned record_http(struct record *rec)
+{
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + ROUND_NS;
 	struct err err = ERR_INIT;
-	unsigned i;
+	unsigned k, n = rec->nhttp;
+	bool late = false;
 	int res;
 
-	for (i = 0; i < rec->nhttp && !rec->failed; i++) {
-		res = go_http_read(rec->http[i], &err);
+	for (k = 0; k < n && rec->nhttp && !rec->failed && !late; k++) {
+		unsigned i = rec->http_turn++ % rec->nhttp;
+		struct go_http *h = rec->http[i];
+
+		res = go_http_read(h, until, &err);
 		if (res < 0)
 			record_fail(rec, err.text);
+		if (h->bare && h->at == GO_HTTP_TALKS) {
+			h->bare = false;
+			record_note(rec, "process %d (%s) has no gander events: its Go trace is recorded over HTTP", (int)h->sink.pid, h->sink.comm);
+		}
 		if (res <= 0)
-			http_end(rec, i--);
+			http_end(rec, i);
+		late = clock_ns(CLOCK_MONOTONIC) >= until;
+	}
+	return late;
+}
+
+void record_http_found(struct record *rec)
+{
+	unsigned i;
+
+	for (i = 0; i < rec->nhttp && !rec->failed && !(rec->o->stop && *rec->o->stop);) {
+		if (rec->http[i]->at == GO_HTTP_TALKS) {
+			i++;
+			continue;
+		}
+		usleep(WAIT_US);
+		record_http(rec);
+		i = 0;
 	}
 }
 
@@ -118,6 +198,21 @@ static void wait_a_little(struct record *rec)
 	usleep(WAIT_US);
 }
 
+/* What --max-size leaves. */
+static uint64_t room_left(const struct record *rec)
+{
+	uint64_t n = rec->o->max_size ? record_trace_bytes(rec) : 0;
+
+	return !rec->o->max_size ? UINT64_MAX : n < rec->o->max_size ? rec->o->max_size - n
+								     : 0;
+}
+
+/* Ctrl-C once more than what ended the recording: nothing is waited for any longer. */
+static bool hurried(const struct record *rec)
+{
+	return rec->o->stop && *rec->o->stop > 1 + (rec->o->cmd != NULL);
+}
+
 /* With --for the programs end their traces by themselves, at about the same time as we do. Otherwise they are told to: what the tracer has of the
  * last second, all of a short recording, comes only when it is stopped. */
 void record_http_end(struct record *rec)
@@ -128,17 +223,15 @@ void record_http_end(struct record *rec)
 
 	if (rec->o->for_ns && begin - rec->start_ns >= rec->o->for_ns)
 		told_ns += LAST_GEN_NS / 4;
-	for (; rec->nhttp && !rec->failed && now - begin < LAST_GEN_NS; now = clock_ns(CLOCK_MONOTONIC)) {
+	for (; rec->nhttp && !rec->failed && !hurried(rec) && room_left(rec) && now - begin < LAST_GEN_NS; now = clock_ns(CLOCK_MONOTONIC)) {
 		for (i = 0; i < rec->nhttp && !told && now >= told_ns; i++)
 			go_http_finish(rec->http[i]);
 		told |= now >= told_ns;
 		record_http(rec);
 		wait_a_little(rec);
 	}
-	while (rec->nhttp) {
-		rec->http[0]->answer.given_up = true;
+	while (rec->nhttp)
 		http_end(rec, 0);
-	}
 }
 
 void fly_bare(struct record *rec, pid_t pid)
@@ -148,11 +241,9 @@ void fly_bare(struct record *rec, pid_t pid)
 	int res;
 
 	proc_comm(pid, comm, sizeof(comm));
-	res = record_fly_http(rec, pid, comm, &err);
-	if (res == 0) {
-		record_note(rec, "process %d (%s) has no gander events: its Go trace is recorded over HTTP", (int)pid, comm);
+	res = fly_http(rec, pid, comm, true, NULL, &err);
+	if (res == 0)
 		return;
-	}
 	if (res == -ENOENT)
 		fly_neither(text, sizeof(text), comm, pid);
 	else
@@ -160,12 +251,14 @@ void fly_bare(struct record *rec, pid_t pid)
 	record_problem(rec, pid, comm, "", text);
 }
 
-static void fly_fail(struct record *rec, struct program *p)
+static void fly_fail(struct record *rec, struct program *p, bool last)
 {
 	struct err err = ERR_INIT;
 	char text[600];
-	int res = p->ch.dead ? -ENOENT : record_fly_http(rec, p->pid, p->r->head.comm, &err);
+	int res = p->ch.dead ? -ENOENT : fly_http(rec, p->pid, p->r->head.comm, false, NULL, &err);
 
+	if (res == -EMFILE && !last) /* others are being looked for, which takes two seconds at most */
+		return;
 	p->go_settled = true;
 	if (res == 0)
 		return;
@@ -187,7 +280,7 @@ static void fly_drain(struct record *rec, struct program *p, uint64_t since_ns)
 /* What the program has set aside (flight.Snapshot()) gets a recording of its own, with the events of that time. */
 static void take_aside(struct record *rec, struct program *p)
 {
-	struct snapshot_opts so = { .pids = &p->pid, .npids = 1, .ctf_version = rec->o->ctf_version, .own = rec };
+	struct snapshot_opts so = { .pids = &p->pid, .npids = 1, .ctf_version = rec->o->ctf_version, .own = rec, .stop = rec->o->stop, .stop_over = rec->o->cmd != NULL };
 	struct snapshot_result result;
 	struct err err = ERR_INIT;
 	char dir[4200], text[600];
@@ -217,25 +310,55 @@ void program_fly(struct record *rec, struct program *p, uint64_t now)
 		if (flight_offered(p->r))
 			fly_begin(rec, p);
 		else if (p->r->head.language == GD_LANG_GO && now - p->r->head.start.mono_ns > OFFER_NS)
-			fly_fail(rec, p);
+			fly_fail(rec, p, false);
 	}
 	if (!p->fl)
 		return;
 	flight_renew(p->fl, now);
-	if (now - p->last_go_ns < DRAIN_NS)
-		return;
-	p->last_go_ns = now;
 	if (!p->go_refused && flight_refused(p->fl, why)) {
 		p->go_refused = true;
-		if (flight_never(p->fl) && record_fly_http(rec, p->pid, p->r->head.comm, NULL) == 0)
+		if (flight_never(p->fl) && fly_http(rec, p->pid, p->r->head.comm, false, why, NULL) == 0)
 			return;
 		snprintf(text, sizeof(text), "%s (%d) has no Go trace: %s", p->r->head.comm, (int)p->pid, why);
 		record_problem(rec, p->pid, p->r->head.comm, "", text);
 	}
-	if (!overwrites(rec))
+	if (overwrites(rec) && !p->ch.dead && now - p->last_go_ns >= DRAIN_NS) {
+		p->last_go_ns = now;
+		if (flight_saved(p->fl))
+			take_aside(rec, p);
+	}
+}
+
+static unsigned drain_all(struct record *rec, uint64_t pause_ns)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), until = now + ROUND_NS, room = room_left(rec), before;
+	unsigned k, n = rec->nprog, more = 0;
+
+	share_memory(rec);
+	for (k = 0; k < n && !rec->failed && now < until; k++) {
+		struct program *p = rec->prog[(rec->go_turn + k) % n];
+
+		if (!p->fl || now - p->last_go_ns < pause_ns)
+			continue;
+		before = p->fl->sink.written;
+		p->fl->until_ns = until;
+		p->fl->room = room;
 		fly_drain(rec, p, 0);
-	else if (flight_saved(p->fl) && !p->ch.dead)
-		take_aside(rec, p);
+		before = p->fl->sink.written - before;
+		room -= before < room ? before : room;
+		now = clock_ns(CLOCK_MONOTONIC);
+		if (p->fl->more)
+			more++;
+		else
+			p->last_go_ns = now;
+	}
+	rec->go_turn = n ? (rec->go_turn + k) % n : 0;
+	return more || k < n;
+}
+
+unsigned record_fly(struct record *rec)
+{
+	return rec->o->go && !overwrites(rec) ? drain_all(rec, DRAIN_NS) : 0;
 }
 
 void program_land(struct record *rec, struct program *p)
@@ -247,14 +370,19 @@ void program_land(struct record *rec, struct program *p)
 		if (flight_offered(p->r))
 			fly_begin(rec, p);
 		else if (p->r->head.language == GD_LANG_GO)
-			fly_fail(rec, p);
+			fly_fail(rec, p, true);
 	}
 	if (!p->fl)
 		return;
 	if (!rec->failed && !rec->o->when) {
 		uint64_t end = p->ch.dead ? flight_closed_ns(p->fl) : clock_ns(CLOCK_MONOTONIC), last = overwrites(rec) ? rec->o->last_ns : 0;
 
-		fly_drain(rec, p, last && end > last ? end - last : 0);
+		p->fl->until_ns = 0;
+		p->fl->room = room_left(rec);
+		if (overwrites(rec) || p->fl->room) { /* what comes behind --max-size is no part of the recording */
+			fly_drain(rec, p, last && end > last ? end - last : 0);
+			flight_last(p->fl);
+		}
 	}
 	go_sink_drop(&p->fl->sink);
 	flight_withdraw(p->fl);
@@ -264,9 +392,8 @@ void program_land(struct record *rec, struct program *p)
 			 p->r->head.comm, (int)p->pid);
 		record_problem(rec, p->pid, p->r->head.comm, "", text);
 	}
-	go_sink_totals(&p->fl->sink, &rec->go_gone);
 	if (!rec->o->when) /* each snapshot has its own */
-		manifest_go(&rec->go_ended, &p->fl->sink);
+		keep_sink(rec, &p->fl->sink);
 	flight_done(p->fl);
 	free(p->fl);
 	p->fl = NULL;
@@ -280,7 +407,7 @@ void record_land(struct record *rec)
 	for (i = 0; i < rec->nprog && !rec->failed && !rec->o->when; i++) {
 		struct program *p = rec->prog[i];
 
-		while (p->fl && !p->ch.dead && flight_flying(p->fl) && flight_closed_ns(p->fl) < begin && !region_dead(p->r) &&
+		while (p->fl && !hurried(rec) && !p->ch.dead && flight_flying(p->fl) && flight_closed_ns(p->fl) < begin && !region_dead(p->r) &&
 		       clock_ns(CLOCK_MONOTONIC) - begin < LAST_GEN_NS && !rec->failed)
 			wait_a_little(rec);
 	}
@@ -303,11 +430,8 @@ uint64_t fly_bytes(const struct record *rec)
 /* A chunk has what has come until now; the open generations go into the next. */
 void fly_before_rotate(struct record *rec)
 {
-	unsigned i;
-
-	for (i = 0; i < rec->nprog && !rec->failed; i++)
-		if (rec->prog[i]->fl && !overwrites(rec))
-			fly_drain(rec, rec->prog[i], 0);
+	if (rec->o->go && !overwrites(rec))
+		drain_all(rec, 0);
 	record_http(rec);
 }
 

@@ -23,7 +23,7 @@ void go_answer_done(struct go_answer *a)
 	buf_done(&a->batch);
 }
 
-static void broken(struct go_answer *a, const char *why)
+void go_answer_break(struct go_answer *a, const char *why)
 {
 	if (a->state == GO_HTTP_BROKEN)
 		return;
@@ -40,7 +40,7 @@ static void read_head(struct go_answer *a)
 
 	status = strlen(p) > 9 && (!memcmp(p, "HTTP/1.1 ", 9) || !memcmp(p, "HTTP/1.0 ", 9)) ? strtoul(p + 9, NULL, 10) : 0;
 	if (!status) {
-		broken(a, "what answers does not speak HTTP");
+		go_answer_break(a, "what answers does not speak HTTP");
 		return;
 	}
 	a->to_the_end = true;
@@ -58,12 +58,13 @@ static void read_head(struct go_answer *a)
 		if (body)
 			*body = 0;
 		snprintf(text, sizeof(text), "the program answers '%.200s'", p);
-		broken(a, text);
+		go_answer_break(a, text);
 		return;
 	}
 	if (a->chunked)
 		a->left = 0;
-	a->state = a->chunked ? GO_HTTP_SIZE : GO_HTTP_DATA;
+	a->state = a->chunked ? GO_HTTP_SIZE : !a->left && !a->to_the_end ? GO_HTTP_END
+									  : GO_HTTP_DATA;
 	buf_clear(&a->line);
 }
 
@@ -82,7 +83,7 @@ static int take_batches(struct go_answer *a, struct go_sink *s, struct err *err)
 	while (res == 0 && done < a->batch.len && a->state != GO_HTTP_BROKEN) {
 		const uint8_t *p = (const uint8_t *)a->batch.data + done;
 
-		if (*p == GO_END_MARK && a->version >= 26) {
+		if (*p == GO_END_MARK && a->version >= 26 && s->pending.len) {
 			buf_put(&s->pending, p, 1);
 			res = end_generation(s, err);
 			done++;
@@ -91,15 +92,21 @@ static int take_batches(struct go_answer *a, struct go_sink *s, struct err *err)
 		n = go_batch(p, a->batch.len - done, &gen);
 		if (!n) {
 			if (a->batch.len - done > BATCH_MAX || (*p != 1 && *p != 49))
-				broken(a, "what it sends is no Go trace");
+				go_answer_break(a, "what it sends is no Go trace");
+			else if (gen && gen < s->gen)
+				go_answer_break(a, "what it sends is no Go trace");
 			else if (gen && s->pending.len && gen != s->gen)
 				res = end_generation(s, err);
+			break;
+		}
+		if (gen < s->gen) { /* their numbers grow */
+			go_answer_break(a, "what it sends is no Go trace");
 			break;
 		}
 		if (s->pending.len && gen != s->gen)
 			res = end_generation(s, err); /* before 26 nothing else says that one has ended */
 		if (res == 0 && !go_sink_batch(s, p, n))
-			broken(a, "a generation of its Go trace is too large");
+			go_answer_break(a, "a generation of its Go trace is too large");
 		done += n;
 	}
 	if (done) {
@@ -119,7 +126,7 @@ static int take_body(struct go_answer *a, struct go_sink *s, const uint8_t *data
 			continue;
 		if (memcmp(a->first, "go 1.", 5) || a->first[5] < '0' || a->first[5] > '9' || a->first[6] < '0' || a->first[6] > '9' ||
 		    memcmp(a->first + 7, " trace\0\0\0", 9)) {
-			broken(a, "what it sends is no Go trace");
+			go_answer_break(a, "what it sends is no Go trace");
 			return 0;
 		}
 		a->version = (a->first[5] - '0') * 10u + (a->first[6] - '0');
@@ -129,8 +136,8 @@ static int take_body(struct go_answer *a, struct go_sink *s, const uint8_t *data
 	if (!len)
 		return 0;
 	if (a->version < V2) { /* one piece, whose tables come last */
-		if (s->pending.len + len > GO_PENDING) {
-			broken(a, "its Go trace is too large: formats before 1.22 are taken as a whole");
+		if (s->pending.len + len > s->most) {
+			go_answer_break(a, "its Go trace is too large: formats before 1.22 are taken as a whole");
 			return 0;
 		}
 		buf_put(&s->pending, data, len);
@@ -152,28 +159,31 @@ int go_answer_feed(struct go_answer *a, struct go_sink *s, const void *data, siz
 		case GO_HTTP_HEAD:
 			buf_putc(&a->line, (char)*p++);
 			if (a->line.len > HEAD_MAX)
-				broken(a, "what answers does not speak HTTP");
+				go_answer_break(a, "what answers does not speak HTTP");
 			else if (a->line.len >= 4 && !memcmp(a->line.data + a->line.len - 4, "\r\n\r\n", 4))
 				read_head(a);
 			break;
 		case GO_HTTP_SIZE:
 			buf_putc(&a->line, (char)*p++);
 			if (a->line.len > LINE_MAX_) {
-				broken(a, "its answer is damaged");
+				go_answer_break(a, "its answer is damaged");
 			} else if (a->line.data[a->line.len - 1] == '\n') {
 				char *rest;
 
 				a->left = strtoull(a->line.data, &rest, 16);
 				if (rest == a->line.data || *a->line.data == '-')
-					broken(a, "its answer is damaged");
+					go_answer_break(a, "its answer is damaged");
 				else
 					a->state = a->left ? GO_HTTP_DATA : GO_HTTP_END;
 				buf_clear(&a->line);
 			}
 			break;
 		case GO_HTTP_EOL:
-			if (*p++ == '\n')
+			if (*p == '\n')
 				a->state = GO_HTTP_SIZE;
+			else if (*p != '\r')
+				go_answer_break(a, "its answer is damaged");
+			p++;
 			break;
 		case GO_HTTP_DATA:
 			n = (uint64_t)(end - p);
@@ -207,7 +217,7 @@ int go_answer_eof(struct go_answer *a, struct go_sink *s, struct err *err)
 	if (a->state == GO_HTTP_DATA && a->to_the_end && s->pending.len && !a->batch.len)
 		res = end_generation(s, err);
 	else if (a->state < GO_HTTP_END && !s->nparts)
-		broken(a, a->given_up ? "the recording ended before the first generation of its trace did" : "the program closed the connection");
+		go_answer_break(a, "the program closed the connection");
 	if (a->state != GO_HTTP_BROKEN)
 		a->state = GO_HTTP_END;
 	go_sink_drop(s);

@@ -188,14 +188,6 @@ static int place_of_url(const char *url, struct place *to, char path[256], struc
 	return 0;
 }
 
-static bool wait_for(int fd, short what, uint64_t end_ns)
-{
-	struct pollfd p = { .fd = fd, .events = what };
-	uint64_t now = clock_ns(CLOCK_MONOTONIC);
-
-	return now < end_ns && poll(&p, 1, (int)((end_ns - now) / 1000000) + 1) == 1;
-}
-
 /* Begins a connection. */
 static int begin(const struct place *to)
 {
@@ -222,20 +214,6 @@ static int ask(int fd, const struct place *to, const char *path)
 	if (!failed && send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
 		failed = errno ? errno : EIO;
 	return -failed;
-}
-
-static int call(const struct place *to, const char *path, struct err *err)
-{
-	int fd = begin(to), failed = fd;
-
-	if (fd >= 0)
-		failed = wait_for(fd, POLLOUT, clock_ns(CLOCK_MONOTONIC) + ANSWER_NS) ? ask(fd, to, path) : -ETIMEDOUT;
-	if (failed >= 0)
-		return fd;
-	if (fd >= 0)
-		close(fd);
-	errno = -failed;
-	return err_set(err, failed, "cannot reach '%s': %m", to->host);
 }
 
 /* A place that is asked for the command line: it tells whether there is /debug/pprof, and whether it is that process's. */
@@ -287,86 +265,156 @@ static bool probe_has_ended(struct probe *p, const struct place *to)
 	return n <= 0 || p->len == sizeof(p->got) - 1;
 }
 
-/* Which of the places is the process's /debug/pprof; n: none. All are asked at once: whoever listens and says nothing holds up nobody but us, and that not for
- * long. */
-static int find_pprof(const struct place *place, int n, pid_t pid)
-{
-	struct probe *probe = calloc((size_t)n + 1, sizeof(*probe));
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), end = now + ANSWER_NS;
-	struct pollfd p[PORTS_MAX];
-	int i, open = 0, found = n;
+/* Where a program listens, and which of these places is its /debug/pprof. All are asked at once, and nothing waits: whoever listens and says nothing holds up
+ * nobody. */
+struct go_find {
+	struct place place[PORTS_MAX];
+	struct probe *probe; /* [n]; NULL: there is only one place, which was named */
+	int n, open, found;
+	char request[320];
+};
 
-	for (i = 0; i < n && probe; i++) {
-		probe[i].fd = begin(&place[i]);
-		open += probe[i].fd >= 0;
+static void seek_free(struct go_find *find)
+{
+	int i;
+
+	for (i = 0; find && find->probe && i < find->n; i++)
+		if (find->probe[i].fd >= 0)
+			close(find->probe[i].fd);
+	if (find)
+		free(find->probe);
+	free(find);
+}
+
+static int seek_begin(struct go_find *find, struct err *err)
+{
+	int i;
+
+	find->probe = calloc((size_t)find->n, sizeof(*find->probe));
+	if (!find->probe)
+		return err_set(err, -ENOMEM, "out of memory");
+	for (i = 0; i < find->n; i++) {
+		find->probe[i].fd = begin(&find->place[i]);
+		find->open += find->probe[i].fd >= 0;
 	}
-	for (; open && found == n && now < end; now = clock_ns(CLOCK_MONOTONIC)) {
-		for (i = 0; i < n; i++)
-			p[i] = (struct pollfd) { .fd = probe[i].fd, .events = probe[i].asked ? POLLIN : POLLOUT };
-		if (poll(p, (nfds_t)n, (int)((end - now) / 1000000) + 1) < 0)
-			break;
-		for (i = 0; i < n && found == n; i++) {
-			if (!p[i].revents || !probe_has_ended(&probe[i], &place[i]))
-				continue;
-			found = is_cmdline_of(&probe[i], pid) ? i : n;
-			close(probe[i].fd);
-			probe[i].fd = -1;
-			open--;
-		}
+	return 0;
+}
+
+/* A look at those who have not answered. last: whoever has said enough but does not hang up counts too. */
+static void seek_step(struct go_find *find, pid_t pid, bool last)
+{
+	struct pollfd p[PORTS_MAX];
+	int i;
+
+	for (i = 0; i < find->n; i++)
+		p[i] = (struct pollfd) { .fd = find->probe[i].fd, .events = find->probe[i].asked ? POLLIN : POLLOUT };
+	if (poll(p, (nfds_t)find->n, 0) < 0)
+		return;
+	for (i = 0; i < find->n && find->found < 0; i++) {
+		struct probe *probe = &find->probe[i];
+
+		if (probe->fd < 0 || (!(p[i].revents && probe_has_ended(probe, &find->place[i])) && !last))
+			continue;
+		if (is_cmdline_of(probe, pid))
+			find->found = i;
+		close(probe->fd);
+		probe->fd = -1;
+		find->open--;
 	}
-	for (i = 0; i < n && probe; i++)
-		if (probe[i].fd >= 0) {
-			if (found == n && is_cmdline_of(&probe[i], pid)) /* one that does not hang up */
-				found = i;
-			close(probe[i].fd);
-		}
-	free(probe);
-	return found;
+}
+
+/* To the place that was found. */
+static void go_call(struct go_http *h)
+{
+	struct go_find *find = h->find;
+	char text[200];
+
+	h->at = GO_HTTP_CALLS;
+	h->end_ns = clock_ns(CLOCK_MONOTONIC) + ANSWER_NS;
+	h->fd = begin(&find->place[find->found]);
+	if (h->fd < 0) {
+		snprintf(text, sizeof(text), "cannot reach '%s': %s", find->place[find->found].host, strerror(-h->fd));
+		go_answer_break(&h->answer, text);
+		h->fd = -1;
+	}
 }
 
 int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid, const char *url, double seconds, struct err *err)
 {
-	struct place *place = calloc(PORTS_MAX, sizeof(*place));
-	char path[256] = GO_HTTP_PATH, request[320];
-	int n = 0, i = 0, res = 0;
+	char path[256] = GO_HTTP_PATH;
+	int res = 0;
 
 	memset(h, 0, sizeof(*h));
 	h->fd = -1;
-	if (!place)
+	h->find = calloc(1, sizeof(*h->find));
+	if (!h->find)
 		return err_set(err, -ENOMEM, "out of memory");
+	h->find->found = -1;
 	if (url) {
-		res = place_of_url(url, &place[0], path, err);
-		n = 1;
+		res = place_of_url(url, &h->find->place[0], path, err);
+		h->find->n = 1;
 	} else {
-		n = places_of(pid, place, PORTS_MAX);
-		i = find_pprof(place, n, pid);
-		if (i == n)
-			res = err_set(err, -ENOENT, "process %d serves no /debug/pprof", (int)pid);
+		h->find->n = places_of(pid, h->find->place, PORTS_MAX);
+		res = h->find->n ? seek_begin(h->find, err) : err_set(err, -ENOENT, "process %d serves no /debug/pprof", (int)pid);
 	}
-	if (res == 0) {
-		snprintf(request, sizeof(request), "%s?seconds=%.3f", path, seconds);
-		h->begin_ns = clock_ns(CLOCK_MONOTONIC);
-		h->fd = call(&place[i], request, err);
-		if (h->fd < 0)
-			res = h->fd;
-	}
-	free(place);
-	if (res < 0)
+	if (res < 0) {
+		seek_free(h->find);
+		h->find = NULL;
 		return res;
+	}
+	snprintf(h->find->request, sizeof(h->find->request), "%s?seconds=%.3f", path, seconds);
 	go_sink_init(&h->sink, dir, comm, pid, "http");
-	h->sink.begin_ns = h->begin_ns;
 	go_answer_init(&h->answer);
+	h->end_ns = clock_ns(CLOCK_MONOTONIC) + ANSWER_NS;
+	if (url) {
+		h->find->found = 0;
+		go_call(h);
+	}
 	return 0;
 }
 
-int go_http_read(struct go_http *h, struct err *err)
+/* Until it talks. */
+static void go_reach(struct go_http *h)
 {
-	uint8_t data[65536];
-	unsigned rounds;
+	struct go_find *find = h->find;
+	struct pollfd p = { .fd = h->fd, .events = POLLOUT };
+	bool late = clock_ns(CLOCK_MONOTONIC) >= h->end_ns;
+	char text[200];
+	int failed;
+
+	if (h->at == GO_HTTP_FINDS) {
+		seek_step(find, h->sink.pid, late);
+		if (find->found >= 0) {
+			go_call(h);
+		} else if (late || !find->open) {
+			h->absent = true;
+			go_answer_break(&h->answer, "it serves no /debug/pprof");
+		}
+		return;
+	}
+	if (poll(&p, 1, 0) != 1 && !late)
+		return;
+	h->begin_ns = h->sink.begin_ns = clock_ns(CLOCK_MONOTONIC);
+	failed = p.revents ? ask(h->fd, &find->place[find->found], find->request) : -ETIMEDOUT;
+	if (failed < 0) {
+		snprintf(text, sizeof(text), "cannot reach '%s': %s", find->place[find->found].host, strerror(-failed));
+		go_answer_break(&h->answer, text);
+		return;
+	}
+	h->at = GO_HTTP_TALKS;
+	seek_free(find);
+	h->find = NULL;
+}
+
+int go_http_read(struct go_http *h, uint64_t until_ns, struct err *err)
+{
+	uint8_t data[16384];
 	int res = 0;
 	ssize_t n;
 
-	for (rounds = 0; rounds < 64 && res == 0 && h->answer.state < GO_HTTP_END; rounds++) {
+	if (h->at != GO_HTTP_TALKS && h->answer.state < GO_HTTP_END)
+		go_reach(h);
+	while (res == 0 && h->at == GO_HTTP_TALKS && h->answer.state < GO_HTTP_END) {
 		n = recv(h->fd, data, sizeof(data), 0);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return 1;
@@ -374,6 +422,8 @@ int go_http_read(struct go_http *h, struct err *err)
 			res = go_answer_eof(&h->answer, &h->sink, err);
 		else
 			res = go_answer_feed(&h->answer, &h->sink, data, (size_t)n, err);
+		if (clock_ns(CLOCK_MONOTONIC) >= until_ns)
+			break;
 	}
 	return res < 0 ? res : h->answer.state < GO_HTTP_END;
 }
@@ -383,11 +433,25 @@ void go_http_finish(struct go_http *h)
 	shutdown(h->fd, SHUT_WR);
 }
 
+int go_http_end(struct go_http *h, struct err *err)
+{
+	if (h->answer.state >= GO_HTTP_END)
+		return 0;
+	h->absent = h->at == GO_HTTP_FINDS;
+	if (!h->sink.nparts)
+		go_answer_break(&h->answer, h->at != GO_HTTP_TALKS            ? "it could not be reached in this time"
+					    : h->answer.state == GO_HTTP_HEAD ? "it has not answered, and the recording ended before the first generation of its trace did"
+									      : "the recording ended before the first generation of its trace did");
+	return go_answer_eof(&h->answer, &h->sink, err);
+}
+
 void go_http_close(struct go_http *h)
 {
 	if (h->fd >= 0)
 		close(h->fd);
 	h->fd = -1;
+	seek_free(h->find);
+	h->find = NULL;
 	go_answer_done(&h->answer);
 	go_sink_done(&h->sink);
 }

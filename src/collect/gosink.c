@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define PARTS_MAX 10000
+#define ROOM_KEPT (1u << 20) /* a generation's memory that is larger is given back at its end */
 
 void go_sink_init(struct go_sink *s, const char *dir, const char *comm, pid_t pid, const char *source)
 {
@@ -20,6 +21,7 @@ void go_sink_init(struct go_sink *s, const char *dir, const char *comm, pid_t pi
 	s->fd = -1;
 	s->pid = pid;
 	s->source = source;
+	s->most = GO_PENDING;
 	snprintf(s->dir, sizeof(s->dir), "%.4000s", dir);
 	snprintf(s->comm, sizeof(s->comm), "%s", comm);
 	n = snprintf(s->name, sizeof(s->name), "%s-%d", *comm ? s->comm : "program", (int)pid);
@@ -63,7 +65,7 @@ bool go_sink_batch(struct go_sink *s, const void *data, size_t len)
 {
 	uint64_t gen;
 
-	if (go_batch(data, len, &gen) != len || (s->pending.len && gen != s->gen) || s->pending.len + len > GO_PENDING)
+	if (go_batch(data, len, &gen) != len || (s->pending.len && gen != s->gen) || s->pending.len + len > s->most)
 		return false;
 	s->gen = gen;
 	buf_put(&s->pending, data, len);
@@ -90,22 +92,19 @@ void go_sink_rotate(struct go_sink *s, const char *dir)
 		close(s->fd);
 	s->fd = -1;
 	s->nparts = s->made = 0;
+	s->generations = s->bytes = 0;
 	s->lost_generations = s->lost_bytes = s->torn_bytes = 0;
 	snprintf(s->dir, sizeof(s->dir), "%.4000s", dir);
 }
 
 void go_sink_totals(const struct go_sink *s, struct go_totals *t)
 {
-	unsigned i;
-
-	for (i = 0; i < s->nparts; i++) {
-		t->traces++;
-		t->generations += s->part[i].generations;
-		t->bytes += s->part[i].bytes;
-	}
-	t->lost_generations += s->lost_generations;
-	t->lost_bytes += s->lost_bytes;
-	t->torn_bytes += s->torn_bytes;
+	t->traces += s->nparts;
+	t->generations += s->generations;
+	t->bytes += s->bytes;
+	go_count(&t->lost_generations, s->lost_generations);
+	go_count(&t->lost_bytes, s->lost_bytes);
+	go_count(&t->torn_bytes, s->torn_bytes);
 }
 
 static int write_all(int fd, const void *data, size_t len)
@@ -128,8 +127,6 @@ static int part_begin(struct go_sink *s, struct err *err)
 	struct go_part *grown, *p;
 	char path[4300];
 
-	if (s->nparts >= PARTS_MAX)
-		return err_set(err, -EMFILE, "more than %d Go traces of one program", PARTS_MAX);
 	grown = realloc(s->part, (s->nparts + 1) * sizeof(*s->part));
 	if (!grown)
 		return err_set(err, -ENOMEM, "out of memory");
@@ -154,7 +151,17 @@ static int part_begin(struct go_sink *s, struct err *err)
 	memcpy(p->reason, s->reason, sizeof(p->reason));
 	p->first_gen = s->gen;
 	p->bytes = GO_HEADER;
+	s->bytes += GO_HEADER;
+	s->written += GO_HEADER;
 	return write_all(s->fd, s->header, GO_HEADER) < 0 ? err_set(err, -errno, "cannot write '%s': %m", path) : 0;
+}
+
+static void forget_pending(struct go_sink *s)
+{
+	if (s->pending.cap > ROOM_KEPT)
+		buf_done(&s->pending);
+	else
+		buf_clear(&s->pending);
 }
 
 int go_sink_end(struct go_sink *s, uint64_t end_ns, struct err *err)
@@ -165,12 +172,18 @@ int go_sink_end(struct go_sink *s, uint64_t end_ns, struct err *err)
 	if (!s->pending.len)
 		return 0;
 	if (s->next_gen && s->gen > s->next_gen) {
-		s->lost_generations += s->gen - s->next_gen;
+		go_count(&s->lost_generations, s->gen - s->next_gen);
 		if (s->fd >= 0)
 			close(s->fd);
 		s->fd = -1;
 	}
 	s->next_gen = s->gen + 1;
+	if (s->fd < 0 && s->nparts >= PARTS_MAX) { /* one program's files are no reason to end the recording of the others */
+		go_count(&s->lost_generations, 1);
+		forget_pending(s);
+		s->begin_ns = end_ns;
+		return 0;
+	}
 	if (s->fd < 0)
 		res = part_begin(s, err);
 	if (res == 0) {
@@ -184,15 +197,18 @@ int go_sink_end(struct go_sink *s, uint64_t end_ns, struct err *err)
 				close(s->fd), s->fd = -1;
 		} else {
 			p->bytes += s->pending.len;
+			s->bytes += s->pending.len;
+			s->written += s->pending.len;
 			p->last_gen = s->gen;
 			p->generations++;
+			s->generations++;
 			p->end_ns = end_ns;
 		}
 	}
 	if (res < 0)
-		s->lost_generations++;
+		go_count(&s->lost_generations, 1);
 	s->begin_ns = end_ns;
-	buf_clear(&s->pending);
+	forget_pending(s);
 	return res;
 }
 

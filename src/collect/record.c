@@ -297,7 +297,8 @@ static void loop(struct record *rec)
 		i = kernelview_drain(rec, now, false);
 		busy += i >= 2 ? 16 : i;
 		round_ns = clock_ns(CLOCK_MONOTONIC) - now;
-		record_http(rec);
+		busy += record_fly(rec);
+		busy += record_http(rec);
 		look_for_new(rec, now);
 		if (rec->o->when)
 			when_look(rec, now);
@@ -484,6 +485,7 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 		res = record_attach(rec, o->pids[i], err);
 	if (res == 0 && o->all)
 		record_scan(rec, FIND_ALL);
+	record_http_found(rec);
 	if (res == 0 && o->npids && !rec->nprog && !rec->nhttp && !o->all && !o->cmd && !rec->seen) {
 		res = rec->failed ? err_set(err, -ENOSPC, "%s", rec->why) : err_set(err, -ENOENT, "nothing can be recorded%s", o->go || o->kernel_groups ? "" : " (--kernel, and --go where /debug/pprof is served, need no events)");
 	}

@@ -1,6 +1,7 @@
 /* What a flight recorder holds now. Nothing is switched, locked or freed: the same reading works while the program runs, when it is
  * stopped, and when it has died. */
 #include "base/json.h"
+#include "base/table.h"
 #include "collect/collect_record.h"
 #include "collect/collect_words.h"
 
@@ -12,6 +13,7 @@
 
 #define TAKEOFF_NS   4000000000ull /* so long a program may take to notice that its Go trace is wanted */
 #define SESSIONS_MAX 8u
+#define WAIT_PART_NS 20000000ull
 #define FROM_NOW     1000000000ull /* and so much of it is taken then, unless --last says otherwise */
 
 struct snap {
@@ -22,7 +24,36 @@ struct snap {
 	uint8_t session[SESSIONS_MAX][16];
 	unsigned nsessions;
 	uint64_t since_mono_ns;
+	uint64_t begin_ns; /* CLOCK_MONOTONIC: what happened until then is waited for */
 };
+
+static bool stopped(const struct snap *s)
+{
+	return s->o->stop && *s->o->stop > s->o->stop_over;
+}
+
+/* What may still be written of traces that go on while they are read. */
+static uint64_t room_left(const struct snap *s, const struct go_sink *sink)
+{
+	uint64_t most = s->o->max_size ? s->o->max_size : SNAPSHOT_MOST, n = s->res->go.bytes + sink->written;
+
+	return n < most ? most - n : 0;
+}
+
+static void note_cut(struct snap *s, pid_t pid)
+{
+	char bytes[UNIT_TEXT];
+
+	snprintf(s->res->note, sizeof(s->res->note), "the Go trace of process %d is larger than %s and is cut off there (--max-size)", (int)pid,
+		 bytes_text(bytes, s->o->max_size ? s->o->max_size : SNAPSHOT_MOST));
+}
+
+/* Until a generation that was closed then is there, or so long. */
+static void wait_closed(const struct snap *s, const struct flight *f, uint64_t closed_ns, uint64_t until_ns)
+{
+	while (!stopped(s) && clock_ns(CLOCK_MONOTONIC) < until_ns && !flight_wait(f, closed_ns, WAIT_PART_NS) && !region_dead(f->r))
+		;
+}
 
 /* The channel that holds most: one in overwrite mode, else a recording's whose collector has died. What a living collector drains is not
  * there any more. */
@@ -47,7 +78,8 @@ static int pick_channel(struct region *r)
 static int fly_from_now(struct snap *s, struct flight *f, struct err *err)
 {
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC), length = s->o->last_ns ? s->o->last_ns : FROM_NOW;
-	struct flight_wish w = { .keep_ms = (uint32_t)(length / 1000000 > GO_KEEP_MOST_MS ? GO_KEEP_MOST_MS : length / 1000000) + 2000 };
+	struct flight_wish w = { .keep_ms = (uint32_t)(length / 1000000 > GO_KEEP_MOST_MS ? GO_KEEP_MOST_MS : length / 1000000) + 2000,
+				 .follows = true };
 	struct err asleep = ERR_INIT;
 	char why[161];
 	int res;
@@ -59,6 +91,8 @@ static int fly_from_now(struct snap *s, struct flight *f, struct err *err)
 	while (res == 0 && !flight_flying(f)) {
 		if (flight_refused(f, why))
 			res = err_set(err, -EBUSY, "process %d has no Go trace: %s", (int)f->sink.pid, why);
+		else if (stopped(s))
+			res = err_set(err, -EINTR, "ended before process %d began to trace", (int)f->sink.pid);
 		else if (clock_ns(CLOCK_MONOTONIC) - begin > TAKEOFF_NS || region_dead(f->r))
 			res = asleep.code ? err_set(err, -ETIMEDOUT, "process %d does not begin to trace: %s", (int)f->sink.pid, asleep.text)
 					  : err_set(err, -ETIMEDOUT, "process %d does not begin to trace: it is stopped, has died, or the tmpfs of '%s' is full",
@@ -66,16 +100,22 @@ static int fly_from_now(struct snap *s, struct flight *f, struct err *err)
 		usleep(5000);
 	}
 	begin = clock_ns(CLOCK_MONOTONIC);
-	while (res == 0 && clock_ns(CLOCK_MONOTONIC) - begin < length && !region_dead(f->r)) {
+	while (res == 0 && clock_ns(CLOCK_MONOTONIC) - begin < length && !region_dead(f->r) && !stopped(s) && room_left(s, &f->sink)) {
 		flight_renew(f, clock_ns(CLOCK_MONOTONIC));
 		usleep(20000);
+		f->room = room_left(s, &f->sink);
 		res = flight_drain(f, 0, err);
 	}
-	if (res == 0) {
-		flight_wait(f, begin + length, GO_CLOSE_NS);
+	if (res == 0 && room_left(s, &f->sink)) {
+		begin = clock_ns(CLOCK_MONOTONIC);
+		/* also after Ctrl-C: it takes half a second at most */
+		flight_wait(f, begin, GO_CLOSE_NS);
+		f->room = room_left(s, &f->sink);
 		res = flight_drain(f, 0, err);
 	}
-	if (res == 0)
+	if (res == 0 && !room_left(s, &f->sink))
+		note_cut(s, f->sink.pid);
+	else if (res == 0)
 		snprintf(s->res->note, sizeof(s->res->note), "nobody had asked process %d for its Go trace: this is what happened afterwards "
 							     "(gander record --overwrite --go keeps it flying)",
 			 (int)f->sink.pid);
@@ -85,13 +125,15 @@ static int fly_from_now(struct snap *s, struct flight *f, struct err *err)
 /* The Go trace. events: the program has a flight recorder for events, so this is not all that there is. -ENOENT: there is none. */
 static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool events, struct err *err)
 {
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), since = 0, newest;
+	uint64_t since = 0, newest;
 	struct flight f;
 	int res = 0;
 
 	if (!flight_offered(r))
 		return -ENOENT;
 	flight_open(&f, r, s->rec.dir, r->head.comm, pid);
+	f.stop = s->o->stop;
+	f.stop_over = s->o->stop_over + 1;
 	if (flight_never(&f)) {
 		flight_done(&f);
 		return -ENOENT;
@@ -102,13 +144,15 @@ static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool 
 		res = flight_drain_saved(&f, err);
 		if (res == 0) {
 			if (!dead && flight_flying(&f))
-				flight_wait(&f, now, GO_CLOSE_NS + 1000000ull * flight_period_ms(&f));
+				wait_closed(s, &f, s->begin_ns, s->begin_ns + GO_CLOSE_NS + 1000000ull * flight_period_ms(&f));
 			newest = dead ? flight_closed_ns(&f) : clock_ns(CLOCK_MONOTONIC);
 			if (s->o->last_ns)
 				since = newest > s->o->last_ns ? newest - s->o->last_ns : 0;
 			flight_seek(&f, false);
 			res = flight_drain(&f, since, err);
 		}
+		if (res == 0)
+			flight_last(&f);
 	}
 	go_sink_drop(&f.sink);
 	if (res == 0) {
@@ -116,6 +160,8 @@ static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool 
 		manifest_go(&s->rec.go_ended, &f.sink);
 		if (f.sink.nparts)
 			flight_saved_taken(&f);
+		else if (f.damaged && !events)
+			res = err_set(err, -EIO, "the Go trace of process %d is damaged", (int)pid);
 		else if (f.sink.lost_bytes && !events)
 			res = err_set(err, -ENOSPC, "process %d has no memory for its Go trace: the tmpfs of '%s' is full", (int)pid, r->path);
 		else
@@ -141,22 +187,36 @@ static int take_http(struct snap *s, pid_t pid, struct err *err)
 	}
 	if (res < 0)
 		return res;
-	while ((res = go_http_read(&h, err)) > 0) {
-		if (clock_ns(CLOCK_MONOTONIC) - begin > length + TAKEOFF_NS) {
-			res = go_answer_eof(&h.answer, &h.sink, err);
+	while ((res = go_http_read(&h, clock_ns(CLOCK_MONOTONIC) + WAIT_PART_NS, err)) > 0) {
+		if (h.at != GO_HTTP_TALKS)
+			begin = clock_ns(CLOCK_MONOTONIC); /* it looks for itself how long that takes */
+		if (stopped(s) || clock_ns(CLOCK_MONOTONIC) - begin > length + TAKEOFF_NS || !room_left(s, &h.sink)) {
+			res = go_http_end(&h, err);
 			break;
 		}
-		usleep(5000);
+		usleep(2000);
 	}
-	if (res == 0 && h.answer.state == GO_HTTP_BROKEN)
+	if (res == 0 && stopped(s) && !h.sink.nparts)
+		res = err_set(err, -EINTR, "ended before a generation of the Go trace of %s (%d) had come", comm, (int)pid);
+	else if (res == 0 && h.absent) {
+		fly_neither(text, sizeof(text), comm, pid);
+		res = err_set(err, -ENOENT, "%s", text);
+	} else if (res == 0 && h.answer.state == GO_HTTP_BROKEN && !h.sink.nparts)
 		res = err_set(err, -EIO, "%s (%d) has no Go trace over HTTP: %s", comm, (int)pid, h.answer.why);
 	else if (res == 0 && !h.sink.nparts)
 		res = err_set(err, -EIO, "%s (%d) ended while its Go trace was taken over HTTP", comm, (int)pid);
 	if (res == 0) {
+		bool full = !room_left(s, &h.sink);
+
 		go_sink_totals(&h.sink, &s->res->go);
 		manifest_go(&s->rec.go_ended, &h.sink);
-		snprintf(s->res->note, sizeof(s->res->note), "%s (%d) has no flight recorder: its Go trace is of what happened afterwards, over HTTP", comm,
-			 (int)pid);
+		if (full)
+			note_cut(s, pid);
+		else if (h.answer.state == GO_HTTP_BROKEN)
+			snprintf(s->res->note, sizeof(s->res->note), "%s (%d) has only a part of its Go trace over HTTP: %s", comm, (int)pid, h.answer.why);
+		else
+			snprintf(s->res->note, sizeof(s->res->note), "%s (%d) has no flight recorder: its Go trace is of what happened afterwards, over HTTP", comm,
+				 (int)pid);
 	}
 	go_http_close(&h);
 	return res;
@@ -374,6 +434,7 @@ int snapshot_run(const struct snapshot_opts *o, struct snapshot_result *result, 
 		return err_set(err, -ENOMEM, "out of memory");
 	s->o = o;
 	s->res = result;
+	s->begin_ns = clock_ns(CLOCK_MONOTONIC);
 	s->rec.o = &ro;
 	session_new(s->rec.session, s->rec.session_text);
 	clock_start(&s->rec.clock, false);
@@ -387,8 +448,10 @@ int snapshot_run(const struct snapshot_opts *o, struct snapshot_result *result, 
 	snprintf(path, sizeof(path), "%.4000s/ctf", o->dir);
 	if (res == 0 && mkdir(path, 0700) < 0)
 		res = err_set(err, -errno, "cannot make '%s': %m", path);
-	for (k = 0; k < o->npids && res == 0; k++)
+	for (k = 0; k < o->npids && res == 0 && !(k && stopped(s)); k++)
 		res = take_pid(s, o->pids[k], err);
+	if (res == 0 && k < o->npids)
+		snprintf(result->note, sizeof(result->note), "ended before all programs were read: process %d and those behind it are missing", (int)o->pids[k]);
 	if (res == 0)
 		take_kernel(s);
 	if (res == 0)

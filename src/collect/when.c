@@ -198,21 +198,23 @@ static void let_go(struct record *rec, struct program *p, bool was_frozen)
 }
 
 /* The Go trace of the same time, where the program flies: after its events were let go, because the generation that runs has to be closed first. */
-static int write_go(struct record *rec, struct record *snap, struct program *p, uint64_t at_ns, uint64_t since_ns, struct err *err)
+static int write_go(struct record *rec, struct record *snap, struct program *p, uint64_t at_ns, uint64_t since_ns, uint64_t begin, struct err *err)
 {
-	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
 	struct flight f;
 	int res = 0;
 
 	if (!flight_offered(p->r))
 		return 0;
 	flight_open(&f, p->r, snap->dir, p->r->head.comm, p->pid);
+	f.stop = rec->o->stop;
+	f.stop_over = 1 + (rec->o->cmd != NULL);
 	if (p->ch.dead || flight_flying(&f)) {
-		while (!p->ch.dead && !flight_wait(&f, at_ns, WAIT_PART_NS) && !region_dead(f.r) &&
+		while (!p->ch.dead && !(rec->o->stop && *rec->o->stop > (rec->o->cmd != NULL)) && !flight_wait(&f, at_ns, WAIT_PART_NS) && !region_dead(f.r) &&
 		       clock_ns(CLOCK_MONOTONIC) - begin < GO_CLOSE_NS + 1000000ull * flight_period_ms(&f))
 			kernelview_drain(rec, clock_ns(CLOCK_MONOTONIC), false); /* its rings would fill */
 		flight_seek(&f, false);
 		res = flight_drain(&f, since_ns, err);
+		flight_last(&f);
 		go_sink_drop(&f.sink);
 		go_sink_totals(&f.sink, &snap->go_gone);
 		if (f.sink.nparts)
@@ -254,6 +256,7 @@ static int write_snapshot(struct record *rec, struct program *p, struct record_s
 	uint64_t since_ns = rec->o->last_ns && s->time_ns > rec->o->last_ns ? s->time_ns - rec->o->last_ns : 0, kernel_before = kernelview_events(rec);
 	uint64_t since_mono_ns = since_ns ? since_ns - rec->mono.real_minus_mono : 0;
 	struct totals t;
+	uint64_t begin;
 	unsigned i;
 	int res;
 
@@ -284,8 +287,9 @@ static int write_snapshot(struct record *rec, struct program *p, struct record_s
 		s->bytes += t.bytes;
 		s->lost += totals_lost(&t) - t.overwritten;
 	}
+	begin = clock_ns(CLOCK_MONOTONIC); /* all close theirs at the same time */
 	for (i = 0; i < rec->nprog && res == 0; i++)
-		res = write_go(rec, snap, rec->prog[i], s->time_ns - rec->mono.real_minus_mono, since_mono_ns, err);
+		res = write_go(rec, snap, rec->prog[i], s->time_ns - rec->mono.real_minus_mono, since_mono_ns, begin, err);
 	if (res == 0)
 		res = kernelview_snapshot(rec, snap->dir, since_mono_ns, rec->mono.real_minus_mono, rec->o->ctf_version, &snap->kernel_text, err);
 	s->kernel_events = kernelview_events(rec) - kernel_before;

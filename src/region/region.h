@@ -32,6 +32,7 @@
  *   control: fly, ask[]         collectors (lock 0)        flight goroutine     [FLY] seq_cst / seq_cst
  *   header: wake_fd, wake_ino   flight goroutine           collectors           [WAKE] seq_cst / seq_cst
  *   control: fly_granted[]      the program (lock 0)       collectors           atomic or, and
+ *   control: fly_read[]         collectors                 collectors           [PLACE] seq_cst / seq_cst
  *   flight: tail                the one that writes        collectors           [TRAIL] exchange / acquire
  *   flight: end                 the one that writes        collectors           [FLOWN] release / acquire
  *   flight: saved.state         program, then collector    both                 [SAVED] release / acquire
@@ -245,7 +246,8 @@ struct gd_control {
 	uint32_t fly;          /* [FLY] bit i: ask[i] holds; the one word that a program looks at while nobody asks */
 	struct gd_ask ask[GD_ASKS];
 	uint64_t fly_granted[GD_PACKETS_MAX / 64]; /* bit i: packet i belongs to the flight ring */
-	uint8_t pad1[4096 - 16 - 24 * GD_ASKS - GD_PACKETS_MAX / 8];
+	uint64_t fly_read[GD_ASKS];                /* [PLACE] 1 + how far whoever asks has read the ring; 0: he does not follow it */
+	uint8_t pad1[4096 - 16 - 24 * GD_ASKS - GD_PACKETS_MAX / 8 - 8 * GD_ASKS];
 	struct gd_rule rules[GD_RULES];
 };
 

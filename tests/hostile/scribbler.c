@@ -1,10 +1,14 @@
 /* scribbler MODE SEED FILE...: writes into the regions of running programs until it is killed, as a damaged or hostile collector, or program, might.
  * MODE control: what collectors write (rules, filters, enable words, channels, slots, grants) and what writers read back of packets; all: the
  * header, descriptions and events too; flight: what belongs to the flight ring, its chunks' lengths above all; lock: holds every lock and writes nothing; shrink: truncates the file and lets it grow again.
+ * Of the first region only, whose program need not be a Go program, a Go trace without end: flow, flow-now: a ring that is said to be as long as there are numbers, with each generation
+ * written just before the collector comes to it (flow: once somebody asks; flow-now: from the start); swell: one generation that never ends; tiny: generations of a
+ * few bytes, as fast as possible; files: each in a session of its own, so that each begins a file; aside: the same set aside again and again; turn: flow-now, while its words change too.
  * Prints "ready" when it is at it. */
 #include "region/region.h"
 #include "region/vm.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,6 +17,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static uint64_t state;
@@ -220,6 +225,182 @@ static void scribble_flight(struct file *f)
 	usleep(20); /* it is to get far in between */
 }
 
+/* A Go trace that somebody makes up. Its packets are the region's last ones. */
+#define RING_PACKETS 256u
+#define FLOW_SIZE    16384u /* of a generation in the ring, in mode flow: a batch and an end */
+#define BATCH_HEAD   10u
+#define FLOW_BATCH   (FLOW_SIZE - 48u - (uint32_t)sizeof(struct gd_chunk))
+
+struct trace {
+	struct file *f;
+	struct gd_flight *g;
+	uint32_t first;
+	uint64_t pos;
+	uint8_t batch[GD_PACKET];
+};
+
+static void fill(struct trace *t, uint64_t pos, const void *data, size_t len)
+{
+	while (len) {
+		size_t off = pos % GD_PACKET, n = GD_PACKET - off < len ? GD_PACKET - off : len;
+
+		memcpy(t->f->map + GD_OFF_DATA + (uint64_t)(t->first + pos / GD_PACKET % RING_PACKETS) * GD_PACKET + off, data, n);
+		data = (const char *)data + n;
+		pos += n;
+		len -= n;
+	}
+}
+
+static void chunk(struct trace *t, unsigned kind, uint64_t gen, const void *data, uint32_t len)
+{
+	struct timespec ts;
+	struct gd_chunk c = { .pos = t->pos, .len = len, .kind = (uint16_t)kind, .gen = gen, .session = t->g->session };
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	c.time_ns = (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+	/* in mode flow the rest is there from the lap before */
+	fill(t, t->pos + sizeof(c), data, len == FLOW_BATCH && t->pos >= RING_PACKETS * (uint64_t)GD_PACKET ? BATCH_HEAD : len);
+	fill(t, t->pos, &c, sizeof(c));
+	t->pos += (sizeof(c) + len + 7) & ~7ull;
+	__atomic_store_n(&t->g->closed_ns, c.time_ns, __ATOMIC_RELEASE);
+}
+
+/* A batch of generation gen (of four bytes, so that all have one length), len bytes in all. */
+static const uint8_t *batch(struct trace *t, uint64_t gen, uint32_t len)
+{
+	uint32_t size = len - BATCH_HEAD, i;
+
+	t->batch[0] = 1;
+	for (i = 0; i < 4; i++)
+		t->batch[1 + i] = (uint8_t)(gen >> 7 * i & 0x7f) | (i < 3 ? 0x80 : 0);
+	t->batch[5] = t->batch[6] = 0;
+	t->batch[7] = (uint8_t)(size & 0x7f) | 0x80;
+	t->batch[8] = (uint8_t)(size >> 7 & 0x7f) | 0x80;
+	t->batch[9] = (uint8_t)(size >> 14);
+	return t->batch;
+}
+
+/* How large the trace is that a collector here has open. */
+static uint64_t trace_size(void)
+{
+	static char found[300];
+	char path[300], to[300];
+	struct dirent *p, *e;
+	DIR *proc, *fds;
+	uint64_t size = 0;
+	struct stat st;
+	ssize_t n;
+
+	if (*found && stat(found, &st) == 0)
+		return (uint64_t)st.st_size;
+	proc = opendir("/proc");
+	while (proc && (p = readdir(proc))) {
+		FILE *comm;
+
+		if (*p->d_name < '0' || *p->d_name > '9')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%.20s/comm", p->d_name);
+		comm = fopen(path, "re");
+		n = comm && fgets(to, sizeof(to), comm) && !strcmp(to, "gander\n");
+		if (comm)
+			fclose(comm);
+		snprintf(path, sizeof(path), "/proc/%.20s/fd", p->d_name);
+		fds = n ? opendir(path) : NULL;
+		while (fds && (e = readdir(fds))) {
+			snprintf(path, sizeof(path), "/proc/%.20s/fd/%.20s", p->d_name, e->d_name);
+			n = readlink(path, to, sizeof(to) - 1);
+			to[n > 0 ? n : 0] = 0;
+			if (n > 6 && !strcmp(to + n - 6, ".trace") && stat(path, &st) == 0) {
+				snprintf(found, sizeof(found), "%s", to);
+				size = (uint64_t)st.st_size;
+			}
+		}
+		if (fds)
+			closedir(fds);
+	}
+	if (proc)
+		closedir(proc);
+	return size;
+}
+
+/* As if the ring had no end; the collector is watched so that what it reads next is always there in time. */
+static void flow(struct trace *t, bool now, bool turn)
+{
+	uint64_t n, read, gen = 1u << 21;
+
+	for (n = 0, read = 0;;) {
+		for (; n < read + RING_PACKETS * GD_PACKET / FLOW_SIZE - 8; n++) {
+			chunk(t, GD_CHUNK_BATCH, gen + n, batch(t, gen + n, FLOW_BATCH), FLOW_BATCH);
+			chunk(t, GD_CHUNK_END, gen + n, "\x34", 1);
+		}
+		if (!now)
+			while (!__atomic_load_n(&((struct gd_control *)(t->f->map + GD_OFF_CONTROL))->fly, __ATOMIC_SEQ_CST))
+				usleep(100);
+		now = true;
+		__atomic_store_n(&t->g->end, UINT64_MAX - 7, __ATOMIC_RELEASE);
+		if (turn) {
+			__atomic_store_n(&t->g->state, (uint32_t)rnd() % 4, __ATOMIC_RELEASE);
+			__atomic_store_n(&t->g->saved.state, (uint32_t)rnd() % 3, __ATOMIC_RELEASE);
+			__atomic_store_n(&t->g->saved.end, value(), __ATOMIC_RELEASE);
+			__atomic_store_n(&t->g->tail, rnd() % 4 ? 0 : value(), __ATOMIC_RELEASE);
+			__atomic_store_n(&t->g->end, rnd() % 2 ? t->pos : value(), __ATOMIC_RELEASE);
+			t->g->session = (uint32_t)rnd() % 2;
+			t->g->lost_bytes = value();
+		}
+		/* the first generation is the one whose end tells where the next begins */
+		read = trace_size() / (FLOW_BATCH + 1);
+	}
+}
+
+static void make_trace(struct file *f, const char *mode)
+{
+	static struct trace t;
+	uint64_t gen = 1u << 21, size = 0;
+	uint32_t i;
+	bool swell = !strcmp(mode, "swell"), files = !strcmp(mode, "files"), aside = !strcmp(mode, "aside");
+
+	t.f = f;
+	t.g = (struct gd_flight *)(f->map + GD_OFF_FLIGHT);
+	t.first = f->npackets - RING_PACKETS;
+	for (i = 0; i < GD_PACKETS_MAX; i++)
+		t.g->packet[i] = t.g->saved.packet[i] = (uint16_t)(t.first + i % RING_PACKETS + 1);
+	memcpy(t.g->header, "go 1.26 trace\0\0", 16);
+	t.g->session = 1;
+	t.g->period_ms = 200;
+	t.g->state = GD_FLIGHT_FLYING;
+	__atomic_fetch_or(&((struct gd_header *)f->map)->flags, GD_FLAG_FLIGHT, __ATOMIC_SEQ_CST);
+	puts("ready");
+	fflush(stdout);
+	if (!strncmp(mode, "flow", 4) || !strcmp(mode, "turn"))
+		flow(&t, strcmp(mode, "flow") != 0, !strcmp(mode, "turn"));
+	while (swell && !__atomic_load_n(&((struct gd_control *)(f->map + GD_OFF_CONTROL))->fly, __ATOMIC_SEQ_CST))
+		usleep(100);
+	for (;; gen++) {
+		uint32_t len = swell ? 60000 : 24;
+
+		/* room first, as an honest program does it */
+		if (size && t.pos > (RING_PACKETS - 4) * GD_PACKET)
+			__atomic_exchange_n(&t.g->tail, t.pos - (RING_PACKETS - 4) * GD_PACKET / size * size, __ATOMIC_SEQ_CST);
+		size = t.pos;
+		if (files || gen == 1u << 21) {
+			t.g->session += files;
+			chunk(&t, GD_CHUNK_START, 0, "", 0);
+		}
+		chunk(&t, GD_CHUNK_BATCH, swell ? 1u << 21 : gen, batch(&t, swell ? 1u << 21 : gen, len), len);
+		if (!swell)
+			chunk(&t, GD_CHUNK_END, gen, "\x34", 1);
+		size = t.pos - size;
+		__atomic_store_n(&t.g->end, t.pos, __ATOMIC_RELEASE);
+		if (swell && gen % 64 == 0)
+			usleep(40000); /* so that all of it is read */
+		if (aside && __atomic_load_n(&t.g->saved.state, __ATOMIC_ACQUIRE) != GD_SAVED_READY) {
+			t.g->saved.tail = t.g->tail;
+			t.g->saved.end = t.pos;
+			__atomic_store_n(&t.g->saved.state, GD_SAVED_READY, __ATOMIC_RELEASE);
+		}
+	}
+}
+
 static void lock_all(struct file *f)
 {
 	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 4096 };
@@ -230,6 +411,7 @@ static void lock_all(struct file *f)
 
 int main(int argc, char **argv)
 {
+	static const char *const traces[] = { "flow", "flow-now", "swell", "tiny", "files", "aside", "turn" };
 	static struct file file[64];
 	const char *mode = argc > 3 ? argv[1] : "";
 	struct stat st;
@@ -255,6 +437,9 @@ int main(int argc, char **argv)
 	}
 	if (!n)
 		return 2;
+	for (i = 0; i < (int)(sizeof(traces) / sizeof(*traces)); i++)
+		if (!strcmp(mode, traces[i]))
+			make_trace(file, mode);
 	puts("ready");
 	fflush(stdout);
 	if (!strcmp(mode, "lock"))

@@ -417,6 +417,197 @@ static void damage(void **state)
 	at_done(&a);
 }
 
+/* A hostile program that knows where the collector reads, and has always written what comes there: as if the ring had no end. A generation takes CELL
+ * bytes of it, so that none reaches into a second packet. */
+#define CELL 256u
+struct chaser {
+	struct at *a;
+	uint64_t end; /* that it says there is; 0: what it has written */
+	volatile bool ahead, stop;
+};
+
+static void write_cell(struct mkregion *m, uint64_t pos)
+{
+	uint8_t *at = (uint8_t *)mkregion_packet(m, m->ring_first) + pos % (m->ring_packets * (uint64_t)GD_PACKET);
+	struct gd_chunk c = { .pos = pos, .kind = GD_CHUNK_BATCH, .gen = 300 + pos / CELL, .time_ns = 1, .session = 1 };
+
+	c.len = mkregion_batch(at + sizeof(c), c.gen, 7, 152); /* 162 bytes, or 163 */
+	memcpy(at, &c, sizeof(c));
+	at += CELL - 48;
+	c.pos += CELL - 48;
+	c.kind = GD_CHUNK_END;
+	c.len = 1;
+	at[sizeof(c)] = mark;
+	memcpy(at, &c, sizeof(c));
+}
+
+static void *chase(void *arg)
+{
+	struct chaser *c = arg;
+	struct gd_flight *g = mkregion_ring(&c->a->m);
+	uint64_t pos = 0, lead = (c->a->m.ring_packets - 1) * (uint64_t)GD_PACKET;
+	unsigned i;
+
+	for (i = 0; i < GD_PACKETS_MAX; i++)
+		g->packet[i] = (uint16_t)(c->a->m.ring_first + i % c->a->m.ring_packets + 1);
+	while (!c->stop) {
+		if (pos - __atomic_load_n(&c->a->f.pos, __ATOMIC_RELAXED) > lead) {
+			c->ahead = true;
+			continue;
+		}
+		write_cell(&c->a->m, pos);
+		pos += CELL;
+		__atomic_store_n(&g->end, c->end ? c->end : pos, __ATOMIC_SEQ_CST);
+	}
+	return NULL;
+}
+
+static void a_ring_without_end(void **state)
+{
+	static const uint64_t ends[] = { 0, UINT64_MAX - 7, 60u << 20 };
+	struct chaser c = { 0 };
+	volatile sig_atomic_t stop = 0;
+	unsigned i, k;
+	pthread_t th;
+	struct at a;
+
+	for (i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+		at_open(&a, 64);
+		c = (struct chaser) { .a = &a, .end = ends[i] };
+		assert_int_equal(pthread_create(&th, NULL, chase, &c), 0);
+		while (!c.ahead)
+			usleep(100);
+		for (k = 0; k < 20; k++) { /* each ends, and has not had more than there can be */
+			uint64_t before = a.f.sink.written;
+
+			assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+			assert_in_range(a.f.sink.written - before, 0, (uint64_t)a.r->npackets * GD_PACKET);
+		}
+		a.f.room = 1; /* --max-size */
+		k = (unsigned)a.f.sink.written;
+		assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+		assert_in_range(a.f.sink.written - k, 0, 200);
+		a.f.room = UINT64_MAX;
+		a.f.stop = &stop; /* Ctrl-C */
+		stop = 1;
+		k = (unsigned)a.f.sink.written;
+		assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+		assert_int_equal(a.f.sink.written, k);
+		stop = 0;
+		a.f.until_ns = 1; /* its time is over */
+		assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+		assert_int_equal(a.f.sink.written, k);
+		c.stop = true;
+		pthread_join(th, NULL);
+		at_done(&a);
+	}
+}
+
+/* One generation that never ends takes no more memory than a ring can hold. */
+static void a_generation_without_end(void **state)
+{
+	static uint8_t data[BATCH];
+	struct at a;
+	unsigned i;
+
+	at_open(&a, 4);
+	mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+	generation(&a, 1, 10, NULL);
+	for (i = 0; i < 20; i++) {
+		mkregion_chunk(&a.m, GD_CHUNK_BATCH, 2, 0, data, mkregion_batch(data, 2, 9, 60000));
+		assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+		assert_in_range(a.f.sink.pending.len, 0, a.f.sink.most);
+	}
+	assert_int_equal(a.f.sink.most, a.r->npackets * GD_PACKET);
+	assert_in_range(a.f.sink.lost_bytes, 60000, 20 * BATCH);
+	mkregion_chunk(&a.m, GD_CHUNK_END, 2, 2000, &mark, 1);
+	generation(&a, 3, 100, NULL);
+	assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+	assert_int_equal(a.f.sink.generations, 2);
+	assert_int_equal(a.f.sink.lost_generations, 1);
+	assert_int_equal(a.f.sink.nparts, 2);
+	at_done(&a);
+}
+
+/* Two recordings follow one program. What it sets aside is there until both have it; one that is dead, or does not follow, keeps it from nobody. */
+static void set_aside_for_two(void **state)
+{
+	struct flight_wish w = { .follows = true };
+	struct flight slow;
+	struct buf all = BUF_INIT;
+	struct gd_flight *g;
+	struct at a;
+	char dir[80];
+	unsigned how;
+
+	for (how = 0; how < 3; how++) { /* both live; the slow one seems dead; it does not say that it follows, as an older one */
+		at_open(&a, 6);
+		g = mkregion_ring(&a.m);
+		snprintf(dir, sizeof(dir), "%s/slow", a.dir);
+		assert_int_equal(mkdir(dir, 0700), 0);
+		flight_open(&slow, a.r, dir, "made", 7);
+		flight_seek(&slow, false);
+		w.follows = how != 2;
+		assert_int_equal(flight_ask(&slow, &w, NULL), 0);
+		w.follows = true;
+		assert_int_equal(flight_ask(&a.f, &w, NULL), 0);
+		mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+		generation(&a, 1, 100, &all);
+		assert_int_equal(flight_drain(&slow, 0, NULL), 0);
+		generation(&a, 2, 100, &all);
+		put_aside(&a);
+		generation(&a, 3, 100, &all);
+		assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+		expect_file(a.dir, "made-7.trace", &all);
+		assert_int_equal(g->saved.state, how == 2 ? GD_SAVED_TAKEN : GD_SAVED_READY);
+		if (how == 1) {
+			region_control(a.r)->ask[slow.ask].until_ns = 1;
+			assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+			assert_int_equal(g->saved.state, GD_SAVED_TAKEN); /* a dead one does not hold it */
+		}
+		assert_int_equal(flight_drain(&slow, 0, NULL), 0);
+		if (!how)
+			expect_file(dir, "made-7.trace", &all);
+		assert_int_equal(g->saved.state, GD_SAVED_TAKEN);
+		assert_int_equal(slow.sink.lost_generations, how ? 2 : 0); /* told; the one behind it tells where it goes on */
+		assert_int_equal(a.f.sink.lost_generations, 0);
+		flight_done(&slow);
+		buf_done(&all);
+		at_done(&a);
+	}
+}
+
+/* What was overwritten is told although nothing comes behind it, or what comes counts anew. */
+static void what_no_number_tells(void **state)
+{
+	struct flight_wish w = { .follows = true };
+	struct at a;
+	unsigned how;
+
+	for (how = 0; how < 3; how++) {
+		at_open(&a, 4);
+		assert_int_equal(flight_ask(&a.f, &w, NULL), 0);
+		mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+		generation(&a, 1, 100, NULL);
+		assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+		generation(&a, 2, 100, NULL);
+		put_aside(&a);
+		mkregion_ring(&a.m)->saved.state = GD_SAVED_NONE;
+		if (how) {
+			mkregion_ring(&a.m)->session++;
+			if (how == 1)
+				mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+			generation(&a, 1, 100, NULL);
+		}
+		assert_int_equal(flight_drain(&a.f, 0, NULL), 0);
+		flight_last(&a.f);
+		assert_int_equal(a.f.sink.lost_generations, 1);
+		flight_last(&a.f);
+		assert_int_equal(a.f.sink.lost_generations, 1);
+		at_done(&a);
+	}
+}
+
 static void asks(void **state)
 {
 	struct flight_wish w = { .period_ms = 50 };
@@ -809,6 +1000,10 @@ int main(void)
 		cmocka_unit_test(the_last_is_lost),
 		cmocka_unit_test(what_cannot_be_written_is_lost),
 		cmocka_unit_test(damage),
+		cmocka_unit_test(a_ring_without_end),
+		cmocka_unit_test(a_generation_without_end),
+		cmocka_unit_test(set_aside_for_two),
+		cmocka_unit_test(what_no_number_tells),
 		cmocka_unit_test(asks),
 		cmocka_unit_test(wakes),
 		cmocka_unit_test(wakes_nobody_else),

@@ -87,6 +87,7 @@ var cLayout = []struct {
 	{"Control", "Fly", 12, 4},
 	{"Control", "Ask", 16, 192},
 	{"Control", "FlyGranted", 208, 128},
+	{"Control", "FlyRead", 336, 64},
 	{"Control", "Rules", 4096, 32768},
 	{"Slot", "", 0, 64},
 	{"Slot", "Cur", 0, 4},

@@ -111,7 +111,8 @@ type Control struct {
 	Fly                      uint32 // [FLY]
 	Ask                      [Asks]Ask
 	FlyGranted               [PacketsMax / 64]uint64
-	_                        [4096 - 16 - 24*Asks - PacketsMax/8]byte
+	FlyRead                  [Asks]uint64 // [PLACE] collectors' only
+	_                        [4096 - 16 - 24*Asks - PacketsMax/8 - 8*Asks]byte
 	Rules                    [Rules]Rule
 }
 
