@@ -9,7 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DRAIN_TRIES 8 /* of one call, while the program sets aside or overwrites what is being read */
+#define DRAIN_TRIES 8    /* of one call, while the program sets aside or overwrites what is being read */
+#define FILES_MOST  256u /* that one drain begins: an honest ring has a gap here and there */
 #define RING_MOST   ((uint64_t)GD_PACKETS_MAX * GD_PACKET)
 
 static struct gd_flight *ring_of(const struct flight *f)
@@ -303,12 +304,14 @@ static int take_chunk(struct flight *f, const struct gd_chunk *c, const uint8_t 
 
 struct bounds {
 	uint64_t left; /* bytes of the ring */
+	/* where it began */
 	uint64_t written;
+	unsigned made;
 };
 
 static bool at_bound(const struct flight *f, const struct bounds *b)
 {
-	return !b->left || f->sink.written - b->written >= f->room || (f->stop && *f->stop > f->stop_over) ||
+	return !b->left || f->sink.made - b->made >= FILES_MOST || f->sink.written - b->written >= f->room || (f->stop && *f->stop > f->stop_over) ||
 	       (f->until_ns && clock_ns(CLOCK_MONOTONIC) >= f->until_ns);
 }
 
@@ -381,7 +384,7 @@ static bool still_wanted(const struct flight *f, uint64_t end)
 
 int flight_drain(struct flight *f, uint64_t since_ns, struct err *err)
 {
-	struct bounds b = { .left = (uint64_t)f->r->npackets * GD_PACKET, .written = f->sink.written };
+	struct bounds b = { .left = (uint64_t)f->r->npackets * GD_PACKET, .written = f->sink.written, .made = f->sink.made };
 	struct view v = { 0 }, saved;
 	unsigned tries;
 	uint64_t lost;
@@ -435,7 +438,7 @@ bool flight_saved(const struct flight *f)
 
 int flight_drain_saved(struct flight *f, struct err *err)
 {
-	struct bounds b = { .left = (uint64_t)f->r->npackets * GD_PACKET, .written = f->sink.written };
+	struct bounds b = { .left = (uint64_t)f->r->npackets * GD_PACKET, .written = f->sink.written, .made = f->sink.made };
 	struct view v;
 	int res;
 

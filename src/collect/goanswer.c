@@ -73,6 +73,12 @@ static int end_generation(struct go_sink *s, struct err *err)
 	return go_sink_end(s, clock_ns(CLOCK_MONOTONIC), err);
 }
 
+/* Nothing is lost on this way, so the numbers of generations follow each other. */
+static bool out_of_order(const struct go_sink *s, uint64_t gen)
+{
+	return s->gen && gen != s->gen && gen != s->gen + 1;
+}
+
 /* As many whole batches as have come. */
 static int take_batches(struct go_answer *a, struct go_sink *s, struct err *err)
 {
@@ -93,13 +99,13 @@ static int take_batches(struct go_answer *a, struct go_sink *s, struct err *err)
 		if (!n) {
 			if (a->batch.len - done > BATCH_MAX || (*p != 1 && *p != 49))
 				go_answer_break(a, "what it sends is no Go trace");
-			else if (gen && gen < s->gen)
+			else if (gen && out_of_order(s, gen))
 				go_answer_break(a, "what it sends is no Go trace");
 			else if (gen && s->pending.len && gen != s->gen)
 				res = end_generation(s, err);
 			break;
 		}
-		if (gen < s->gen) { /* their numbers grow */
+		if (out_of_order(s, gen)) {
 			go_answer_break(a, "what it sends is no Go trace");
 			break;
 		}

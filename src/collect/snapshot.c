@@ -204,7 +204,7 @@ static int take_http(struct snap *s, pid_t pid, struct err *err)
 	} else if (res == 0 && h.answer.state == GO_HTTP_BROKEN && !h.sink.nparts)
 		res = err_set(err, -EIO, "%s (%d) has no Go trace over HTTP: %s", comm, (int)pid, h.answer.why);
 	else if (res == 0 && !h.sink.nparts)
-		res = err_set(err, -EIO, "%s (%d) ended while its Go trace was taken over HTTP", comm, (int)pid);
+		res = err_set(err, -EIO, "%s (%d) has no Go trace over HTTP: no whole generation of it came", comm, (int)pid);
 	if (res == 0) {
 		bool full = !room_left(s, &h.sink);
 

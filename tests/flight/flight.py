@@ -320,6 +320,71 @@ def set_aside_recorded(prog, tmp):
         case(len(listed) == 1 and listed[0]["lost"]["generations"] == 0, "nothing is lost", listed)
 
 
+def two_follow(prog, tmp):
+    """Two recordings follow one program. What it sets aside waits for the slower one, not for a dead one, and what is lost is told by who has lost it."""
+    with Program(prog) as p:
+        region = Region(p)
+        fast, slow, dead = (os.path.join(tmp, "follows-" + name) for name in ("fast", "slow", "dead"))
+        a, b = (Recorder("-p", p.pid, "--go", "--go-period", "50ms", "-o", d) for d in (fast, slow))
+        until(lambda: all(sum(g["generations"] for g in traces(d)) >= 2 for d in (fast, slow)))
+        for i in range(3):
+            b.p.send_signal(signal.SIGSTOP)
+            # the fast one has it: a moment later it has written what came behind
+            case(until(lambda: p.do("snapshot %d" % i) == "ok"), "two follow: set aside")
+            at = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            until(lambda: traces(fast)[-1]["end_mono_ns"] > at)
+            b.p.send_signal(signal.SIGCONT)
+            until(lambda: traces(slow)[-1]["end_mono_ns"] > at)
+        a.end()
+        b.end()
+        for d, name in ((fast, "the fast"), (slow, "the slow")):
+            listed = check_recording(d, "two follow: " + name)
+            case(len(listed) == 1 and listed[0]["lost"]["generations"] == 0, "two follow: %s one has lost nothing" % name, listed)
+        # one that is killed in the middle: its ask lapses, and then nobody waits for it
+        a, b = (Recorder("-p", p.pid, "--go", "--go-period", "50ms", "-o", d) for d in (fast + "-2", dead))
+        until(lambda: all(sum(g["generations"] for g in traces(d)) >= 2 for d in (fast + "-2", dead)))
+        b.p.kill()
+        b.p.communicate()
+        case(until(lambda: p.do("snapshot one") == "ok") and until(lambda: p.do("snapshot two") == "ok") and until(lambda: p.do("snapshot three") == "ok"),
+             "two follow: a dead one holds nothing for longer than its ask")
+        a.end()
+        listed = check_recording(fast + "-2", "two follow: who outlives the other")
+        case(len(listed) == 1 and listed[0]["lost"]["generations"] == 0, "two follow: and it has lost nothing", listed)
+        # one that is stopped for so long that its ask has lapsed
+        a, b = (Recorder("-p", p.pid, "--go", "--go-period", "50ms", "-o", d) for d in (fast + "-3", slow + "-3"))
+        until(lambda: all(sum(g["generations"] for g in traces(d)) >= 2 for d in (fast + "-3", slow + "-3")))
+        b.p.send_signal(signal.SIGSTOP)
+        for i in range(8):
+            if region.get(region.ASK + 24 * i + 20) == b.p.pid:
+                struct.pack_into("=Q", region.map, region.ASK + 24 * i, 1)
+        before = sum(g["generations"] for g in traces(fast + "-3"))
+        until(lambda: p.do("snapshot four") == "ok")
+        until(lambda: p.do("snapshot five") == "ok")
+        until(lambda: sum(g["generations"] for g in traces(fast + "-3")) > before + 3)
+        b.p.send_signal(signal.SIGCONT)
+        at = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        until(lambda: len(traces(slow + "-3")) > 1 and traces(slow + "-3")[-1]["end_mono_ns"] > at)
+        a.end()
+        code = b.end()
+        lost = traces(slow + "-3")[-1]["lost"]["generations"]
+        case(code == 3 and lost > 0 and "lost %d generations" % lost in b.err, "two follow: one that came too late tells what it has lost", (code, lost, b.err))
+        listed = check_recording(fast + "-3", "two follow: beside one that came too late")
+        case(listed[-1]["lost"]["generations"] == 0, "two follow: the other has lost nothing", listed)
+
+
+def interrupted(prog, tmp):
+    """Ctrl-C ends a snapshot that waits for what happens; what has come is taken."""
+    snap = os.path.join(tmp, "interrupted")
+    with Program(prog) as p:
+        q = subprocess.Popen([gander, "snapshot", "-p", p.pid, "--last", "600s", "-o", snap], stderr=subprocess.PIPE, text=True)
+        until(lambda: p.do("flying") == "true")
+        p.do("sleep 500ms")
+        q.send_signal(signal.SIGINT)
+        err = q.communicate(timeout=LONG)[1]
+        case(q.returncode == 3, "Ctrl-C ends a snapshot that waits", err)
+        check_recording(snap, "what had come by then")
+
+
 def set_aside_kept(prog, tmp):
     """A flight recorder writes it down at once, with the events, and with the kernel's view where there is one."""
     rec = os.path.join(tmp, "aside-kept")
@@ -733,7 +798,7 @@ def main():
         jobs = [(test, prog, tmp) for test in (abandoned, adds, woken, looks, closed, publishes, record_running, record_command, killed, no_recorder,
                                                always, crashed, set_aside, set_aside_recorded, set_aside_kept, overrun, starved, privileged, taken, beside,
                                                dies_meanwhile)]
-        jobs += [(test, prog, tmp) for test in (size_is_kept, asides_are_bounded)]
+        jobs += [(test, prog, tmp) for test in (size_is_kept, asides_are_bounded, two_follow, interrupted)]
         jobs += [(test, bare, tmp) for test in (neither, http)]
         n = int(os.environ.get("FLIGHT_KILLS", "20"))
         jobs += [(kills, prog, tmp, i, min(-(-n // 4), n - i)) for i in range(0, n, -(-n // 4))]
