@@ -48,6 +48,7 @@ struct go_http {
 	int fd;
 	struct go_find *find; /* until it talks */
 	bool absent;          /* there is no /debug/pprof */
+	bool told;            /* to end its trace */
 	bool bare;            /* of a process without a region: it is told when it talks */
 	char otherwise[161];  /* what is told when there is none; "": nothing of its own */
 	uint64_t begin_ns, end_ns;

@@ -218,15 +218,13 @@ static bool hurried(const struct record *rec)
 void record_http_end(struct record *rec)
 {
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC), told_ns = begin, now = begin;
-	bool told = false;
 	unsigned i;
 
 	if (rec->o->for_ns && begin - rec->start_ns >= rec->o->for_ns)
 		told_ns += LAST_GEN_NS / 4;
 	for (; rec->nhttp && !rec->failed && !hurried(rec) && room_left(rec) && now - begin < LAST_GEN_NS; now = clock_ns(CLOCK_MONOTONIC)) {
-		for (i = 0; i < rec->nhttp && !told && now >= told_ns; i++)
+		for (i = 0; i < rec->nhttp && now >= told_ns; i++)
 			go_http_finish(rec->http[i]);
-		told |= now >= told_ns;
 		record_http(rec);
 		wait_a_little(rec);
 	}
@@ -255,8 +253,14 @@ static void fly_fail(struct record *rec, struct program *p, bool last)
 {
 	struct err err = ERR_INIT;
 	char text[600];
-	int res = p->ch.dead ? -ENOENT : fly_http(rec, p->pid, p->r->head.comm, false, NULL, &err);
+	int res;
 
+	if (p->ch.dead)
+		res = -ENOENT;
+	else if (last) /* there was no place for it in all that time */
+		res = err_set(&err, -EMFILE, "%d others have one over HTTP", HTTP_MAX);
+	else
+		res = fly_http(rec, p->pid, p->r->head.comm, false, NULL, &err);
 	if (res == -EMFILE && !last) /* others are being looked for, which takes two seconds at most */
 		return;
 	p->go_settled = true;
@@ -407,6 +411,8 @@ void record_land(struct record *rec)
 	for (i = 0; i < rec->nprog && !rec->failed && !rec->o->when; i++) {
 		struct program *p = rec->prog[i];
 
+		if (rec->o->go && !p->go_settled && !p->ch.dead && !flight_offered(p->r) && p->r->head.language == GD_LANG_GO)
+			fly_fail(rec, p, false); /* a short recording: it has not been asked */
 		while (p->fl && !hurried(rec) && !p->ch.dead && flight_flying(p->fl) && flight_closed_ns(p->fl) < begin && !region_dead(p->r) &&
 		       clock_ns(CLOCK_MONOTONIC) - begin < LAST_GEN_NS && !rec->failed)
 			wait_a_little(rec);

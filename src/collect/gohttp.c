@@ -430,7 +430,9 @@ int go_http_read(struct go_http *h, uint64_t until_ns, struct err *err)
 
 void go_http_finish(struct go_http *h)
 {
-	shutdown(h->fd, SHUT_WR);
+	if (h->at == GO_HTTP_TALKS && !h->told)
+		shutdown(h->fd, SHUT_WR);
+	h->told |= h->at == GO_HTTP_TALKS;
 }
 
 int go_http_end(struct go_http *h, struct err *err)

@@ -174,7 +174,7 @@ static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool 
 /* A process without the flight package: its /debug/pprof is asked for what happens from now on. */
 static int take_http(struct snap *s, pid_t pid, struct err *err)
 {
-	uint64_t length = s->o->last_ns ? s->o->last_ns : FROM_NOW, begin = clock_ns(CLOCK_MONOTONIC);
+	uint64_t length = s->o->last_ns ? s->o->last_ns : FROM_NOW, begin = clock_ns(CLOCK_MONOTONIC), told_ns = 0;
 	struct go_http h;
 	char comm[32] = "", text[420];
 	int res;
@@ -190,7 +190,12 @@ static int take_http(struct snap *s, pid_t pid, struct err *err)
 	while ((res = go_http_read(&h, clock_ns(CLOCK_MONOTONIC) + WAIT_PART_NS, err)) > 0) {
 		if (h.at != GO_HTTP_TALKS)
 			begin = clock_ns(CLOCK_MONOTONIC); /* it looks for itself how long that takes */
-		if (stopped(s) || clock_ns(CLOCK_MONOTONIC) - begin > length + TAKEOFF_NS || !room_left(s, &h.sink)) {
+		if (stopped(s)) {
+			go_http_finish(&h);
+			told_ns = told_ns ? told_ns : clock_ns(CLOCK_MONOTONIC);
+		}
+		if ((told_ns && clock_ns(CLOCK_MONOTONIC) - told_ns > GO_CLOSE_NS) || clock_ns(CLOCK_MONOTONIC) - begin > length + TAKEOFF_NS ||
+		    !room_left(s, &h.sink)) {
 			res = go_http_end(&h, err);
 			break;
 		}
