@@ -50,6 +50,8 @@ enum find_where {
 int find_all(struct find *f, enum find_where where, struct err *err);
 /* Those of one process, after find_await(). 0 with n == 0: it has none. -ESRCH: no such process; -EPERM: somebody else's. */
 int find_pid(struct find *f, pid_t pid, struct err *err);
+/* Is this region that process's own? */
+bool find_is_mapped(pid_t pid, dev_t dev, ino_t ino);
 /* Returns when a process that was started just now (within the last second) has a region, or is no longer that young; at once of any other. For
  * who must not be kept waiting later. */
 void find_await(pid_t pid);

@@ -678,6 +678,19 @@ static int look_pid(struct find *f, pid_t pid, struct err *err)
 	return 0;
 }
 
+bool find_is_mapped(pid_t pid, dev_t dev, ino_t ino)
+{
+	struct mappings m = { 0 };
+	struct mapping *map;
+	bool is;
+
+	read_maps(NULL, &m, pid);
+	map = mapped(&m, dev, ino);
+	is = map && map->writable;
+	free(m.v);
+	return is;
+}
+
 static bool is_young(pid_t pid)
 {
 	char state = 0;

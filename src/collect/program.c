@@ -516,6 +516,28 @@ static pid_t pid_of(const struct region *r)
 	return uid == (uid_t)-1 || uid == r->uid ? (pid_t)r->head.pid : 0;
 }
 
+/* A new region of a program that was named and is being recorded: it has loaded a library with events, or its Go agent comes after the C code in it. */
+static bool is_another_of(const struct record *rec, struct found *f)
+{
+	const struct region *r = f->region;
+	unsigned i;
+	int k;
+
+	for (i = 0; i < rec->nprog; i++) {
+		const struct program *p = rec->prog[i];
+
+		if (p->ch.dead || p->r->head.pid != r->head.pid || p->r->uid != r->uid)
+			continue;
+		for (k = 0; k < rec->o->npids && rec->o->pids[k] != p->pid; k++)
+			;
+		if (k == rec->o->npids || !find_is_mapped(p->pid, r->dev, r->ino))
+			continue;
+		f->pid = p->pid;
+		return true;
+	}
+	return false;
+}
+
 /* One thing that a scan has found. `asked`: it was named by the user, so a refusal is told. */
 static void consider(struct record *rec, struct found *f, bool asked, unsigned *added)
 {
@@ -545,6 +567,7 @@ static void consider(struct record *rec, struct found *f, bool asked, unsigned *
 		return;
 	}
 	born = channel_of_session(r, rec->session);
+	asked = asked || (born < 0 && !f->dead && is_another_of(rec, f));
 	if (!asked && !rec->o->all && born < 0) {
 		pass_over(rec, r->dev, r->ino);
 		return;

@@ -218,6 +218,35 @@ def just_started():
 
 
 @case
+def grows_while_recorded():
+    """A library with events of its own is loaded into a program that is being recorded."""
+    plugs = [os.path.join(os.path.dirname(EMITTER), "..", "torture", "libplug-embed%d.so" % i) for i in (1, 2)]
+    if not all(map(os.path.exists, plugs)):
+        raise Skip("the libraries of tests/torture are not built")
+    code = """import ctypes, sys
+for path in sys.argv[1:]:
+    plug, writer = ctypes.CDLL(path), (ctypes.c_uint64 * 64)()
+    print("loaded", flush=True)
+    sys.stdin.readline()
+    for _ in range(100):
+        plug.plug_emit(ctypes.byref(writer), 0)
+print("done", flush=True)
+sys.stdin.readline()"""
+    with subprocess.Popen([sys.executable, "-c", code, *plugs], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
+        same("the first one", p.stdout.readline(), "loaded\n")
+        r = Recording("grows", "-p", p.pid).wait_ready()
+        p.stdin.write("\n")
+        p.stdin.flush()
+        same("the second one", p.stdout.readline(), "loaded\n")
+        r.wait_programs(2)
+        p.stdin.write("\n")
+        p.stdin.flush()
+        same("all is emitted", p.stdout.readline(), "done\n")
+        m = agree(r.dir, r.stop(), 200)
+        same("both are the program's", [(q["pid"], q["events"]) for q in m["programs"]], [(p.pid, 100)] * 2)
+
+
+@case
 def without_events():
     """A program that was started just now is waited for, an old one refused at once."""
     old, first = subprocess.Popen(["sleep", "1000"]), 0
@@ -415,10 +444,11 @@ def flight_recorder():
 @case
 def flight_recorder_at_full_speed():
     """Two threads turn a small ring faster than it can be written: what a snapshot has is whole packets all the same."""
-    p = Program(2, env={"STEADY": "1"}, name="speed" + TAG)
+    p = Program(2, env={"STEADY": "1", "COUNTS": new("ffs-counts")}, name="speed" + TAG)
     r = Recording("ffs", "-p", p.pid, "--overwrite", "--buffer", "2M").wait_ready()
     some = 0
     for i in range(4):
+        p.emits(200000)  # once around the ring
         d = new("speed%d" % i)
         res = json.loads(gander("snapshot", "-p", p.pid, "-o", d, "--json").stdout)
         out = subprocess.run(["babeltrace2", d], capture_output=True, text=True)
