@@ -118,5 +118,6 @@ void gosummary_report(struct gorun *run, const char *name, struct result *r)
 		cell_textf(t, "gander go %s", f.f[i].see);
 	}
 	if (f.n)
-		result_after(t, "COST: share of the trace's time, or of its Ps' time. Next: gander go %s", f.f[0].see);
+		result_after(t, "COST: share of the trace's time, or of its Ps' time. Next: gander go %s %s", f.f[0].see,
+			     run->traces == 1 && strcmp(name, "-") ? name : "TRACE");
 }

@@ -409,6 +409,8 @@ def forms(trace, load):
         p = subprocess.run([GANDER, "go", "goroutines", "--json", "-"], stdin=f, capture_output=True)
     same("standard input", json.loads(p.stdout)["functions"], one)
     p = run("summary", load)
+    ok("summary: what to ask next, of the same trace", re.search(rb"Next: gander go [a-z]+( --[a-z]+ [a-z]+)? " + re.escape(load.encode()), b" ".join(p.stdout.split())),
+       p.stdout)
     ok("summary: one screen", p.stdout.count(b"\n") <= 24 and b"THE FIVE WORST" in p.stdout, p.stdout.count(b"\n"))
     p = run("blocked", "--stacks", "--top", "3", trace)
     ok("--stacks: frames under the rows", re.search(rb"\n        \S+\n            \S+:\d+\n", p.stdout) is not None, p.stdout[:300])
