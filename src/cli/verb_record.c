@@ -164,10 +164,10 @@ static void summary_text(const char *dir, const struct record_result *r)
 		fprintf(stderr, " (%s)", count_text(events, (double)r->events));
 	fprintf(stderr, " of %u program%s in %s: %s in %s\n", r->programs, r->programs == 1 ? "" : "s", duration_text(time, r->elapsed_ns),
 		bytes_text(bytes, r->bytes), dir);
-	if (!r->lost)
+	if (r->lost == r->lost_overwritten) /* which is no loss: it is what a flight recorder is for */
 		fprintf(stderr, "gander: lost: nothing\n");
 	else
-		fprintf(stderr, "gander: lost: %llu events\n", (unsigned long long)r->lost);
+		fprintf(stderr, "gander: lost: %llu events\n", (unsigned long long)(r->lost - r->lost_overwritten));
 	for (i = 0; i < sizeof(reasons) / sizeof(*reasons); i++)
 		if (reason_count(r, i))
 			fprintf(stderr, "gander:   %llu %s\n", (unsigned long long)reason_count(r, i), reasons[i].text);

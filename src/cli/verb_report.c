@@ -504,10 +504,19 @@ static const struct {
 	{ "disk", "could not be written: the disk was full" },
 };
 
+/* What is missing though it was asked for: that a flight recorder overwrites the oldest is what it is for. */
+static uint64_t lost_events(const struct report *p)
+{
+	const json_t *lost = json_object_get(p->manifest, "lost");
+	uint64_t n = num(lost, "total") > p->lost ? num(lost, "total") : p->lost, over = num(lost, "overwritten");
+
+	return n > over ? n - over : 0;
+}
+
 static void print_losses(const struct report *p, FILE *out)
 {
 	const json_t *lost = json_object_get(p->manifest, "lost");
-	uint64_t n = num(lost, "total") > p->lost ? num(lost, "total") : p->lost;
+	uint64_t n = lost_events(p);
 	unsigned i;
 
 	fprintf(out, "\nLOST\n");
@@ -866,7 +875,7 @@ static int run(int argc, char **argv)
 		cli_fail(&err);
 		goto out;
 	}
-	ret = p.lost || walk_problems(&p, count_problem, NULL) ? CLI_LOST : CLI_OK;
+	ret = lost_events(&p) || walk_problems(&p, count_problem, NULL) ? CLI_LOST : CLI_OK;
 out:
 	for (i = 0; i < p.nkinds; i++)
 		hist_lean_done(&p.kind[i].time);

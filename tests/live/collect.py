@@ -439,6 +439,8 @@ def flight_recorder():
     out = r.result(0)
     agree(r.dir, out)
     check("overwritten is told", out["lost"]["overwritten"] > 0, out)
+    page = gander("report", r.dir).stdout
+    check("and is no loss", re.search(r"^LOST\n  nothing\n +%d  overwritten" % out["lost"]["overwritten"], page, re.M), page)
 
 
 @case
