@@ -321,6 +321,13 @@ int go_input_url_of(uint64_t pid, uint64_t seconds, char **ret, struct err *err)
 	return 0;
 }
 
+static bool ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s), len = strlen(end);
+
+	return n >= len && !strcmp(s + n - len, end);
+}
+
 static int open_url(struct go_input *in, const char *spec, struct err *err)
 {
 	const char *host = strstr(spec, "://") + 3;
@@ -332,6 +339,10 @@ static int open_url(struct go_input *in, const char *spec, struct err *err)
 		buf_puts(&url, "/debug/pprof/trace?seconds=5");
 	else if (!host[strcspn(host, "/") + 1])
 		buf_puts(&url, "debug/pprof/trace?seconds=5");
+	else if (ends_with(host, "/debug/pprof")) /* what a browser is given */
+		buf_puts(&url, "/trace?seconds=5");
+	else if (ends_with(host, "/debug/pprof/"))
+		buf_puts(&url, "trace?seconds=5");
 	if (buf_failed(&url))
 		return err_set(err, -ENOMEM, "out of memory");
 	in->url = url.data;

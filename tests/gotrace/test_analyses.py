@@ -377,6 +377,9 @@ def urls(trace):
     ok("URL: the price is said", b"1-2%" in p.stderr, p.stderr)
     p = run("summary", "-p", str(os.getpid()), "--seconds", "1", "--json")
     ok("summary -p: finds the process's own trace", p.returncode == 0 and asked[-1] == "/debug/pprof/trace?seconds=1" and b"THE FIVE" not in p.stdout, p.stderr)
+    for index in "/debug/pprof", "/debug/pprof/":
+        p = run("summary", base + index)
+        ok("URL: %s means its trace" % index, p.returncode == 0 and asked[-1] == "/debug/pprof/trace?seconds=5", (asked[-1], p.stderr))
     p = run("summary", base + "/old/debug/pprof/trace?seconds=1")
     ok("URL: the price before Go 1.21 is said", b"10-20%" in p.stderr, p.stderr)
     p = run("summary", base + "/nothing")
