@@ -42,6 +42,7 @@ struct program {
 	bool go_refused;    /* that was told */
 	uint64_t last_go_ns;
 	uint64_t told_lost[GD_SLOTS]; /* conditions: losses that an earlier snapshot tells */
+	uint64_t taken;               /* conditions: a dead ring's word of which there is a snapshot; nobody takes it away */
 };
 
 /* A process that has no region: only the kernel's view of it is recorded. */

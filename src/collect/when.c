@@ -193,7 +193,9 @@ static int write_program(struct record *rec, struct record *snap, struct program
 /* After it was read: lets go of the ring, and keeps its conditions from holding where the next snapshot has to wait. */
 static void let_go(struct record *rec, struct program *p, bool was_frozen)
 {
-	if (!p->ch.dead && (was_frozen || rec->when.quiet_until_ns))
+	if (p->ch.dead)
+		p->taken = channel_trigger(&p->ch);
+	else if (was_frozen || rec->when.quiet_until_ns)
 		channel_set_trigger(&p->ch, rec->when.quiet_until_ns ? GD_TRIGGER_OFF : 0);
 }
 
@@ -363,6 +365,14 @@ static void take(struct record *rec, struct program *p, uint64_t trigger, const 
 		rec->ending = true;
 }
 
+/* The word of a frozen ring whose snapshot is still to be taken, else 0. */
+static uint64_t frozen(const struct program *p)
+{
+	uint64_t trigger = channel_trigger(&p->ch);
+
+	return trigger & GD_TRIGGER_FROZEN && !(p->ch.dead && trigger == p->taken) ? trigger : 0;
+}
+
 static bool enough(const struct record *rec)
 {
 	return rec->failed || (rec->o->max_snapshots && rec->when.taken >= rec->o->max_snapshots);
@@ -383,7 +393,7 @@ void when_look(struct record *rec, uint64_t now)
 		struct program *p = rec->prog[i];
 
 		trigger = channel_trigger(&p->ch);
-		if (trigger & GD_TRIGGER_FROZEN && !rec->when.quiet_until_ns)
+		if (frozen(p) && !rec->when.quiet_until_ns)
 			take(rec, p, trigger, "");
 		else if (p->ch.dead)
 			continue;
@@ -396,12 +406,12 @@ void when_look(struct record *rec, uint64_t now)
 
 void when_ended(struct record *rec, struct program *p)
 {
-	uint64_t trigger = channel_trigger(&p->ch);
+	uint64_t trigger = frozen(p);
 	char why[60];
 
 	if (enough(rec))
 		return;
-	if (trigger & GD_TRIGGER_FROZEN) {
+	if (trigger) {
 		take(rec, p, trigger, "");
 	} else if (p->state == PROGRAM_KILLED && channel_last_time(&p->ch)) {
 		snprintf(why, sizeof(why), "the program was killed by signal %d", p->status);

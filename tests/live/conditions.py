@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import struct
@@ -266,9 +267,23 @@ def born_with_it():
         for i in range(3):
             d = new("born-%s-%d" % (os.path.basename(argv[0]), i))
             gander("record", "-q", "-o", d, "--snapshot-when", condition, "--", *argv, status=0, env=dict(os.environ, **env), stdin=subprocess.DEVNULL)
-            snap, = snapshots(d)
+            snap, *more = snapshots(d)
+            check("one snapshot", not more, [manifest(x)["snapshot"] for x in [snap, *more]])
             check("the event that it is about", any(e["event"] == name and e["fields"][field] == value for e in events(snap)), snap)
             same("why", manifest(snap)["snapshot"]["why"], condition)
+
+
+@case
+def dead_before_it_is_looked_at():
+    """A command has let go of its frozen ring when the collector comes, and ends later: one snapshot, not a second one of its end."""
+    for limit in ("10s", "0s"):
+        d = new("dead-" + limit)
+        gander("record", "-q", "-o", d, "--snapshot-when", "test.step.n == 2345", "--rate-limit", limit, "--max-snapshots", 0, "--", "sh", "-c",
+               "kill -STOP $PPID; exec %s 1 3000 0 0" % shlex.quote(collect.EMITTER), status=0, stdin=subprocess.DEVNULL,
+               env=dict(os.environ, GO="1", THEN="kill -CONT $PPID; sleep 0.5"))
+        snap, *more = snapshots(d)
+        check("one snapshot", not more, [manifest(x)["snapshot"] for x in more])
+        check("the event that it is about", 2345 in steps(snap), steps(snap)[-3:])
 
 
 @case

@@ -2,7 +2,7 @@
  *
  *     emitter [THREADS [EVENTS-PER-THREAD [MICROSECONDS-BETWEEN-THOUSANDS [SECONDS-BEFORE-THE-END]]]]
  * GO=1: does not wait for being recorded. HOLD=1: waits for a line of input instead. TEXT=1: waits for test.text alone. FORK=N: children that emit as a thread does, too; GRAND=1: and so do their children, before anybody can have found them. STEADY=1: emits until its input ends, and then says how many. COUNTS=FILE: each thread keeps its
- * count there (a u64 every 64 bytes), for who wants to know it after a kill. */
+ * count there (a u64 every 64 bytes), for who wants to know it after a kill. THEN=COMMAND: becomes that in the end. */
 #include "gander/gander.h"
 
 #include <fcntl.h>
@@ -96,5 +96,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	if (events >= 0 && argc <= 4)
 		poll(&in, 1, -1);
+	if (getenv("THEN"))
+		execl("/bin/sh", "sh", "-c", getenv("THEN"), NULL);
 	return argc > 5 ? (int)strtol(argv[5], NULL, 10) : 0;
 }
