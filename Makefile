@@ -61,7 +61,7 @@ check-asan: deps
 
 check-tsan: deps
 	@tools/build-san thread $(BUILD)-tsan
-	@tools/run-tests --build $(BUILD)-tsan --suite unit
+	@TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp tools/run-tests --build $(BUILD)-tsan --suite unit
 
 check-real: deps all
 	@REAL_SECONDS=$${REAL_SECONDS:-600} tools/run-tests --build $(BUILD) --suite real

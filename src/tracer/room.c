@@ -74,7 +74,7 @@ static uint64_t free_in_cgroups(void)
 	char text[4096], path[512];
 	uint64_t room = UINT64_MAX, r;
 	const char *at, *end, *root;
-	size_t len, base;
+	size_t len, base, full;
 	bool v2 = false;
 
 	if (read_text("/proc/self/cgroup", text, sizeof(text)) <= 0)
@@ -96,13 +96,11 @@ static uint64_t free_in_cgroups(void)
 		return room;
 	memcpy(path, root, base);
 	memcpy(path + base, at, (size_t)(end - at));
-	/* from the process's own group up; a container that sees only its own part has it at the root */
-	for (len = base + (size_t)(end - at);; len--) {
-		if (len == base || path[len] == '/' || !path[len] || len == base + (size_t)(end - at)) {
-			char was = path[len];
-
+	full = base + (size_t)(end - at);
+	/* from the process's own group up; a container that sees only its own part has it at the root. What stands behind len is overwritten. */
+	for (len = full;; len--) {
+		if (len == full || len == base || path[len] == '/') {
 			r = free_in(path, len, sizeof(path), v2);
-			path[len] = was;
 			if (r < room)
 				room = r;
 		}

@@ -46,7 +46,7 @@ static void choose_writer(struct tracer *t)
 	const char *want = tracer_env("GANDER_WRITER");
 	bool have = false, cid = false;
 
-#if defined(__x86_64__) || (defined(__aarch64__) && defined(__AARCH64EL__))
+#if (defined(__x86_64__) || (defined(__aarch64__) && defined(__AARCH64EL__))) && !defined(__SANITIZE_THREAD__) /* which sees no assembly: it is shown the pool */
 	have = &__rseq_size && __rseq_size > 0;
 	cid = have && getauxval(AT_RSEQ_FEATURE_SIZE) >= 28;
 #endif

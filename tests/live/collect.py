@@ -863,6 +863,43 @@ def bad_input():
     p.end()
 
 
+@case
+def under_valgrind():
+    """A program that valgrind runs, recorded; then what is recorded, read under valgrind. (It offers no restartable sequences: the writer is the pool's.)"""
+    if not shutil.which("valgrind"):
+        raise Skip("no valgrind")
+    log = new("memcheck")
+    memcheck = ["valgrind", "-q", "--vgdb=no", "--leak-check=full", "--show-leak-kinds=all", "--log-file=" + log + ".%p"]
+
+    def silent(what):
+        """But for pidfd_open() and openat2(), which valgrind 3.19 does not know and answers with ENOSYS, as kernels before 5.3 and 5.6 do."""
+        logs = [x for x in os.listdir(TOP) if x.startswith("memcheck.")]
+        check(what + " ran under valgrind", logs)
+        for name in logs:
+            with open(new(name), errors="replace") as f:
+                text = re.sub(r"--\d+-- WARNING: unhandled amd64-linux syscall: (434|437)\n(--\d+-- .*\n){4}", "", f.read())
+            check("memcheck says nothing of " + what, not text.strip(), text)
+            os.unlink(new(name))
+
+    d = new("memchecked")
+    r = gander("record", "-o", d, "--json", "-q", "--", *memcheck, EMITTER, 4, 2000, 0, 0, 0, env=dict(os.environ, GO="1", FORK="1"))
+    m = agree(d, json.loads(r.stdout.splitlines()[-1]), 5 * 2200)
+    same("nothing lost", m["lost"]["total"], 0)
+    silent("a program that emits and forks")
+    p = Program(2, 1000, env={"HOLD": "1"}, wrap=memcheck, name="memchecked" + TAG)
+    rec = Recording("memattached", "-p", p.pid).wait_ready()
+    n = p.go()
+    m = agree(rec.dir, rec.stop(), n)
+    same("attached, nothing lost", m["lost"]["total"], 0)
+    p.end()
+    silent("a program that a collector has attached to and left")
+    for args in (["report", d], ["events", "-n", "500", d], ["record", "-o", new("memcollected"), "--json", "-q", "--", EMITTER, 2, 1000, 0, 0, 0]):
+        r = subprocess.run([*memcheck, GANDER, *map(str, args)], capture_output=True, text=True, timeout=120, env=dict(os.environ, GO="1"))
+        same("gander %s: status" % args[0], r.returncode, 0)
+        silent("gander " + args[0])
+    agree(new("memcollected"), json.loads(r.stdout.splitlines()[-1]), 2200)
+
+
 def main():
     passed = failed = skipped = 0
     for fn in CASES:

@@ -3,6 +3,7 @@ import ctypes
 import os
 import re
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -147,6 +148,65 @@ def umask(box):
     os.umask(0o777)
 
 
+# Other tools that look into the program or interrupt it while it emits.
+def needs_valgrind(box):
+    return None if shutil.which("valgrind") else "no valgrind"
+
+
+def memcheck(box):
+    return ["valgrind", "-q", "--vgdb=no", "--leak-check=full", "--show-leak-kinds=definite,indirect,possible",
+            "--log-file=" + os.path.join(box.dir, "valgrind.%p")]
+
+
+def memcheck_is_silent(box, r):
+    logs = [open(os.path.join(box.dir, f), errors="replace").read() for f in os.listdir(box.dir) if f.startswith("valgrind.")]
+    if not logs:
+        return "valgrind did not run"
+    r["seen"] = " %d processes under memcheck," % len(logs)
+    # valgrind 3.19 does not know openat2() and answers ENOSYS, as a kernel before 5.6 does; it says so in five lines
+    said = [text for text in (re.sub(r"--\d+-- WARNING: unhandled amd64-linux syscall: 437\n(--\d+-- .*\n){4}", "", log) for log in logs) if text.strip()]
+    return "valgrind says: " + said[0][:2000] if said else None
+
+
+def needs_perf(box):
+    if not shutil.which("perf"):
+        return "no perf"
+    probe = os.path.join(box.dir, "probe")
+    p = subprocess.run(["perf", "record", "-q", "-N", "-e", "cpu-clock", "-o", probe, "true"], capture_output=True)
+    if p.returncode or not os.path.exists(probe):
+        return "perf cannot sample by cpu-clock here"
+    with open("/proc/sys/kernel/perf_event_max_sample_rate") as f:
+        return None if int(f.read()) >= 10000 else "perf may not take 10,000 samples a second here"
+
+
+def sampled(rate, graph):
+    return lambda box: ["perf", "record", "-q", "-N", "-F", rate, "-e", "cpu-clock:u", "--call-graph", graph, "-o", os.path.join(box.dir, "perf.data")]
+
+
+def whole_stacks(emitting, caller, share):
+    """Of the samples inside gander's own code, those where the caller stands above it. Not those of the constructor: libc, which calls it, has no frame
+    pointers, and the collector of garbage is not a caller."""
+
+    def after(box, r):
+        out = subprocess.run(["perf", "script", "-i", os.path.join(box.dir, "perf.data"), "-F", "ip,sym,dso", "--no-inline"], capture_output=True, text=True,
+                             errors="replace").stdout
+        stacks = [s.strip().splitlines() for s in re.split(r"\n\s*\n", out) if s.strip()]
+        inside = [s for s in stacks if re.search(emitting, s[0]) and not any(re.search(r" (tracer_make|start|gander__register|_init|_fini|__do_global_\w+) ", x)
+                                                                             for x in s)]
+        whole = sum(any(re.search(caller, x) for x in s[1:]) for s in inside)
+        r["seen"] = " %d samples, %d in gander, %d of them with their callers," % (len(stacks), len(inside), whole)
+        if len(inside) < 50:
+            return "perf took %d samples in gander" % len(inside)
+        if whole < share * len(inside):
+            cut = next(s for s in inside if not any(re.search(caller, x) for x in s[1:]))
+            return "%d of %d stacks are cut: %s" % (len(inside) - whole, len(inside), " < ".join(x.strip() for x in cut))
+
+    return after
+
+
+IN_LIBGANDER, IN_THREAD = r"libgander\.so", r" emit_some "
+IN_AGENT, IN_GOROUTINE = r" (event|\S+\.(writePlain|writeEvent)\S*) ", r" main\.(run|collecting)\.func"
+
 CASES = [
     Case("plain", "emits, nothing else", writers=ALL),
     Case("off", "GANDER=off", "plain", env={"GANDER": "off"}, off=True),
@@ -208,6 +268,18 @@ CASES = [
          session={"packets": 512}, ignore="^malloc"),
     Case("double-free", "a planted double free is found as without gander", status=-6, stderr="double free detected", session={"packets": 64}),
     Case("exits", "exit() while four threads emit", session={"packets": 1000}, lossy=True),
+    # valgrind offers no restartable sequences: whatever is asked for, this is the writer of the pool
+    Case("valgrind", "under valgrind's memcheck, all contexts and call stacks", "plain", wrap=memcheck, setup=needs_valgrind, after=memcheck_is_silent,
+         session={"context": CTX_ALL, "packets": 512}),
+    Case("valgrind-threads", "eight threads under memcheck", "threads", wrap=memcheck, setup=needs_valgrind, after=memcheck_is_silent, scale=(1, 5),
+         session={"packets": 512}),
+    Case("valgrind-setuid", "under memcheck, gives root up, forks, goes on", "setuid", wrap=memcheck, setup=needs_valgrind, after=memcheck_is_silent),
+    Case("valgrind-fork", "under memcheck, forks while four threads emit", "fork", wrap=memcheck, setup=needs_valgrind, after=memcheck_is_silent, long=True,
+         session={"packets": 1000}, lossy=True, scale=(1, 1)),
+    Case("perf", "perf interrupts it as often as it can", "threads", wrap=sampled("max", "fp"), setup=needs_perf, scale=(2, 10), writers=ALL,
+         session={"packets": 512}, after=whole_stacks(IN_LIBGANDER, IN_THREAD, 0.95)),
+    Case("perf-dwarf", "perf copies its stack, and unwinds it by the call frame information", "threads", wrap=sampled("10000", "dwarf"), setup=needs_perf,
+         scale=(20, 100), lossy=True, session={"packets": 512}, after=whole_stacks(IN_LIBGANDER, IN_THREAD, 0.9)),
 ] + [
     Case("go-" + name, "Go: " + what, victim, go="govictim", **k)
     for name, what, victim, k in (
@@ -217,6 +289,8 @@ CASES = [
         ("goroutines", "100,000 goroutines, a thousand at a time", "goroutines", {"scale": (1, 2), "session": {"packets": 512}}),
         ("gomaxprocs", "GOMAXPROCS between 1 and 128 while eight goroutines emit", "procs", {"session": {"packets": 1000}, "lossy": True}),
         ("gc", "the garbage collector runs all the time", "gc", {"session": {"packets": 1000}, "lossy": True}),
+        ("perf", "perf interrupts it 20,000 times a second, garbage is collected all the time", "gc", {"setup": needs_perf, "wrap": sampled("20000", "fp"),
+         "session": {"packets": 1000}, "lossy": True, "after": whole_stacks(IN_AGENT, IN_GOROUTINE, 0.95)}),
         ("exec", "os/exec while four goroutines emit; the children emit", "exec", {"session": {"packets": 512}, "lossy": True}),
         ("signals", "signal.Notify, and a signal every now and then", "signals", {"session": {"packets": 1000}, "lossy": True}),
         ("locked-threads", "goroutines with threads of their own, which end with them", "locked", {}),
