@@ -188,8 +188,9 @@ static void open_packet(struct gd_channel *ch, unsigned c, uint32_t slot, struct
 	p->slot = slot;
 	p->channel = c;
 	p->epoch = ch->epoch;
-	p->seq = 0;
-	p->next = 0;
+	/* who has lost the race for this packet may still look at these two (pop_oldest, chain_length) */
+	__atomic_store_n(&p->seq, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->next, 0, __ATOMIC_RELAXED);
 	tracer_sample(&p->open);
 	p->last_time = p->open.counter;
 	p->time_high = p->open.counter >> 48;
@@ -221,11 +222,11 @@ static bool swap(uint32_t slot, struct gd_slot *s, uint32_t seen_cur, uint32_t i
 			p->last_time = old->last_time;
 		p->prev = seen_cur;
 		__atomic_store_n(&old->next, index + 1, __ATOMIC_RELAXED);
-		p->seq = old->seq + 1;
+		__atomic_store_n(&p->seq, old->seq + 1, __ATOMIC_RELAXED);
 		if (overwrite && !__atomic_load_n(&s->tail, __ATOMIC_RELAXED))
 			__atomic_store_n(&s->tail, GD_TAIL(old->seq, seen_cur - 1), __ATOMIC_RELEASE); /* [TAIL] */
 	} else {
-		p->seq = 1;
+		__atomic_store_n(&p->seq, 1, __ATOMIC_RELAXED);
 		p->first = 0;
 		p->prev = 0;
 	}
