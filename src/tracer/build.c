@@ -62,6 +62,8 @@ const struct gander_event *gander_declare(const char *name, enum gander_level le
 	d = find(desc, (uint32_t)len);
 	if (d)
 		return &d->event;
+	if (!tracer_alive())
+		return &nothing; /* and not for good: a forked child may have a region soon, or a child of it */
 	size = ((uint32_t)sizeof(*d) + (uint32_t)len + 15) & ~15u;
 	at = __atomic_fetch_add(&arena_used, size, __ATOMIC_ACQ_REL);
 	if (at > ARENA - size) {

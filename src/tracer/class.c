@@ -22,7 +22,7 @@ static struct gd_class *class_slot(uint32_t id)
 
 void tracer_refuse_class(void)
 {
-	if (gander__t.map)
+	if (tracer_alive())
 		__atomic_fetch_add(&header()->lost_classes, 1, __ATOMIC_RELAXED);
 }
 
@@ -235,8 +235,6 @@ uint32_t *tracer_declare(const void *desc, uint32_t len, uint32_t *id)
 	struct gd_class *c;
 	char *at;
 
-	if (!gander__t.map)
-		return NULL;
 	same = find(desc, len, hash, __atomic_load_n(&header()->class_count, __ATOMIC_SEQ_CST));
 	if (same != UINT32_MAX)
 		return use_class(same, desc, len, id);
@@ -461,7 +459,7 @@ void gander__register(struct gander_event *const *first, struct gander_event *co
 	int saved = errno;
 
 	tracer_start();
-	if (gander__t.map && first < end)
+	if (tracer_alive() && first < end)
 		tracer_note_object(*first);
 	for (; first < end; first++) {
 		struct gander_event *ev = *first;
@@ -469,8 +467,8 @@ void gander__register(struct gander_event *const *first, struct gander_event *co
 		uint32_t *enabled;
 		int len;
 
-		if (!gander__t.map || ev->state)
-			continue;
+		if (!tracer_alive() || ev->state)
+			continue; /* without a region: whoever registers it again where there is one, declares it */
 		len = tracer_describe(desc, spec->name, spec->level, spec->kind, spec->fields, spec->nfields);
 		if (len < 0) {
 			tracer_refuse_class();

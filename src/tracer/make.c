@@ -194,10 +194,6 @@ static void fill_header(struct gd_header *h, uint32_t npackets, uint32_t writer,
 }
 
 /* How much of the parent's region a forked child takes over: loaded once and bounded, for the parent goes on, and others may write there. */
-struct inherited {
-	uint32_t heap, classes, filters;
-};
-
 static uint32_t load_bounded(const uint32_t *at, uint32_t max)
 {
 	uint32_t v = __atomic_load_n(at, __ATOMIC_RELAXED);
@@ -205,15 +201,9 @@ static uint32_t load_bounded(const uint32_t *at, uint32_t max)
 	return v < max ? v : max;
 }
 
-static struct inherited how_much(const char *from)
+static uint32_t how_many_classes(const char *from)
 {
-	const struct gd_header *old = (const struct gd_header *)from;
-
-	return (struct inherited) {
-		.heap = load_bounded(&old->heap_used, GD_HEAP_SIZE - GD_PAGE) & ~7u,
-		.classes = load_bounded(&old->class_count, GD_CLASSES),
-		.filters = load_bounded(&((const struct gd_control *)(from + GD_OFF_CONTROL))->filters_used, GD_FILTERS_SIZE),
-	};
+	return load_bounded(&((const struct gd_header *)from)->class_count, GD_CLASSES);
 }
 
 static uint32_t first_classes(uint32_t n)
@@ -221,29 +211,24 @@ static uint32_t first_classes(uint32_t n)
 	return n < GD_CLASSES_FIRST ? n : GD_CLASSES_FIRST;
 }
 
-/* Parent's classes, heap, rules and channels, as they were; offsets and ids stay. Packets and slots start empty. Memory
- * of the same pages has been allocated. */
-static void take_over(char *map, const char *from, uint32_t on, struct inherited much)
+/* Parent's classes, rules and channels, as they were; offsets and ids stay. Packets and slots start empty. Memory of the same pages has
+ * been allocated. */
+static void take_over(char *map, const char *from, uint32_t on, uint32_t classes)
 {
 	const struct gd_header *old = (const struct gd_header *)from;
 	struct gd_header *h = (struct gd_header *)map;
-	const struct gd_control *control = (const struct gd_control *)(from + GD_OFF_CONTROL);
 	struct gd_channel *ch = (struct gd_channel *)(map + GD_OFF_CHANNELS);
 	uint32_t i;
 	unsigned c;
 
-	h->heap_used = much.heap;
-	h->class_count = much.classes;
+	h->class_count = classes;
 	memcpy(h->session, old->session, sizeof(h->session));
 	memcpy(h->build_id, old->build_id, sizeof(h->build_id));
 	h->build_id_len = old->build_id_len;
-	memcpy(map + GD_OFF_HEAP, from + GD_OFF_HEAP, much.heap);
-	memcpy(map + GD_OFF_CLASSES, from + GD_OFF_CLASSES, first_classes(much.classes) * sizeof(struct gd_class));
-	memcpy(map + GD_OFF_CLASSES_MORE, from + GD_OFF_CLASSES_MORE, (much.classes - first_classes(much.classes)) * sizeof(struct gd_class));
-	if (on) {
-		memcpy(map + GD_OFF_CONTROL, control, sizeof(*control));
-		memcpy(map + GD_OFF_FILTERS, from + GD_OFF_FILTERS, much.filters);
-	}
+	memcpy(map + GD_OFF_CLASSES, from + GD_OFF_CLASSES, first_classes(classes) * sizeof(struct gd_class));
+	memcpy(map + GD_OFF_CLASSES_MORE, from + GD_OFF_CLASSES_MORE, (classes - first_classes(classes)) * sizeof(struct gd_class));
+	if (on)
+		memcpy(map + GD_OFF_CONTROL, from + GD_OFF_CONTROL, sizeof(struct gd_control));
 	for (c = 0; c < GD_CHANNELS; c++)
 		if (on & 1u << c) {
 			memcpy(&ch[c], (const struct gd_channel *)(from + GD_OFF_CHANNELS) + c, offsetof(struct gd_channel, granted));
@@ -252,7 +237,7 @@ static void take_over(char *map, const char *from, uint32_t on, struct inherited
 			if (ch[c].trigger & GD_TRIGGER_FROZEN)
 				ch[c].trigger = 0;
 		}
-	for (i = 0; i < much.classes; i++)
+	for (i = 0; i < classes; i++)
 		((struct gd_class *)(map + gd_class_offset(i)))->enabled &= on * (GD_ENABLED(0) | GD_FILTERED(0) | GD_COUNTING(0) | GD_CONDITIONAL(0));
 }
 
@@ -286,6 +271,32 @@ static uint32_t channels_to_keep(const char *from)
 static long allocate(long fd, uint64_t off, uint64_t len)
 {
 	return sys(SYS_fallocate, fd, 0, (off_t)(off & ~(uint64_t)(GD_PAGE - 1)), (off_t)((len + (off & (GD_PAGE - 1)) + GD_PAGE - 1) & ~(uint64_t)(GD_PAGE - 1)));
+}
+
+/* What classes and rules point to, descriptions and filters, is there before them and stays: how much there is of it is loaded behind the
+ * copy of those. The parent declares and links meanwhile: with a size from before, a class would point to what the child does not have, and later
+ * to what the child itself puts there (tests/model/fork.pml). */
+static long take_over_targets(long fd, char *map, const char *from, uint32_t on, uint32_t *heap)
+{
+	struct gd_control *control = (struct gd_control *)(map + GD_OFF_CONTROL);
+	uint32_t filters;
+	long r;
+
+	__atomic_thread_fence(__ATOMIC_ACQUIRE); /* the copy's loads are before the two below, as with a packet's lap */
+	*heap = load_bounded(&((const struct gd_header *)from)->heap_used, GD_HEAP_SIZE - GD_PAGE) & ~7u;
+	filters = on ? load_bounded(&((const struct gd_control *)(from + GD_OFF_CONTROL))->filters_used, GD_FILTERS_SIZE) : 0;
+	r = allocate(fd, GD_OFF_HEAP, *heap + GD_PAGE);
+	if (!r && filters)
+		r = allocate(fd, GD_OFF_FILTERS, filters);
+	if (r)
+		return r;
+	((struct gd_header *)map)->heap_used = *heap;
+	memcpy(map + GD_OFF_HEAP, from + GD_OFF_HEAP, *heap);
+	if (on) {
+		control->filters_used = filters;
+		memcpy(map + GD_OFF_FILTERS, from + GD_OFF_FILTERS, filters);
+	}
+	return 0;
 }
 
 /* Packets that a region gives its own channels before a collector has seen it: with memory, and touched; fewer where there is
@@ -387,21 +398,16 @@ static void session(long fd, const char *env)
 	__atomic_store_n(&control->gen, 2, __ATOMIC_SEQ_CST); /* [RULE] */
 }
 
-/* What pages a child's copy will need. */
-static long allocate_for(long fd, uint32_t on, struct inherited much)
+/* What pages a child's copy will need, but for what classes and rules point to. */
+static long allocate_for(long fd, uint32_t on, uint32_t classes)
 {
-	long r = allocate(fd, 0, GD_OFF_CLASSES + (much.classes ? first_classes(much.classes) : 1) * sizeof(struct gd_class));
+	long r = allocate(fd, 0, GD_OFF_CLASSES + (classes ? first_classes(classes) : 1) * sizeof(struct gd_class));
 	uint32_t c;
 
-	if (!r && much.classes > GD_CLASSES_FIRST)
-		r = allocate(fd, GD_OFF_CLASSES_MORE, (much.classes - GD_CLASSES_FIRST) * sizeof(struct gd_class));
-
-	if (!r)
-		r = allocate(fd, GD_OFF_HEAP, much.heap + GD_PAGE);
+	if (!r && classes > GD_CLASSES_FIRST)
+		r = allocate(fd, GD_OFF_CLASSES_MORE, (classes - GD_CLASSES_FIRST) * sizeof(struct gd_class));
 	if (!r)
 		r = allocate(fd, GD_OFF_CONTROL, on ? sizeof(struct gd_control) : GD_PAGE);
-	if (!r && on && much.filters)
-		r = allocate(fd, GD_OFF_FILTERS, much.filters);
 	for (c = 0; !r && c < GD_CHANNELS; c++)
 		if (on & 1u << c)
 			r = allocate(fd, GD_OFF_CHANNELS + c * sizeof(struct gd_channel), sizeof(struct gd_channel));
@@ -416,7 +422,7 @@ int tracer_make(const char *from)
 	long dir = -1, fd, ro_fd = -1, map = -1, ro = -1, r;
 	int reason = TRACER_OFF_NO_FILE;
 	uint32_t on = from ? channels_to_keep(from) : 0;
-	struct inherited much = from ? how_much(from) : (struct inherited) { 0 };
+	uint32_t classes = from ? how_many_classes(from) : 0, heap = 0;
 	char name[64];
 	unsigned c, n = 0;
 
@@ -436,7 +442,7 @@ int tracer_make(const char *from)
 	if (sys(SYS_ftruncate, fd, GD_REGION_SIZE(npackets)) < 0)
 		goto out;
 	if (from)
-		r = allocate_for(fd, on, much);
+		r = allocate_for(fd, on, classes);
 	else
 		r = allocate(fd, 0, GD_OFF_CLASSES + GD_PAGE) || allocate(fd, GD_OFF_CONTROL, GD_PAGE) || allocate(fd, GD_OFF_HEAP, GD_PAGE) ? -1 : 0;
 	if (r < 0)
@@ -452,8 +458,13 @@ int tracer_make(const char *from)
 	ro_fd = sys(SYS_openat, dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (ro_fd < 0)
 		goto out;
-	if (from)
-		take_over((char *)map, from, on, much);
+	if (from) {
+		take_over((char *)map, from, on, classes);
+		reason = TRACER_OFF_NO_ROOM;
+		if (take_over_targets(fd, (char *)map, from, on, &heap) < 0)
+			goto out;
+		reason = TRACER_OFF_NO_MEMORY;
+	}
 	/* in a child at the address of the parent's: the program's pointers to enable words stay right */
 	ro = sys(SYS_mmap, from, GD_META_SIZE, PROT_READ, MAP_SHARED | (from ? MAP_FIXED : 0), ro_fd, 0);
 	if (sys_failed(ro))
@@ -462,7 +473,7 @@ int tracer_make(const char *from)
 	t->data = t->map + GD_OFF_DATA;
 	t->ro = (const char *)ro;
 	t->npackets = npackets;
-	tracer_heap_allocated(GD_PAGE + (much.heap & ~(GD_PAGE - 1)));
+	tracer_heap_allocated(GD_PAGE + (heap & ~(GD_PAGE - 1)));
 	fill_header((struct gd_header *)map, npackets,
 		    t->sequences ? (t->slot_off - t->rseq_off == 4 ? GD_WRITER_CPU : GD_WRITER_MM_CID) : GD_WRITER_POOL, uid, from != NULL);
 	if (env)

@@ -71,6 +71,13 @@ static inline void tracer_own_set(enum tracer_own which, uint64_t value)
 		pthread_setspecific(tracer_own_key[which], (void *)(uintptr_t)value);
 }
 
+/* Whether there is a region of this very process. `map` alone does not say so: in a forked child it is the parent's address until the fork handler
+ * has run, and for ever where none runs (a raw clone, _Fork). Whoever looks into the region outside of the constructor and that handler asks first. */
+static inline bool tracer_alive(void)
+{
+	return __atomic_load_n(gander__t.alive, __ATOMIC_RELAXED);
+}
+
 static inline struct gd_channel *tracer_channel(unsigned c)
 {
 	return (struct gd_channel *)(gander__t.map + GD_OFF_CHANNELS) + c;
@@ -147,7 +154,7 @@ const char *tracer_env(const char *name) HIDDEN;
 /* Writes the description (region/desc.h), returns its length, -1 when it does not fit. `to` has TRACER_DESC_MAX bytes. */
 int tracer_describe(uint8_t *to, const char *name, unsigned level, unsigned kind, const struct gander_field *fields, unsigned nfields) HIDDEN;
 void tracer_refuse_class(void) HIDDEN;                                         /* counts a class that could not be declared */
-uint32_t *tracer_declare(const void *desc, uint32_t len, uint32_t *id) HIDDEN; /* read-write class slot, NULL: no room */
+uint32_t *tracer_declare(const void *desc, uint32_t len, uint32_t *id) HIDDEN; /* read-write class slot, NULL: no room; where tracer_alive() */
 uint32_t tracer_channels_in_use(const struct gd_control *control) HIDDEN;      /* those that a rule names */
 void tracer_apply_rules(uint32_t id, const void *desc, uint32_t len) HIDDEN;
 void tracer_heap_allocated(uint32_t bytes) HIDDEN;         /* so much of the heap has memory */

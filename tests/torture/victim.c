@@ -354,6 +354,7 @@ static void raw_clone(void)
 
 			file->writer[c].off = 1;
 			emit(c, 500);
+			gander_logf(GANDER_ALERT, "declared where there is no region");
 			_exit(0);
 		}
 		emit(w, 100);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -524,6 +525,48 @@ IN_CHILD(a_forked_child_goes_on_by_itself)
 	assert_int_equal(mine, 1);
 }
 
+/* Where no fork handler ran there is no region, whatever address the parent's had: what is declared there stays off, and its parent's
+ * events do too. A child that such a child forks has a region again, and what could not be declared before is declared then. */
+static int in_a_raw_child(void)
+{
+	static const struct gander_field fields[1] = { { "v", GANDER_T_U32, 0, 0, 0, 0, 0, 0 } };
+	struct mini theirs;
+	int status;
+	pid_t pid;
+
+	ev_words(1, 1);
+	gander_logf(GANDER_ERROR, "%d", 1);
+	if (*gander_declare("late.one", GANDER_INFO, 0, fields, 1)->enabled)
+		return 4;
+	pid = fork();
+	if (!pid) {
+		gander_logf(GANDER_ERROR, "%d", 2);
+		if (!*gander_declare("late.one", GANDER_INFO, 0, fields, 1)->enabled)
+			_exit(5);
+		memset(&got, 0, sizeof(got));
+		if (!mini_open(&theirs, getpid()))
+			_exit(6);
+		mini_walk(&theirs, 0, collect, &got);
+		_exit(got.n == 1 && unlink(theirs.path) == 0 ? 0 : 7);
+	}
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 8;
+}
+
+IN_CHILD(a_raw_clone_declares_nothing)
+{
+	int status;
+	pid_t pid;
+
+	record(GD_MODE_DISCARD, GD_CTX_TID);
+	pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	if (!pid)
+		_exit(in_a_raw_child());
+	waitpid(pid, &status, 0);
+	assert_int_equal(status, 0);
+	assert_int_equal(events_so_far(), 0);
+}
+
 IN_CHILD(log_lines_are_events)
 {
 	record(GD_MODE_DISCARD, GD_CTX_TID);
@@ -594,6 +637,7 @@ int main(void)
 		cmocka_unit_test(a_full_channel_counts_its_losses),
 		cmocka_unit_test(two_recordings_are_apart),
 		cmocka_unit_test(a_forked_child_goes_on_by_itself),
+		cmocka_unit_test(a_raw_clone_declares_nothing),
 		cmocka_unit_test(log_lines_are_events),
 		cmocka_unit_test(the_smallest_stack_is_enough),
 	};
