@@ -49,9 +49,19 @@ func ask(c net.Conn, r *bufio.Reader, line string) {
 		if err != nil {
 			fail(err)
 		}
-		if s == "PONG\r\n" {
+		switch s {
+		case "PONG\r\n":
 			return
+		case "PING\r\n":
+			answer(c)
 		}
+	}
+}
+
+// answer a PING: who does not is cut off after some minutes.
+func answer(c net.Conn) {
+	if _, err := io.WriteString(c, "PONG\r\n"); err != nil {
+		fail(err)
 	}
 }
 
@@ -78,6 +88,9 @@ func main() {
 				data := append(rest, buf[:n]...)
 				end := bytes.LastIndexByte(data, '\n') + 1
 				received.Add(int64(bytes.Count(data[:end], []byte("MSG load"))))
+				if bytes.Contains(data[:end], []byte("PING\r\n")) {
+					answer(c)
+				}
 				rest = append(rest[:0:0], data[end:]...)
 			}
 		}()
