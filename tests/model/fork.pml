@@ -1,4 +1,4 @@
-/* The fork guard: a thread emits and declares, another forks at any instant, the child forks again; a signal handler emits and declares in a child
+/* The fork guard: a thread emits and declares, another forks at any instant, the child forks again; a signal handler emits or declares in a child
  * at any instant, also before the fork handler has made the child's region; a child of a raw clone has no fork handler at all; the
  * parent's ring is frozen and thawed, and its recording ends. docs/region.md, "Life of the file" step 5 and "Why it holds" 10. Each process,
  * and the collector, may be killed at each step.
@@ -13,7 +13,7 @@
  * declares wherever there is an address of a region; HEAP_FIRST takes the descriptions over before the classes; FROZEN_TOO takes the frozen ring
  * over. And FORK_INSIDE, which docs/reliability.md does not promise: a handler that interrupted an event forks, and in the child returns into it. */
 #ifndef P
-#define P 2       /* processes: the parent, its child; the long form has the child's too. Each makes the region of its number */
+#define P 2       /* processes: the parent, its child, and with 3 the child's; each makes the region of its number */
 #endif
 #define SLOTS 2   /* 0: the other thread, in children the handler; 1: the thread that forks */
 #define CAP 1     /* events that a slot has room for; the next is lost */
