@@ -70,6 +70,7 @@ torture torture-long: deps all
 	@tests/torture/run $(BUILD) --long
 	@tests/torture/scarcity $(BUILD) --long
 	@tests/torture/deaths $(BUILD) --long
+	@tests/torture/lttng $(BUILD)
 	@tests/model/run --long
 	@GANDER_HOSTILE_LONG=1 tools/run-tests --build $(BUILD) --suite hostile
 

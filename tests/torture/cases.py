@@ -9,7 +9,7 @@ import struct
 import subprocess
 import time
 
-from run import CTX_ALL, Case
+from sandbox import CTX_ALL, Case
 
 libc = ctypes.CDLL(None, use_errno=True)
 ALL = ["mm_cid", "cpu", "pool"]

@@ -4,7 +4,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#ifdef TRACED
+#if defined(WITH_LTTNG)
+#define LTTNG_UST_TRACEPOINT_DEFINE
+#define LTTNG_UST_TRACEPOINT_CREATE_PROBES
+#include "lttng_plug_tp.h"
+#define on_malloc(size) lttng_ust_tracepoint(torture_plug, malloc, size)
+#elif defined(TRACED)
 #include "gander/gander.h"
 GANDER_EVENT(on_malloc, "torture.malloc", GANDER_INFO, (u64, size))
 #else

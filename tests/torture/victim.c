@@ -1,6 +1,6 @@
 /* The tortured program: victim CASE [SCALE]. Each case is a way in which programs live that has broken tracers. What it emitted stands in the
  * file of TORTURE_COUNT; its state (threads, descriptors, handlers, mappings, what malloc gives) goes to the file of TORTURE_STATE.
- * VICTIM_DL builds the same without a link to libgander: it meets gander only by dlopen. */
+ * VICTIM_DL builds the same without a link to libgander: it meets gander only by dlopen. WITH_LTTNG builds it with LTTng-UST's tracepoints (tests/torture/lttng). */
 #include "torture.h"
 
 #include <dirent.h>
@@ -30,12 +30,22 @@
 #include <time.h>
 #include <unistd.h>
 
-#ifdef VICTIM_DL
-#define GANDER_INFO               6
-#define on_step(writer, n, check) ((void)(n))
-#define on_text(writer, n, text)  ((void)(n))
+#if defined(VICTIM_DL) || defined(WITH_LTTNG)
+#define GANDER_INFO 6
 #define gander_logf(...)
 #define gander_off_reason() ((const char *)0)
+#endif
+#if defined(VICTIM_DL)
+#define on_step(writer, n, check) ((void)(n))
+#define on_text(writer, n, text)  ((void)(n))
+#elif defined(WITH_LTTNG)
+static uint32_t in_event(uint32_t check);
+#define TORTURE_IN_EVENT(check) in_event(check)
+#define LTTNG_UST_TRACEPOINT_DEFINE
+#define LTTNG_UST_TRACEPOINT_CREATE_PROBES
+#include "lttng_tp.h"
+#define on_step(writer, n, check) lttng_ust_tracepoint(torture, step, writer, n, check)
+#define on_text(writer, n, str)   lttng_ust_tracepoint(torture, text, writer, n, str)
 #else
 #include "gander/gander.h"
 
@@ -681,7 +691,7 @@ static void shm_fills(void)
 		if (status)
 			fail("a forked child died");
 	}
-#ifndef VICTIM_DL
+#if !defined(VICTIM_DL) && !defined(WITH_LTTNG)
 	/* late declarations ask for memory that is not there */
 	for (i = 0; i < 300; i++) {
 		const struct gander_field f = { "a", GANDER_T_U32, 0, 0, 0, 0, NULL, NULL };
@@ -763,6 +773,47 @@ static void crowd(void)
 	join(th, 32);
 	write_state();
 }
+
+#ifdef WITH_LTTNG
+static bool go_no_further;
+
+/* A field's value is worked out between reserve and commit: a writer can be stopped or killed right there. */
+static uint32_t in_event(uint32_t check)
+{
+	if (go_no_further) {
+		stage(2);
+		for (;;)
+			pause();
+	}
+	return check;
+}
+
+static void caught(void)
+{
+	uint32_t w = new_writer();
+	cpu_set_t cpus, first;
+	int i;
+
+	CPU_ZERO(&first);
+	sched_getaffinity(0, sizeof(cpus), &cpus);
+	for (i = 0; i < CPU_SETSIZE && !CPU_ISSET(i, &cpus); i++)
+		;
+	CPU_SET(i, &first);
+	sched_setaffinity(0, sizeof(first), &first);
+	emit(w, 1000);
+	if (getenv("TORTURE_CHILD")) {
+		if (fork()) {
+			wait_stage(3);
+			return;
+		}
+		w = new_writer();
+		emit(w, 1000);
+	}
+	file->extra[0] = (uint64_t)getpid();
+	go_no_further = true;
+	emit(w, 1);
+}
+#endif
 
 static void *malloc_hard(void *arg)
 {
@@ -880,6 +931,9 @@ static const struct {
 	{ "memory-limit", memory_limit },
 	{ "stopped", stopped },
 	{ "crowd", crowd },
+#ifdef WITH_LTTNG
+	{ "caught", caught },
+#endif
 	{ "mallocs", mallocs },
 	{ "double-free", double_free },
 	{ "exits", exits },
