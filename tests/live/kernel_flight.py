@@ -78,7 +78,7 @@ def when_a_condition_holds():
     w = Wakes()
     nice = TOP + "/nice"
     d, p = recorded("when", "-p", w.pid, "--kernel", "sched,syscalls", "--snapshot-when", "test.awake.n == 60 || test.awake.n == 100", "--rate-limit", "0s",
-                    "--max-snapshots", "2", "--last", "10s", "--exec", "nice >> " + nice)
+                    "--max-snapshots", "2", "--last", "100s", "--exec", "nice >> " + nice)
     check("DIR has no trace of its own", not os.path.exists(d + "/ctf"))
     w.run()
     out, err = p.communicate(timeout=120)
@@ -89,11 +89,11 @@ def when_a_condition_holds():
     check("two snapshots", len(snaps) == 2)
     for at, snap in zip((60, 100), snaps):
         m = manifest(snap)
-        check("it begins so long before, or with the recording", m["snapshot"]["time_ns"] - m["kernel"]["from_mono_ns"] - m["clock"]["mono_offset_ns"] <= 10 * 10**9 + 10**6)
+        check("it begins so long before, or with the recording", m["snapshot"]["time_ns"] - m["kernel"]["from_mono_ns"] - m["clock"]["mono_offset_ns"] <= 100 * 10**9 + 10**6)
         check_babeltrace2(snap)
         rounds = check_chain(w, snap)
         check("up to where it held", rounds[0] == 1 and rounds[-1] >= at, str(rounds[-1:]))
-        check_from(snap, m["snapshot"]["time_ns"] - 10 * 10**9)
+        check_from(snap, m["snapshot"]["time_ns"] - 100 * 10**9)
         check_times(w, snap, at)
     check("the totals are those of both", summary["kernel"]["events"] == top["kernel"]["events"] == sum(manifest(s)["kernel"]["events"] for s in snaps))
     ours = os.getpriority(os.PRIO_PROCESS, 0)
@@ -215,7 +215,7 @@ def memory_is_bounded():
     s = Storm()
     d, p = recorded("bounded", "-p", s.p.pid, "--overwrite", "--kernel", "syscalls", "--kernel-keep", "2M")
     n, sizes = 0, []
-    for _ in range(3):
+    for _ in range(8):  # on a busy machine the recorder is behind at first, and not yet as large as it will be
         s.run(60000)
         n += 60000
         sizes.append(resident(p.pid))
@@ -223,7 +223,7 @@ def memory_is_bounded():
     summary = finished(p)["kernel"]
     s.end()
     m = manifest(d)["kernel"]
-    check("it does not grow", max(sizes[1:]) - sizes[0] < 3 << 20, str(sizes))
+    check("it does not grow", max(sizes[4:]) - max(sizes[:4]) < 3 << 20, str(sizes))
     check("older ones were overwritten", m["overwritten"] + m["lost"]["total"] > 100000 and summary["overwritten"] == m["overwritten"], str(m))
     got = numbers(d)
     check("the newest are there", got[-1] == n, str(got[-3:]))
