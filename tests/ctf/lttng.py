@@ -85,7 +85,7 @@ def merged(gander, theirs, ours):
 
 def between(gander, theirs, ours):
     with open(os.path.join(ours, "gander.json")) as f:
-        slack = json.load(f)["clock"]["error_ns"] + 10
+        slack = int(json.load(f)["clock"]["error_ns"]) + 11  # a float could not be taken from such times to the nanosecond
     both = c.gander_events(gander, theirs, ours)[0]
     found = {}
     for e in both:

@@ -100,13 +100,14 @@ func job(ctx context.Context, i int) {
 	trace.WithRegion(ctx, "spin", func() { spin(time.Millisecond) })
 }
 
-func netReader(wg *sync.WaitGroup, c net.Conn) {
+func netReader(wg *sync.WaitGroup, c net.Conn, read chan bool) {
 	defer wg.Done()
 	b := make([]byte, 1)
 	for {
 		if n, _ := c.Read(b); n == 0 {
 			return
 		}
+		read <- true // there is always room
 	}
 }
 
@@ -153,10 +154,12 @@ func known() map[string]any {
 	in, err := l.Accept()
 	check(err)
 	wg.Add(1)
-	go netReader(&wg, in)
+	read := make(chan bool, 1)
+	go netReader(&wg, in, read)
 	for i := 0; i < 10; i++ {
 		parked("IO wait", "netReader")
 		out.Write([]byte{1})
+		<-read // who has been written to waits for a moment still
 	}
 	parked("IO wait", "netReader")
 	out.Close()
