@@ -24,10 +24,24 @@ struct seq_event {
 	const struct gd_slot *slots;
 };
 
+/* What the assembly takes for granted. */
 static_assert(sizeof(struct gander__piece) == 16 && offsetof(struct gander__piece, len) == 8, "the sequences say so");
 static_assert(offsetof(struct seq_event, context) == 16 && offsetof(struct seq_event, inc) == 40 && offsetof(struct seq_event, time) == 48 &&
 		      offsetof(struct seq_event, slotp) == 56 && offsetof(struct seq_event, slots) == 64,
 	      "the sequences say so");
+static_assert(GD_SLOTS == 256 && sizeof(struct gd_slot) == 64 && GD_PACKET_SHIFT == 16, "the sequences say so");
+static_assert(offsetof(struct gd_packet, last_time) == 8 && offsetof(struct gd_packet, time_high) == 16, "the sequences say so");
+static_assert(GD_PACKET_LIMIT == 65520, "the sequences say so");
+static_assert(offsetof(struct gd_packet, epoch) == 96 && GD_PACKET_HEADER + 8 * GD_COUNTERS <= GD_PACKET, "the sequences say so");
+static_assert(offsetof(struct gd_packet, seq) == 40 && offsetof(struct gd_packet, first) == 48 && offsetof(struct gd_packet, prev) == 56 &&
+		      offsetof(struct gd_packet, next) == 60 && offsetof(struct gd_slot, tail) == 8,
+	      "the sequences say so");
+
+/* Leaving without commit: nobody may find the descriptor any more. */
+static inline void seq_leave(char *rs)
+{
+	*(volatile uint64_t *)(rs + 8) = 0;
+}
 
 /* clang-format off: the assembly is laid out by hand */
 #if defined(__x86_64__)
@@ -41,11 +55,6 @@ static_assert(offsetof(struct seq_event, context) == 16 && offsetof(struct seq_e
 #define SEQ_END \
 	"2:\n\tmovq $0, 8(%[rs])\n\t" \
 	".pushsection __rseq_failure, \"ax\"\n\t.byte 0x0f, 0xb9, 0x3d\n\t.long 0x53053053\n4:\n\tjmp 5b\n\t.popsection\n\t"
-/* Leaving without commit: nobody may find the descriptor any more. */
-static inline void seq_leave(char *rs)
-{
-	*(volatile uint64_t *)(rs + 8) = 0;
-}
 
 /* rcx = packet of this thread's slot, r9 = head, r10 = offset; to %l[refill] when there is none. Clobbers eax. */
 #define SEQ_PACKET \
@@ -58,10 +67,6 @@ static inline void seq_leave(char *rs)
 	"movq %%rax, %%rdx\n\tshrq $48, %%rdx\n\tcmpq 16(%%rcx), %%rdx\n\tjne %l[refill]\n\t" \
 	"movq 8(%%rcx), %%rdx\n\tcmpq %%rdx, %%rax\n\tcmovbq %%rdx, %%rax\n\tmovq %%rax, %%rdx\n\t" \
 	"shlq $16, %%rax\n\torq %[id], %%rax\n\t"
-
-static_assert(GD_SLOTS == 256 && sizeof(struct gd_slot) == 64 && GD_PACKET_SHIFT == 16, "the sequences say so");
-static_assert(offsetof(struct gd_packet, last_time) == 8 && offsetof(struct gd_packet, time_high) == 16, "the sequences say so");
-static_assert(GD_PACKET_LIMIT == 65520, "the sequences say so");
 
 /* An event with the thread id as its context and at most 32 bytes of payload. inc = GD_HEAD(1, size of the event);
  * big: the payload has more than 16 bytes. False: the slot needs a packet. */
@@ -151,8 +156,6 @@ refill:
 	return false;
 }
 
-static_assert(offsetof(struct gd_packet, epoch) == 96 && GD_PACKET_HEADER + 8 * GD_COUNTERS <= GD_PACKET, "the sequences say so");
-
 /* Adds one to a word of this thread's slot, given as the word of slot 0; the add is the publishing store. False: the thread has no such slot. */
 static inline bool seq_add(char *rs, const char *slotp, uint64_t *word)
 {
@@ -197,10 +200,6 @@ changed:
 	seq_leave(rs);
 	return false;
 }
-
-static_assert(offsetof(struct gd_packet, seq) == 40 && offsetof(struct gd_packet, first) == 48 && offsetof(struct gd_packet, prev) == 56 &&
-		      offsetof(struct gd_packet, next) == 60 && offsetof(struct gd_slot, tail) == 8,
-	      "the sequences say so");
 
 #elif defined(__aarch64__) && defined(__AARCH64EL__)
 #define TRACER_HAS_SEQUENCES 1

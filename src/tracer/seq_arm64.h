@@ -15,10 +15,6 @@
 #define SEQ_END \
 	"2:\n\tstr xzr, [%[rs], #8]\n\t" \
 	".pushsection __rseq_failure, \"ax\"\n\t.balign 4\n\t.inst 0xd428bc00\n4:\n\tb 5b\n\t.popsection\n\t"
-static inline void seq_leave(char *rs)
-{
-	*(volatile uint64_t *)(rs + 8) = 0;
-}
 
 /* x9 = packet of the slot whose number is in w9, of the slots at `slots`; to %l[refill] when there is none. */
 #define SEQ_PACKET(slots) \
@@ -36,10 +32,6 @@ static inline void seq_leave(char *rs)
 	"ldr x13, [x9, #8]\n\tcmp x12, x13\n\tcsel x12, x13, x12, lo\n\tlsl x13, x12, #16\n\torr x13, x13, " id "\n\t"
 
 #define SEQ_PUBLISH "str x12, [x9, #8]\n\tstlr x10, [x9]\n" /* [HEAD] */
-
-static_assert(GD_SLOTS == 256 && sizeof(struct gd_slot) == 64 && GD_PACKET_SHIFT == 16, "the sequences say so");
-static_assert(offsetof(struct gd_packet, last_time) == 8 && offsetof(struct gd_packet, time_high) == 16, "the sequences say so");
-static_assert(GD_PACKET_LIMIT == 65520, "the sequences say so");
 
 static inline __attribute__((always_inline)) bool seq_words(char *rs, const char *slotp, const struct gd_slot *slots, uint64_t id, uint32_t tid,
 							    uint64_t inc, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3, bool big)
