@@ -171,22 +171,7 @@ unsigned record_http(struct record *rec)
 	return late;
 }
 
-void record_http_found(struct record *rec)
-{
-	unsigned i;
-
-	for (i = 0; i < rec->nhttp && !rec->failed && !(rec->o->stop && *rec->o->stop);) {
-		if (rec->http[i]->at == GO_HTTP_TALKS) {
-			i++;
-			continue;
-		}
-		usleep(WAIT_US);
-		record_http(rec);
-		i = 0;
-	}
-}
-
-/* What is waited for at the end takes as long as the rings of everything else need to fill. */
+/* What is waited for takes as long as the rings of everything else need to fill. */
 static void wait_a_little(struct record *rec)
 {
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
@@ -196,6 +181,21 @@ static void wait_a_little(struct record *rec)
 		program_drain(rec, rec->prog[i], now, false);
 	kernelview_drain(rec, now, false);
 	usleep(WAIT_US);
+}
+
+void record_http_found(struct record *rec)
+{
+	unsigned i;
+
+	for (i = 0; i < rec->nhttp && !rec->failed && !(rec->o->stop && *rec->o->stop);) {
+		if (rec->http[i]->at == GO_HTTP_TALKS) {
+			i++;
+			continue;
+		}
+		wait_a_little(rec);
+		record_http(rec);
+		i = 0;
+	}
 }
 
 /* What --max-size leaves. */

@@ -7,6 +7,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -285,6 +286,19 @@ def attach_count_and_detach():
     one = json.loads(gander("list", "--json", "-p", p.pid).stdout)[0]
     same("no recording is left", one["recordings"], [])
     check("memory went back", one["memory_bytes"] < 600000, one["memory_bytes"])
+    p.end()
+
+
+@case
+def beside_a_listener_that_is_silent():
+    """Whether somebody serves a Go trace is asked for two seconds; what others emit meanwhile, twice what their memory holds, is not lost."""
+    p = Program(1, 270000, 5000)
+    with socket.create_server(("127.0.0.1", 0)):
+        r = Recording("silent", "--go", "-p", p.pid, "-p", os.getpid(), "--buffer", "4M").wait_ready()
+        n = p.done()
+        m = agree(r.dir, r.stop(None), n)
+    check("it was asked", any(q["pid"] == os.getpid() for q in m["problems"]), m["problems"])
+    same("nothing lost", m["lost"]["total"], 0)
     p.end()
 
 
