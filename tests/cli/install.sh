@@ -41,12 +41,26 @@ completes() # WANTED WORD...: what the last word, which may be empty, may become
 	)
 }
 
+names() # of programs, one of which calls itself something that a shell would run
+{
+	(
+		# shellcheck source=/dev/null
+		. "$root/share/bash-completion/completions/gander" || exit
+		printf '%s\n' '#!/bin/sh' "echo 1 shop" "echo '2 \$(>$tmp/ran)'" >"$tmp/lists"
+		chmod +x "$tmp/lists"
+		COMP_WORDS=("$tmp/lists" record -p "") COMP_CWORD=3
+		_gander "$tmp/lists"
+		[[ ${COMPREPLY[*]} == "1 shop 2" && ! -e $tmp/ran ]] || echo "$(ls "$tmp/ran"): ${COMPREPLY[*]}"
+	)
+}
+
 check "bash completes a verb" completes record rec
 check "... all verbs" completes "go why" ""
 check "... a verb of gander go" completes sched go sch
 check "... an option" completes --snapshot-when record -o out --snap
 check "... an option of a verb of gander go" completes --stacks go blocked trace.out --st
 check "... behind help" completes goroutines help go goro
+check "... a program's name, and runs none" names
 for page in gander.1 gander-go.1; do
 	check "manual page $page" find "$root/share/man/man1/$page" -prune -false
 done
