@@ -963,6 +963,8 @@ int gowrite_event(struct gowrite *w, const struct gander_gotrace_event *e, struc
 	}
 	if (w->writing)
 		w->events++;
+	if (w->writing && !writing)
+		w->last = e->time_ns; /* told with the one before, at a time of its own: nothing else can be told at it */
 	if (writing && !w->open)
 		open_generation(w, w->sync.time_ns, false);
 	if (may_be_end(w, e)) {

@@ -2,6 +2,9 @@
 #include "../lib/memread.h"
 #include "export/export.h"
 #include "gotrace/gotrace.h"
+#include "gotrace/gotrace_internal.h"
+#include "gotrace/gotrace_v2.h"
+#include "gotrace/gotrace_write.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -243,6 +246,109 @@ static void parts(void **state)
 	}
 }
 
+/* Two threads, each of which hands over from one goroutine to another, the second at once behind the first: three events are told of by one, and
+ * what the writer says of the program where it begins may not stand at their times. */
+static void handovers(void **state)
+{
+	enum { P0 = 0,
+	       M1 = 11,
+	       M2 = 12,
+	       BEGIN = 10000 };
+	struct gander_gotrace_event ev = { .time_ns = 1, .thread = GANDER_GOTRACE_NONE, .proc = GANDER_GOTRACE_NONE, .goroutine = GANDER_GOTRACE_NONE, .kind = GANDER_GOTRACE_SYNC, .wire = EV_READER_SYNC };
+	const struct gowrite_opts o = { NULL };
+	struct gander_gotrace *s, *t;
+	struct gowrite *w;
+	unsigned i, j, seen = 0, told = 0;
+	struct err err;
+	size_t len;
+	char *out;
+	FILE *f;
+
+	assert_int_equal(gander_gotrace_open_mem(&s, "go 1.26 trace\0\0", 16, NULL, NULL), 0);
+	f = open_memstream(&out, &len);
+	assert_int_equal(gowrite_new(&w, s, f, &o, &err), 0);
+	ev.sync.n = 1;
+	assert_int_equal(gowrite_event(w, &ev, &err), 0);
+	for (i = 0; i < 2; i++) {
+		memset(&ev.transition, 0, sizeof(ev.transition));
+		ev.time_ns = 10 + i * 10;
+		ev.kind = GANDER_GOTRACE_STATE_TRANSITION;
+		ev.thread = i ? M2 : M1;
+		ev.proc = ev.goroutine = GANDER_GOTRACE_NONE;
+		ev.wire = EV_PROC_STATUS;
+		ev.transition.resource = GANDER_GOTRACE_RES_PROC;
+		ev.transition.id = P0 + i;
+		ev.transition.to = GANDER_GOTRACE_PROC_RUNNING;
+		ev.transition.status = PROC_RUNNING;
+		assert_int_equal(gowrite_event(w, &ev, &err), 0);
+		ev.time_ns++;
+		ev.proc = P0 + i;
+		ev.wire = EV_GO_STATUS;
+		ev.transition.resource = GANDER_GOTRACE_RES_GOROUTINE;
+		ev.transition.status = 0;
+		ev.transition.id = 1 + 2 * i;
+		ev.transition.to = GANDER_GOTRACE_GO_RUNNING;
+		assert_int_equal(gowrite_event(w, &ev, &err), 0);
+		ev.time_ns++;
+		ev.thread = ev.proc = GANDER_GOTRACE_NONE;
+		ev.transition.id = 2 + 2 * i;
+		ev.transition.to = GANDER_GOTRACE_GO_WAITING;
+		assert_int_equal(gowrite_event(w, &ev, &err), 0);
+	}
+	memset(&ev.metric, 0, sizeof(ev.metric));
+	ev.kind = GANDER_GOTRACE_METRIC;
+	ev.thread = M1;
+	ev.proc = P0;
+	ev.goroutine = 1;
+	for (i = 0; i < 2; i++) {
+		ev.time_ns = 100 + i;
+		ev.wire = i ? EV_HEAP_GOAL : EV_PROCS_CHANGE;
+		ev.metric.value = i ? 4 << 20 : 2;
+		assert_int_equal(gowrite_event(w, &ev, &err), 0);
+	}
+	assert_int_equal(gowrite_begin(w, BEGIN, &err), 0);
+	ev.kind = GANDER_GOTRACE_STATE_TRANSITION;
+	ev.wire = EV_GO_SWITCH;
+	for (i = 0; i < 3; i++) { /* a second round, long after, so that there is a time at which to say it */
+		static const uint8_t from[] = { GANDER_GOTRACE_GO_WAITING, GANDER_GOTRACE_GO_RUNNING, GANDER_GOTRACE_GO_RUNNABLE };
+		static const uint8_t to[] = { GANDER_GOTRACE_GO_RUNNABLE, GANDER_GOTRACE_GO_WAITING, GANDER_GOTRACE_GO_RUNNING };
+		static const struct {
+			int64_t time, this, next;
+		} over[] = { { BEGIN, 1, 2 }, { BEGIN + 3, 3, 4 }, { BEGIN + 1000, 2, 1 } };
+
+		ev.thread = i % 2 ? M2 : M1;
+		ev.proc = P0 + i % 2;
+		for (j = 0; j < 3; j++) {
+			memset(&ev.transition, 0, sizeof(ev.transition));
+			ev.time_ns = over[i].time + j;
+			ev.goroutine = j < 2 ? over[i].this : GANDER_GOTRACE_NONE;
+			ev.transition.resource = GANDER_GOTRACE_RES_GOROUTINE;
+			ev.transition.id = j == 1 ? over[i].this : over[i].next;
+			ev.transition.from = from[j];
+			ev.transition.to = to[j];
+			assert_int_equal(gowrite_event(w, &ev, &err), 0);
+		}
+	}
+	assert_int_equal(gowrite_end(w, &err), 0);
+	gowrite_free(w);
+	fclose(f);
+	gander_gotrace_free(s);
+	assert_int_equal(gander_gotrace_open_mem(&t, out, len, NULL, NULL), 0);
+	while (gander_gotrace_next(t, &ev, NULL) > 0) {
+		if (ev.kind == GANDER_GOTRACE_STATE_TRANSITION && ev.transition.from != GANDER_GOTRACE_GO_UNDETERMINED) {
+			assert_int_equal(ev.time_ns, BEGIN + (seen < 6 ? seen : 994 + seen));
+			seen++;
+		} else if (ev.kind == GANDER_GOTRACE_METRIC) {
+			assert_in_range(ev.time_ns, BEGIN + 6, BEGIN + 999);
+			told++;
+		}
+	}
+	assert_int_equal(seen, 9);
+	assert_int_equal(told, 2);
+	gander_gotrace_free(t);
+	free(out);
+}
+
 static void refuses(void **state)
 {
 	static const char *const bad[] = { "", "no trace", "go 1.99 trace\0\0", "go 1.26 trace\0\0" };
@@ -271,6 +377,7 @@ int main(void)
 		cmocka_unit_test(torn),
 		cmocka_unit_test(damaged),
 		cmocka_unit_test(parts),
+		cmocka_unit_test(handovers),
 		cmocka_unit_test(refuses),
 	};
 
