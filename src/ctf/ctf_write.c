@@ -838,7 +838,8 @@ int ctf_stream_rewind(struct ctf_writer *w, const struct ctf_mark *m, struct err
 	s->seq = m->seq;
 	s->discarded = m->discarded;
 	w->bytes = m->bytes;
-	if (ftruncate(s->fd, (off_t)s->size) < 0)
+	/* An empty packet stays where nothing does: ext4 takes a file that was made empty for one that is being replaced, and its close() waits for the disk. */
+	if (ftruncate(s->fd, (off_t)(s->size ? s->size : w->head_size)) < 0)
 		r = err_set(err, -errno, "cannot write to a stream of '%s': %m", w->dir);
 	return ended(w, s, r, err);
 }

@@ -443,6 +443,76 @@ static void test_runs(void **state)
 	clean();
 }
 
+/* Taken back to where nothing was and to behind one packet: readable each time, as an empty stream too, and what comes instead is there alone. The file is
+ * never empty: ext4's close() would wait for the disk. */
+static void test_rewind(void **state)
+{
+	struct ctf_writer_opts o = { .version = 1 };
+	struct ctf_piece piece[2] = { { .begin = 10, .end = 10 }, { .begin = 20, .end = 20 } };
+	struct buf desc = BUF_INIT, data = BUF_INIT;
+	struct gander_ctf_event ev;
+	struct gander_ctf *r = NULL;
+	struct ctf_writer *w = NULL;
+	struct err err = ERR_INIT;
+	struct ctf_mark mark;
+	struct stat st;
+	char path[64], stream[80];
+	static const uint64_t times[] = { 5, 20 };
+	unsigned i, n = 0;
+	int s;
+
+	snprintf(path, sizeof(path), "%s/t", dir);
+	snprintf(stream, sizeof(stream), "%s/slot-0", path);
+	o.dir = path;
+	d_head(&desc, GD_KIND_EVENT, 6, 0, "x");
+	d_u64(&data, GD_EVENT_WORD(1, 10));
+	d_u64(&data, GD_EVENT_WORD(1, 20));
+	d_u64(&data, GD_EVENT_WORD(1, 5));
+	for (i = 0; i < 2; i++) {
+		piece[i].data = data.data + 8 * i;
+		piece[i].len = 8;
+	}
+	assert_int_equal(ctf_writer_open(&w, &o, &err), 0);
+	assert_int_equal(ctf_writer_clock(w, 1000000000, 0, 0, &err), 0);
+	assert_int_equal(ctf_writer_class(w, 1, desc.data, desc.len, &err), 0);
+	s = ctf_stream_open(w, 0, 0, 0, &err);
+	assert_int_equal(s, 0);
+	ctf_stream_mark(w, s, &mark);
+	for (i = 0; i < 2; i++) { /* what is there already changes nothing */
+		assert_int_equal(ctf_stream_append_all(w, s, piece, 2, &err), 0);
+		assert_int_equal(ctf_stream_rewind(w, &mark, &err), 0);
+		assert_int_equal(ctf_writer_bytes(w), 0);
+		assert_int_equal(stat(stream, &st), 0);
+		assert_true(st.st_size > 0);
+		assert_int_equal(gander_ctf_open(&r, path, NULL, (struct gander_err *)&err), 0);
+		assert_int_equal(gander_ctf_next(r, &ev, (struct gander_err *)&err), 0);
+		assert_int_equal(gander_ctf_notes(r), 0);
+		gander_ctf_free(r);
+	}
+	piece[0] = (struct ctf_piece) { .begin = 5, .end = 5, .data = data.data + 16, .len = 8 };
+	assert_int_equal(ctf_stream_append(w, s, &piece[0], &err), 0);
+	ctf_stream_mark(w, s, &mark);
+	assert_int_equal(ctf_stream_append(w, s, &piece[1], &err), 0);
+	assert_int_equal(ctf_stream_append(w, s, &piece[1], &err), 0);
+	assert_int_equal(ctf_stream_rewind(w, &mark, &err), 0);
+	assert_int_equal(ctf_stream_append(w, s, &piece[1], &err), 0);
+	assert_int_equal(ctf_stream_close(w, s, 30, 0, &err), 0);
+	assert_int_equal(stat(stream, &st), 0);
+	assert_int_equal(ctf_writer_bytes(w), st.st_size);
+	ctf_writer_free(w);
+	assert_int_equal(gander_ctf_open(&r, path, NULL, (struct gander_err *)&err), 0);
+	while (gander_ctf_next(r, &ev, (struct gander_err *)&err) > 0) {
+		assert_true(n < 2);
+		assert_int_equal(ev.time_ns, times[n++]);
+	}
+	assert_int_equal(n, 2);
+	assert_int_equal(gander_ctf_notes(r), 0);
+	gander_ctf_free(r);
+	buf_done(&desc);
+	buf_done(&data);
+	clean();
+}
+
 static void test_numbers(void **state)
 {
 	static const uint64_t values[] = { 0, 9, 10, 99, 100, 999, 1000, 9999, 10000,
@@ -507,6 +577,7 @@ int main(void)
 		cmocka_unit_test(test_writer_refuses),
 		cmocka_unit_test(test_short_source),
 		cmocka_unit_test(test_runs),
+		cmocka_unit_test(test_rewind),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_quoting),
 	};
