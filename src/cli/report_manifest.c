@@ -142,8 +142,9 @@ json_t *report_manifest(const char *dir)
 	places = json_object();
 	for (i = 0; i < json_array_size(chunks); i++) {
 		name = json_string_value(json_array_get(chunks, i));
-		if (!name || strncmp(name, "chunk-", 6) || strchr(name, '/'))
+		if (!name || strncmp(name, "chunk-", 6) || strchr(name, '/') || json_object_get(places, name))
 			continue;
+		json_object_set_new(places, name, json_true()); /* each once, however often it is named */
 		chunk = load(dir, name);
 		if (json_is_object(chunk))
 			add_chunk(m, places, name, chunk);

@@ -356,23 +356,26 @@ static void state_of(const struct report *p, const struct gander_ctf_trace *t, c
 	}
 }
 
-/* The next program of which there is a Go trace and no events, from *i on; its other files are the same program's. NULL: no more. */
-static const json_t *go_alone(const struct report *p, size_t *i)
+struct go_alone {
+	size_t at;
+	struct map seen; /* pids */
+};
+
+/* The next program of which there is a Go trace and no events; its other files are the same program's. NULL: no more, and w is done. */
+static const json_t *go_alone(const struct report *p, struct go_alone *w)
 {
 	const json_t *list = json_object_get(p->manifest, "go"), *programs = json_object_get(p->manifest, "programs"), *o;
-	size_t k, n = json_array_size(programs), before;
+	bool added;
+	size_t k;
 
-	for (; *i < json_array_size(list); ++*i) {
-		o = json_array_get(list, *i);
-		for (k = 0; k < n && num(json_array_get(programs, k), "pid") != num(o, "pid"); k++)
-			;
-		for (before = 0; before < *i && num(json_array_get(list, before), "pid") != num(o, "pid"); before++)
-			;
-		if (*str(o, "file") && k == n && before == *i) {
-			++*i;
+	for (k = 0; !w->at && k < json_array_size(programs); k++)
+		map_put(&w->seen, num(json_array_get(programs, k), "pid"), &added);
+	while (w->at < json_array_size(list)) {
+		o = json_array_get(list, w->at++);
+		if ((!map_put(&w->seen, num(o, "pid"), &added) || added) && *str(o, "file"))
 			return o;
-		}
 	}
+	map_done(&w->seen);
 	return NULL;
 }
 
@@ -381,8 +384,8 @@ static void print_programs(const struct report *p, FILE *out)
 	const struct gander_ctf_trace *t;
 	char a[UNIT_TEXT], state[32];
 	uint32_t i, shown = 0, n = gander_ctf_traces(p->r);
+	struct go_alone alone = { 0 };
 	const json_t *o;
-	size_t at = 0;
 
 	fprintf(out, "\nPROGRAMS\n  %-24s %8s  %-10s %8s %8s\n", "name", "pid", "state", "events", "lost");
 	for (i = 0; i < n; i++) {
@@ -399,7 +402,7 @@ static void print_programs(const struct report *p, FILE *out)
 			fprintf(out, "%8s", "-");
 		fprintf(out, "  %-10s %8s %8" PRIu64 "\n", state, count_text(a, (double)p->trace_events[i]), p->trace_lost[i]);
 	}
-	while ((o = go_alone(p, &at)))
+	while ((o = go_alone(p, &alone)))
 		if (++shown <= 30)
 			fprintf(out, "  %-24s %8" PRIu64 "  %-10s %8s %8s\n", clean(str(o, "program"), 24), num(o, "pid"), "Go trace", "-", "-");
 	if (shown > 30)
@@ -584,8 +587,8 @@ static uint32_t count_programs(const struct report *p, bool *kernel)
 {
 	struct intern seen = { 0 };
 	uint32_t i, n = 0;
+	struct go_alone alone = { 0 };
 	bool added = true;
-	size_t at = 0;
 
 	for (i = 0; i < gander_ctf_traces(p->r); i++) {
 		const char *path = gander_ctf_trace(p->r, i)->path, *name = strrchr(path, '/');
@@ -599,7 +602,7 @@ static uint32_t count_programs(const struct report *p, bool *kernel)
 		n += added;
 	}
 	intern_done(&seen);
-	while (go_alone(p, &at))
+	while (go_alone(p, &alone))
 		n++;
 	return n;
 }
