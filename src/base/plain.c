@@ -20,6 +20,16 @@ int plain_open(const char *path)
 	return fd;
 }
 
+FILE *plain_fopen(const char *path)
+{
+	int fd = plain_open(path);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+
+	if (fd >= 0 && !f)
+		close(fd);
+	return f;
+}
+
 bool plain_is(const char *path)
 {
 	struct stat st;

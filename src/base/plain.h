@@ -3,9 +3,12 @@
 #define GANDER_BASE_PLAIN_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 /* For reading, close-on-exec; -Exxx and errno. What is no plain file is -EINVAL. */
 int plain_open(const char *path);
+/* The same with a buffer (json_loadfd() asks the kernel for each byte); NULL and errno. */
+FILE *plain_fopen(const char *path);
 bool plain_is(const char *path);
 
 #endif

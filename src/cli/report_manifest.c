@@ -6,20 +6,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static json_t *load(const char *dir, const char *chunk)
 {
 	char path[PATH_MAX];
 	json_t *m;
-	int fd;
+	FILE *f;
 
 	if (snprintf(path, sizeof(path), "%s/%s%sgander.json", dir, chunk, *chunk ? "/" : "") >= (int)sizeof(path))
 		return NULL;
-	fd = plain_open(path);
-	m = fd < 0 ? NULL : json_loadfd(fd, 0, NULL);
-	if (fd >= 0)
-		close(fd);
+	f = plain_fopen(path);
+	m = f ? json_loadf(f, 0, NULL) : NULL;
+	if (f)
+		fclose(f);
 	return m;
 }
 
@@ -93,13 +92,23 @@ static void add_go(json_t *list, const char *chunk, const json_t *from)
 	}
 }
 
+/* `v` is added to a count of `to`. What no recorder has counted ends at the largest that a count can be. */
+static void add_number(json_t *to, const char *key, const json_t *v)
+{
+	json_int_t a = json_integer_value(json_object_get(to, key)), b = json_integer_value(v), sum;
+
+	if (__builtin_add_overflow(a > 0 ? a : 0, b > 0 ? b : 0, &sum))
+		sum = INT64_MAX;
+	json_object_set_new(to, key, json_integer(sum));
+}
+
 static void add_numbers(json_t *to, const json_t *from)
 {
 	const char *key;
 	json_t *v;
 
 	json_object_foreach((json_t *)from, key, v) if (json_is_integer(v))
-		json_object_set_new(to, key, json_integer((json_int_t)((uint64_t)json_integer_value(json_object_get(to, key)) + (uint64_t)json_integer_value(v))));
+		add_number(to, key, v);
 }
 
 /* What the chunk says is added to what the ones before it said. places: of each list, where things stand in it. */
@@ -119,7 +128,7 @@ static void add_chunk(json_t *m, json_t *places, const char *name, const json_t 
 		if (v)
 			json_object_set(m, last[i], v);
 	}
-	json_object_set_new(m, "events", json_integer(json_integer_value(json_object_get(m, "events")) + json_integer_value(json_object_get(chunk, "events"))));
+	add_number(m, "events", json_object_get(chunk, "events"));
 	add_numbers(part(m, "lost", json_object), json_object_get(chunk, "lost"));
 	unite(part(m, "problems", json_array), part(places, "problems", json_object), json_object_get(chunk, "problems"));
 	add_programs(part(m, "programs", json_array), part(places, "programs", json_object), json_object_get(chunk, "programs"));

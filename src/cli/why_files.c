@@ -120,13 +120,14 @@ static int open_recording(struct why_files *f, const char *dir, struct err *err)
 	struct stat st;
 	struct dirent **list = NULL;
 	json_t *manifest;
-	int n, i, fd, r = 0;
+	FILE *plain;
+	int n, i, r = 0;
 
 	snprintf(path, sizeof(path), "%s/gander.json", dir);
-	fd = plain_open(path);
-	manifest = fd < 0 ? NULL : json_loadfd(fd, 0, NULL);
-	if (fd >= 0)
-		close(fd);
+	plain = plain_fopen(path);
+	manifest = plain ? json_loadf(plain, 0, NULL) : NULL;
+	if (plain)
+		fclose(plain);
 	f->dir = dir;
 	f->mono_offset_ns = json_integer_value(json_object_get(json_object_get(manifest, "clock"), "mono_offset_ns"));
 	snprintf(path, sizeof(path), "%s/go", dir);
