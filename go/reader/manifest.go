@@ -61,7 +61,12 @@ func readFile(path string, limit int64) ([]byte, error) {
 }
 
 // loadManifest reads one gander.json; those of a rotated recording's chunks too.
-func (r *Reader) loadManifest(dir string, top bool) error {
+func (r *Reader) loadManifest(dir string) error {
+	return r.loadOne(dir, true, map[string]bool{})
+}
+
+// seen: what was read already. However often the manifests name it, it is read once.
+func (r *Reader) loadOne(dir string, top bool, seen map[string]bool) error {
 	text, err := readFile(filepath.Join(dir, "gander.json"), maxManifest)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -94,13 +99,17 @@ func (r *Reader) loadManifest(dir string, top bool) error {
 		}
 	}
 	for _, g := range m.Go {
-		if g.File != "" && filepath.IsLocal(g.File) && len(r.GoTraces) < maxGoTraces {
-			r.GoTraces = append(r.GoTraces, GoTrace{filepath.Join(dir, g.File), g.Pid, g.BeginMonoNs, g.EndMonoNs, g.Program, g.BootID})
+		path := filepath.Join(dir, g.File)
+		if g.File != "" && filepath.IsLocal(g.File) && len(r.GoTraces) < maxGoTraces && !seen[path] {
+			seen[path] = true
+			r.GoTraces = append(r.GoTraces, GoTrace{path, g.Pid, g.BeginMonoNs, g.EndMonoNs, g.Program, g.BootID})
 		}
 	}
 	for _, chunk := range m.Chunks {
-		if top && filepath.IsLocal(chunk) {
-			if err := r.loadManifest(filepath.Join(dir, chunk), false); err != nil {
+		path := filepath.Join(dir, chunk)
+		if top && filepath.IsLocal(chunk) && !seen[path] {
+			seen[path] = true
+			if err := r.loadOne(path, false, seen); err != nil {
 				return err
 			}
 		}

@@ -173,12 +173,12 @@ func TestMergeWithout(t *testing.T) {
 	}
 }
 
-// The chunks of a rotated recording have a gander.json each.
+// The chunks of a rotated recording have a gander.json each, which is read once however often it is named.
 func TestChunks(t *testing.T) {
-	dir := recording(t, `{"gander_recording":1,"chunks":["chunk-000001","chunk-000002","../else"]}`)
+	dir := recording(t, `{"gander_recording":1,"chunks":["chunk-000001","chunk-000002","../else"`+strings.Repeat(`,"chunk-000002","./chunk-000001/"`, 20000)+`]}`)
 	for _, chunk := range []string{"chunk-000001", "chunk-000002"} {
 		if err := errors.Join(os.MkdirAll(filepath.Join(dir, chunk), 0o700),
-			os.WriteFile(filepath.Join(dir, chunk, "gander.json"), []byte(`{"gander_recording":1,"clock":{"mono_offset_ns":7},"chunks":["."],"go":[{"file":"x.trace","pid":3}]}`), 0o600)); err != nil {
+			os.WriteFile(filepath.Join(dir, chunk, "gander.json"), []byte(`{"gander_recording":1,"clock":{"mono_offset_ns":7},"chunks":["."],"go":[{"file":"x.trace","pid":3},{"file":"./x.trace","pid":3}]}`), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -175,7 +175,7 @@ func Open(dir string) (*Reader, error) { return OpenWith(dir, Options{}) }
 // OpenWith is Open with options.
 func OpenWith(dir string, o Options) (*Reader, error) {
 	r := newReader(dir)
-	if err := r.loadManifest(dir, true); err != nil {
+	if err := r.loadManifest(dir); err != nil {
 		return nil, err
 	}
 	var found []string

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define GO_MAX     100000u
 #define OFFSET_MAX (INT64_MAX / 4)
@@ -45,19 +44,32 @@ static int64_t num(const json_t *o, const char *key, int64_t otherwise)
 	return json_is_integer(v) ? json_integer_value(v) : otherwise;
 }
 
-/* A file inside the recording, wherever its manifest would have it. */
+/* A file inside the recording, wherever its manifest would have it, and by the one name that it has. */
 static bool is_inside(const char *file)
 {
-	return *file && *file != '/' && strcmp(file, "..") && strncmp(file, "../", 3) && !strstr(file, "/../") &&
-	       (strlen(file) < 3 || strcmp(file + strlen(file) - 3, "/.."));
+	size_t n;
+
+	for (;; file += n + 1) {
+		n = strcspn(file, "/");
+		if (!n || (*file == '.' && (n == 1 || (n == 2 && file[1] == '.'))))
+			return false;
+		if (!file[n])
+			return true;
+	}
 }
 
-static int add_go(struct tl_input *in, const char *dir, const json_t *o)
+/* However often the manifests name it, it is read once. */
+static bool is_new(json_t *seen, const char *path)
+{
+	return !json_object_get(seen, path) && json_object_set_new(seen, path, json_true()) == 0;
+}
+
+static int add_go(struct tl_input *in, json_t *seen, const char *dir, const json_t *o)
 {
 	struct tl_input_go *more, g = { .pid = num(o, "pid", -1), .begin_mono_ns = num(o, "begin_mono_ns", INT64_MIN), .end_mono_ns = num(o, "end_mono_ns", INT64_MAX) };
 	char path[PATH_MAX];
 
-	if (!is_inside(str(o, "file")) || in->ngo == GO_MAX || snprintf(path, sizeof(path), "%s/%s", dir, str(o, "file")) >= (int)sizeof(path))
+	if (!is_inside(str(o, "file")) || in->ngo == GO_MAX || snprintf(path, sizeof(path), "%s/%s", dir, str(o, "file")) >= (int)sizeof(path) || !is_new(seen, path))
 		return 0;
 	g.own_clock = !strcmp(str(o, "clock"), "none");
 	g.has_boot_id = tl_input_uuid(g.boot_id, str(o, "boot_id"));
@@ -94,22 +106,24 @@ static int add_program(struct tl_input *in, const json_t *o)
 	return 0;
 }
 
-/* One gander.json; top: not a chunk's. */
-static int read_manifest(struct tl_input *in, const char *dir, bool top, struct err *err)
+/* One gander.json; top: not a chunk's. seen: what has been read already. */
+static int read_manifest(struct tl_input *in, json_t *seen, const char *dir, bool top, struct err *err)
 {
 	const json_t *list, *clock;
 	char path[PATH_MAX];
+	const char *chunk;
 	json_error_t why;
 	json_t *m;
-	int fd, r = 0;
+	FILE *f;
+	int r = 0;
 	size_t i;
 
 	snprintf(path, sizeof(path), "%.4000s/gander.json", dir);
-	fd = plain_open(path);
-	if (fd < 0)
-		return top && fd != -ENOENT ? err_set(err, fd, "cannot read '%s': %m", path) : 0;
-	m = json_loadfd(fd, 0, &why);
-	close(fd);
+	f = plain_fopen(path);
+	if (!f)
+		return top && errno != ENOENT ? err_set(err, -errno, "cannot read '%s': %m", path) : 0;
+	m = json_loadf(f, 0, &why);
+	fclose(f);
 	if (!json_is_object(m) || num(m, "gander_recording", 0) != 1) {
 		json_decref(m);
 		return top ? err_set(err, -EPROTO, "'%s' is not a recording's gander.json%s%s", path, m ? "" : ": ", m ? "" : why.text) : 0;
@@ -132,24 +146,30 @@ static int read_manifest(struct tl_input *in, const char *dir, bool top, struct 
 	in->own_scope |= !strcmp(str(json_object_get(m, "kernel"), "scope"), "own");
 	list = json_object_get(m, "go");
 	for (i = 0; i < json_array_size(list) && r == 0; i++)
-		r = add_go(in, dir, json_array_get(list, i));
+		r = add_go(in, seen, dir, json_array_get(list, i));
 	list = json_object_get(m, "programs");
 	for (i = 0; i < json_array_size(list) && r == 0; i++)
 		r = add_program(in, json_array_get(list, i));
 	list = top ? json_object_get(m, "chunks") : NULL;
-	for (i = 0; i < json_array_size(list) && r == 0; i++)
-		if (json_string_value(json_array_get(list, i)) && is_inside(json_string_value(json_array_get(list, i))) &&
-		    snprintf(path, sizeof(path), "%s/%s", dir, json_string_value(json_array_get(list, i))) < (int)sizeof(path))
-			r = read_manifest(in, path, false, err);
+	for (i = 0; i < json_array_size(list) && r == 0; i++) {
+		chunk = json_string_value(json_array_get(list, i));
+		if (chunk && is_inside(chunk) && snprintf(path, sizeof(path), "%s/%s", dir, chunk) < (int)sizeof(path) && is_new(seen, path))
+			r = read_manifest(in, seen, path, false, err);
+	}
 	json_decref(m);
 	return r == -ENOMEM ? err_set(err, r, "out of memory") : r;
 }
 
 int tl_input_read(struct tl_input *in, const char *path, struct err *err)
 {
+	json_t *seen = json_object();
+	int r;
+
 	memset(in, 0, sizeof(*in));
 	in->path = path;
-	return read_manifest(in, path, true, err);
+	r = seen ? read_manifest(in, seen, path, true, err) : err_set(err, -ENOMEM, "out of memory");
+	json_decref(seen);
+	return r;
 }
 
 void tl_input_done(struct tl_input *in)
