@@ -1,6 +1,6 @@
 /* The Go trace of a program that serves /debug/pprof, over HTTP on this machine. The other side may be anything that listens: all that
- * it sends is bounded. One thread; nothing blocks (but the look-up of a name in --url): the server is looked for among all that the program listens on for two seconds at most,
- * and is called for two, while others are recorded. */
+ * it sends is bounded. One thread; nothing blocks (but the look-up of a name in --url): the server is looked for among all that the program listens on, at so many
+ * places at a time and at each for two seconds at most, and is called for two, while others are recorded. */
 #ifndef GANDER_COLLECT_GOHTTP_H
 #define GANDER_COLLECT_GOHTTP_H
 
@@ -46,19 +46,20 @@ enum go_http_at { GO_HTTP_FINDS, /* which of its ports is it? */
 struct go_http {
 	enum go_http_at at;
 	int fd;
-	struct go_find *find; /* until it talks */
-	bool absent;          /* there is no /debug/pprof */
-	bool told;            /* to end its trace */
-	bool bare;            /* of a process without a region: it is told when it talks */
-	char otherwise[161];  /* what is told when there is none; "": nothing of its own */
-	uint64_t begin_ns, end_ns;
+	struct go_find *find;      /* until it talks */
+	bool absent;               /* there is no /debug/pprof */
+	bool no_place;             /* for one more that is called: set before each read */
+	bool told;                 /* to end its trace */
+	bool bare;                 /* of a process without a region: it is told when it talks */
+	char otherwise[161];       /* what is told when there is none; "": nothing of its own */
+	uint64_t begin_ns, end_ns; /* of the talk; so long it is called */
 	struct go_sink sink;
 	struct go_answer answer;
 };
 
 /* Looks for a server of this process that has /debug/pprof (or takes url, when it is not NULL) and asks for so many seconds of its trace.
- * -ENOENT: it listens nowhere. */
-int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid, const char *url, double seconds, struct err *err);
+ * probes: so many of its ports are asked at once; 0: all. -ENOENT: it listens nowhere. */
+int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid, const char *url, unsigned probes, double seconds, struct err *err);
 /* Reads what has come, until then (CLOCK_MONOTONIC) at most. Returns 1 while there may be more, 0 at the end. */
 int go_http_read(struct go_http *h, uint64_t until_ns, struct err *err);
 /* Nothing more is awaited; answer.why says what is missing. */

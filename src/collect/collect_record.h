@@ -11,8 +11,10 @@
 #define PROGRAMS_MAX    4096
 #define PROBLEMS_MAX    1000
 #define KEPT_MAX        16
-#define EXEC_MAX        16   /* commands of snapshots that run at once */
-#define HTTP_MAX        64   /* Go traces over HTTP at a time */
+#define EXEC_MAX        16 /* commands of snapshots that run at once */
+#define HTTP_MAX        64 /* Go traces over HTTP at a time */
+#define SEARCHES_MAX    8  /* programs whose /debug/pprof is looked for at a time, beside those; each has so many sockets */
+#define SEARCH_SOCKETS  8
 #define DEFAULT_PACKETS 512u /* of a program, at most */
 
 struct totals {
@@ -80,7 +82,7 @@ struct record {
 	struct go_totals go_gone;
 	unsigned asides; /* snapshots that programs have set aside themselves */
 	uint64_t aside_bytes;
-	struct go_http *http[HTTP_MAX];
+	struct go_http *http[HTTP_MAX + SEARCHES_MAX];
 	unsigned nhttp;
 	unsigned go_turn, http_turn; /* whose Go trace is read first in the next round */
 	unsigned nended, ended_dropped;

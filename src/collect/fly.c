@@ -56,19 +56,35 @@ void fly_neither(char *text, size_t len, const char *comm, pid_t pid)
 		 comm, (int)pid);
 }
 
-/* otherwise: what is told when the program serves no /debug/pprof; NULL: both ways to a Go trace. */
+static unsigned searches(const struct record *rec)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < rec->nhttp; i++)
+		n += rec->http[i]->at == GO_HTTP_FINDS;
+	return n;
+}
+
+static bool is_full(const struct record *rec)
+{
+	return rec->nhttp - searches(rec) >= HTTP_MAX;
+}
+
+/* otherwise: what is told when the program serves no /debug/pprof; NULL: both ways to a Go trace. -EAGAIN: it is not its turn yet; -EMFILE: there is no place. */
 static int fly_http(struct record *rec, pid_t pid, const char *comm, bool bare, const char *otherwise, struct err *err)
 {
 	double seconds = rec->o->for_ns ? (double)rec->o->for_ns / 1e9 : 86400;
 	struct go_http *h;
 	int res;
 
-	if (rec->nhttp == HTTP_MAX)
+	if (is_full(rec))
 		return err_set(err, -EMFILE, "more than %d Go traces over HTTP", HTTP_MAX);
+	if (searches(rec) == SEARCHES_MAX)
+		return err_set(err, -EAGAIN, "others are looked for, and it was not its turn");
 	h = malloc(sizeof(*h));
 	if (!h)
 		return err_set(err, -ENOMEM, "out of memory");
-	res = go_http_open(h, rec->dir, comm, pid, rec->o->go_url, seconds, err);
+	res = go_http_open(h, rec->dir, comm, pid, rec->o->go_url, SEARCH_SOCKETS, seconds, err);
 	if (res < 0) {
 		free(h);
 		return res;
@@ -153,10 +169,13 @@ unsigned record_http(struct record *rec)
 	bool late = false;
 	int res;
 
+	if (n)
+		share_memory(rec);
 	for (k = 0; k < n && rec->nhttp && !rec->failed && !late; k++) {
 		unsigned i = rec->http_turn++ % rec->nhttp;
 		struct go_http *h = rec->http[i];
 
+		h->no_place = is_full(rec);
 		res = go_http_read(h, until, &err);
 		if (res < 0)
 			record_fail(rec, err.text);
@@ -239,7 +258,10 @@ void fly_bare(struct record *rec, pid_t pid)
 	int res;
 
 	proc_comm(pid, comm, sizeof(comm));
-	res = fly_http(rec, pid, comm, true, NULL, &err);
+	while ((res = fly_http(rec, pid, comm, true, NULL, &err)) == -EAGAIN && !rec->failed && !(rec->o->stop && *rec->o->stop)) {
+		wait_a_little(rec);
+		record_http(rec);
+	}
 	if (res == 0)
 		return;
 	if (res == -ENOENT)
@@ -258,10 +280,11 @@ static void fly_fail(struct record *rec, struct program *p, bool last)
 	if (p->ch.dead)
 		res = -ENOENT;
 	else if (last) /* there was no place for it in all that time */
-		res = err_set(&err, -EMFILE, "%d others have one over HTTP", HTTP_MAX);
+		res = is_full(rec) ? err_set(&err, -EMFILE, "%d others have one over HTTP", HTTP_MAX)
+				   : err_set(&err, -EAGAIN, "others were looked for, and it was not its turn");
 	else
 		res = fly_http(rec, p->pid, p->r->head.comm, false, NULL, &err);
-	if (res == -EMFILE && !last) /* others are being looked for, which takes two seconds at most */
+	if ((res == -EMFILE || res == -EAGAIN) && !last)
 		return;
 	p->go_settled = true;
 	if (res == 0)
@@ -309,6 +332,7 @@ static void take_aside(struct record *rec, struct program *p)
 void program_fly(struct record *rec, struct program *p, uint64_t now)
 {
 	char text[400], why[161];
+	int res;
 
 	if (!p->go_settled) {
 		if (flight_offered(p->r))
@@ -320,8 +344,11 @@ void program_fly(struct record *rec, struct program *p, uint64_t now)
 		return;
 	flight_renew(p->fl, now);
 	if (!p->go_refused && flight_refused(p->fl, why)) {
+		res = flight_never(p->fl) ? fly_http(rec, p->pid, p->r->head.comm, false, why, NULL) : -ENOENT;
+		if (res == -EAGAIN)
+			return;
 		p->go_refused = true;
-		if (flight_never(p->fl) && fly_http(rec, p->pid, p->r->head.comm, false, why, NULL) == 0)
+		if (res == 0)
 			return;
 		snprintf(text, sizeof(text), "%s (%d) has no Go trace: %s", p->r->head.comm, (int)p->pid, why);
 		record_problem(rec, p->pid, p->r->head.comm, "", text);

@@ -218,8 +218,9 @@ static int ask(int fd, const struct place *to, const char *path)
 
 /* A place that is asked for the command line: it tells whether there is /debug/pprof, and whether it is that process's. */
 struct probe {
-	int fd; /* -1: it has answered, or will not */
+	int fd; /* -1: it has not been called yet, has answered, or will not */
 	bool asked;
+	uint64_t end_ns;
 	size_t len;
 	char got[8192];
 };
@@ -265,47 +266,59 @@ static bool probe_has_ended(struct probe *p, const struct place *to)
 	return n <= 0 || p->len == sizeof(p->got) - 1;
 }
 
-/* Where a program listens, and which of these places is its /debug/pprof. All are asked at once, and nothing waits: whoever listens and says nothing holds up
- * nobody. */
+/* Where a program listens, and which of these places is its /debug/pprof. Some are asked at once, and nothing waits: whoever listens and says nothing holds up
+ * nobody but the next of his own program. */
 struct go_find {
 	struct place place[PORTS_MAX];
 	struct probe *probe; /* [n]; NULL: there is only one place, which was named */
-	int n, open, found;
+	int n, next, open, most, found;
 	char request[320];
 };
 
-static void seek_free(struct go_find *find)
+/* Nobody is asked any more. */
+static void seek_end(struct go_find *find)
 {
 	int i;
 
-	for (i = 0; find && find->probe && i < find->n; i++)
+	for (i = 0; find->probe && i < find->n; i++)
 		if (find->probe[i].fd >= 0)
 			close(find->probe[i].fd);
+	free(find->probe);
+	find->probe = NULL;
+}
+
+static void seek_free(struct go_find *find)
+{
 	if (find)
-		free(find->probe);
+		seek_end(find);
 	free(find);
 }
 
-static int seek_begin(struct go_find *find, struct err *err)
+static int seek_begin(struct go_find *find, unsigned most, struct err *err)
 {
 	int i;
 
+	find->most = most && most < PORTS_MAX ? (int)most : PORTS_MAX;
 	find->probe = calloc((size_t)find->n, sizeof(*find->probe));
 	if (!find->probe)
 		return err_set(err, -ENOMEM, "out of memory");
-	for (i = 0; i < find->n; i++) {
-		find->probe[i].fd = begin(&find->place[i]);
-		find->open += find->probe[i].fd >= 0;
-	}
+	for (i = 0; i < find->n; i++)
+		find->probe[i].fd = -1;
 	return 0;
 }
 
-/* A look at those who have not answered. last: whoever has said enough but does not hang up counts too. */
-static void seek_step(struct go_find *find, pid_t pid, bool last)
+/* Asks whoever is next, and looks at those who have not answered. Of one whose time is over, what it has said without hanging up counts too. */
+static void seek_step(struct go_find *find, pid_t pid)
 {
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	struct pollfd p[PORTS_MAX];
 	int i;
 
+	for (; find->next < find->n && find->open < find->most; find->next++) {
+		find->probe[find->next].fd = begin(&find->place[find->next]);
+		find->probe[find->next].end_ns = now + ANSWER_NS;
+		find->open += find->probe[find->next].fd >= 0;
+	}
 	for (i = 0; i < find->n; i++)
 		p[i] = (struct pollfd) { .fd = find->probe[i].fd, .events = find->probe[i].asked ? POLLIN : POLLOUT };
 	if (poll(p, (nfds_t)find->n, 0) < 0)
@@ -313,7 +326,7 @@ static void seek_step(struct go_find *find, pid_t pid, bool last)
 	for (i = 0; i < find->n && find->found < 0; i++) {
 		struct probe *probe = &find->probe[i];
 
-		if (probe->fd < 0 || (!(p[i].revents && probe_has_ended(probe, &find->place[i])) && !last))
+		if (probe->fd < 0 || (!(p[i].revents && probe_has_ended(probe, &find->place[i])) && now < probe->end_ns))
 			continue;
 		if (is_cmdline_of(probe, pid))
 			find->found = i;
@@ -329,6 +342,7 @@ static void go_call(struct go_http *h)
 	struct go_find *find = h->find;
 	char text[200];
 
+	seek_end(find);
 	h->at = GO_HTTP_CALLS;
 	h->end_ns = clock_ns(CLOCK_MONOTONIC) + ANSWER_NS;
 	h->fd = begin(&find->place[find->found]);
@@ -339,7 +353,7 @@ static void go_call(struct go_http *h)
 	}
 }
 
-int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid, const char *url, double seconds, struct err *err)
+int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid, const char *url, unsigned probes, double seconds, struct err *err)
 {
 	char path[256] = GO_HTTP_PATH;
 	int res = 0;
@@ -355,7 +369,7 @@ int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid
 		h->find->n = 1;
 	} else {
 		h->find->n = places_of(pid, h->find->place, PORTS_MAX);
-		res = h->find->n ? seek_begin(h->find, err) : err_set(err, -ENOENT, "process %d serves no /debug/pprof", (int)pid);
+		res = h->find->n ? seek_begin(h->find, probes, err) : err_set(err, -ENOENT, "process %d serves no /debug/pprof", (int)pid);
 	}
 	if (res < 0) {
 		seek_free(h->find);
@@ -365,7 +379,6 @@ int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid
 	snprintf(h->find->request, sizeof(h->find->request), "%s?seconds=%.3f", path, seconds);
 	go_sink_init(&h->sink, dir, comm, pid, "http");
 	go_answer_init(&h->answer);
-	h->end_ns = clock_ns(CLOCK_MONOTONIC) + ANSWER_NS;
 	if (url) {
 		h->find->found = 0;
 		go_call(h);
@@ -378,21 +391,22 @@ static void go_reach(struct go_http *h)
 {
 	struct go_find *find = h->find;
 	struct pollfd p = { .fd = h->fd, .events = POLLOUT };
-	bool late = clock_ns(CLOCK_MONOTONIC) >= h->end_ns;
 	char text[200];
 	int failed;
 
 	if (h->at == GO_HTTP_FINDS) {
-		seek_step(find, h->sink.pid, late);
-		if (find->found >= 0) {
+		seek_step(find, h->sink.pid);
+		if (find->found >= 0 && h->no_place) {
+			go_answer_break(&h->answer, "as many others as can be at a time have one");
+		} else if (find->found >= 0) {
 			go_call(h);
-		} else if (late || !find->open) {
+		} else if (!find->open && find->next == find->n) {
 			h->absent = true;
 			go_answer_break(&h->answer, "it serves no /debug/pprof");
 		}
 		return;
 	}
-	if (poll(&p, 1, 0) != 1 && !late)
+	if (poll(&p, 1, 0) != 1 && clock_ns(CLOCK_MONOTONIC) < h->end_ns)
 		return;
 	h->begin_ns = h->sink.begin_ns = clock_ns(CLOCK_MONOTONIC);
 	failed = p.revents ? ask(h->fd, &find->place[find->found], find->request) : -ETIMEDOUT;

@@ -5,9 +5,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "collect/collect_gohttp.h"
+#include "collect/collect_record.h"
 #include "lib/mkregion.h"
 
+#include <arpa/inet.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -973,6 +975,153 @@ static void bad_answers(void **state)
 	}
 }
 
+static int descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static int listen_somewhere(void)
+{
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&any, sizeof(any)), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	return fd;
+}
+
+/* What the one that has /debug/pprof says when it is asked for the command line. */
+static void say_cmdline(int fd)
+{
+	char text[5000] = "HTTP/1.1 200 OK\r\n\r\n";
+	FILE *f = fopen("/proc/self/cmdline", "re");
+	size_t n = strlen(text);
+
+	assert_non_null(f);
+	n += fread(text + n, 1, sizeof(text) - n, f);
+	fclose(f);
+	assert_int_equal(send(fd, text, n, MSG_NOSIGNAL), n);
+}
+
+#define PORTS  12
+#define PROBES 3u
+
+/* Whoever listens on many ports takes no more sockets than its part, and is asked at each all the same. */
+static void so_many_ports_at_a_time(void **state)
+{
+	int port[PORTS], taken[PROBES], i, k, asked = 0, n = 0, before;
+	struct err err = ERR_INIT;
+	struct go_http h;
+
+	for (i = 0; i < PORTS; i++)
+		port[i] = listen_somewhere();
+	before = descriptors();
+	assert_int_equal(go_http_open(&h, "/nonexistent", "made", getpid(), NULL, PROBES, 1, &err), 0);
+	while (h.at == GO_HTTP_FINDS) {
+		for (k = 0; k < 20; k++)
+			assert_int_equal(go_http_read(&h, 0, &err), 1);
+		assert_in_range(descriptors() - before, 0, PROBES);
+		for (i = 0; i < PORTS && h.at == GO_HTTP_FINDS; i++) {
+			while (n < (int)PROBES && (taken[n] = accept4(port[i], NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+				asked++;
+				n++;
+			}
+		}
+		for (; n; n--) {
+			if (asked == PORTS && n == 1)
+				say_cmdline(taken[0]);
+			close(taken[n - 1]);
+		}
+	}
+	assert_int_equal(asked, PORTS);
+	assert_int_not_equal(h.at, GO_HTTP_FINDS);
+	assert_int_equal(descriptors() - before, 1); /* the call: nobody is asked any more */
+	go_http_close(&h);
+	for (i = 0; i < PORTS; i++)
+		close(port[i]);
+}
+
+/* As many as can be are recorded over HTTP: another is looked for all the same, and called when one of them has ended. What they hold is bounded together, also
+ * where nobody drains flight rings. */
+static void a_search_takes_nobodys_place(void **state)
+{
+	struct record_opts o = { .mode = GD_MODE_OVERWRITE };
+	struct record *rec = calloc(1, sizeof(*rec));
+	int pair[2], port = listen_somewhere(), fd, full;
+	struct go_http *h;
+	unsigned i;
+
+	assert_non_null(rec);
+	rec->o = &o;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	for (i = 0; i < HTTP_MAX; i++) {
+		h = calloc(1, sizeof(*h));
+		assert_non_null(h);
+		h->at = GO_HTTP_TALKS;
+		h->fd = dup(pair[0]);
+		go_sink_init(&h->sink, "/nonexistent", "made", 7, "http");
+		go_answer_init(&h->answer);
+		h->sink.pending.cap = GO_PENDING; /* as if it had so much */
+		rec->http[rec->nhttp++] = h;
+	}
+	record_http(rec);
+	for (i = 0; i < HTTP_MAX; i++) {
+		assert_int_equal(rec->http[i]->sink.most, GO_PENDING_ALL / HTTP_MAX);
+		rec->http[i]->sink.pending.cap = 0;
+	}
+	fly_bare(rec, getpid());
+	assert_int_equal(rec->nproblem, 1); /* there is no place: it is not looked for */
+	assert_int_equal(rec->nhttp, HTTP_MAX);
+	for (full = 0; full < 2; full++) {
+		h = rec->http[--rec->nhttp];
+		fly_bare(rec, getpid());
+		assert_int_equal(rec->nhttp, HTTP_MAX);
+		if (full)
+			rec->http[rec->nhttp++] = h; /* its place has been taken meanwhile */
+		while ((fd = accept4(port, NULL, NULL, SOCK_CLOEXEC)) < 0)
+			record_http(rec);
+		say_cmdline(fd);
+		close(fd);
+		for (i = 0; i < rec->nhttp && rec->http[i]->at != GO_HTTP_FINDS; i++)
+			;
+		assert_in_range(i, 0, rec->nhttp - 1);
+		while (i < rec->nhttp && rec->http[i]->at == GO_HTTP_FINDS)
+			record_http(rec);
+		if (full) {
+			assert_int_equal(rec->nproblem, 2);
+			assert_non_null(strstr(rec->problem[1].text, "as many others as can be"));
+			assert_int_equal(rec->nhttp, HTTP_MAX);
+		} else {
+			assert_int_equal(rec->nproblem, 1);
+			assert_int_not_equal(rec->http[i]->at, GO_HTTP_FINDS);
+			while ((fd = accept4(port, NULL, NULL, SOCK_CLOEXEC)) < 0)
+				;
+			close(fd);
+			go_http_close(rec->http[i]);
+			free(rec->http[i]);
+			rec->http[i] = h;
+		}
+	}
+	while (rec->nhttp) {
+		go_http_close(rec->http[--rec->nhttp]);
+		free(rec->http[rec->nhttp]);
+	}
+	close(pair[0]);
+	close(pair[1]);
+	close(port);
+	buf_done(&rec->go_ended);
+	free(rec->problem);
+	free(rec);
+}
+
 static void what_cannot_be_written_is_lost(void **state)
 {
 	static const uint8_t batch[] = { 1, 1, 0, 0, 0 }; /* of generation 1, empty */
@@ -999,6 +1148,8 @@ int main(void)
 		cmocka_unit_test(a_generation_with_a_hole),
 		cmocka_unit_test(the_last_is_lost),
 		cmocka_unit_test(what_cannot_be_written_is_lost),
+		cmocka_unit_test(so_many_ports_at_a_time),
+		cmocka_unit_test(a_search_takes_nobodys_place),
 		cmocka_unit_test(damage),
 		cmocka_unit_test(a_ring_without_end),
 		cmocka_unit_test(a_generation_without_end),
