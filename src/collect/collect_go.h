@@ -124,7 +124,7 @@ void flight_open(struct flight *f, struct region *r, const char *dir, const char
 void flight_seek(struct flight *f, bool newest);
 /* Writes the whole generations that have come since, within the bounds above. since_ns: those that ended before are passed over. */
 int flight_drain(struct flight *f, uint64_t since_ns, struct err *err);
-/* What flight.Snapshot() has set aside; true: there is something. It stays until flight_saved_taken(). */
+/* What flight.Snapshot() has set aside; true: there is something. It stays until flight_saved_taken(). What a bound cuts off is counted as lost. */
 bool flight_saved(const struct flight *f);
 int flight_drain_saved(struct flight *f, struct err *err);
 /* The program may have its memory back, unless somebody who follows has not read it yet: then he says so. */

@@ -450,6 +450,8 @@ int flight_drain_saved(struct flight *f, struct err *err)
 	f->pos = v.tail;
 	f->synced = false;
 	res = drain_view(f, &v, 0, &b, err);
+	if (f->more) /* nobody reads the rest here */
+		go_count(&f->sink.lost_bytes, v.end - f->pos);
 	/* what the ring has goes into a file of its own */
 	go_sink_break(&f->sink);
 	f->sink.next_gen = 0;

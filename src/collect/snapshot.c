@@ -127,6 +127,7 @@ static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool 
 {
 	uint64_t since = 0, newest;
 	struct flight f;
+	bool left = false; /* Ctrl-C has cut off what was set aside: it stays for whoever asks next */
 	int res = 0;
 
 	if (!flight_offered(r))
@@ -142,6 +143,7 @@ static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool 
 		res = events ? -ENOENT : fly_from_now(s, &f, err);
 	} else {
 		res = flight_drain_saved(&f, err);
+		left = f.more && f.stop && *f.stop > f.stop_over;
 		if (res == 0) {
 			if (!dead && flight_flying(&f))
 				wait_closed(s, &f, s->begin_ns, s->begin_ns + GO_CLOSE_NS + 1000000ull * flight_period_ms(&f));
@@ -158,14 +160,18 @@ static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool 
 	if (res == 0) {
 		go_sink_totals(&f.sink, &s->res->go);
 		manifest_go(&s->rec.go_ended, &f.sink);
-		if (f.sink.nparts)
-			flight_saved_taken(&f);
-		else if (f.damaged && !events)
+		if (f.sink.nparts) {
+			if (!left)
+				flight_saved_taken(&f);
+		} else if (left && !events) {
+			res = err_set(err, -EINTR, "ended before a generation of the Go trace of process %d was read", (int)pid);
+		} else if (f.damaged && !events) {
 			res = err_set(err, -EIO, "the Go trace of process %d is damaged", (int)pid);
-		else if (f.sink.lost_bytes && !events)
+		} else if (f.sink.lost_bytes && !events) {
 			res = err_set(err, -ENOSPC, "process %d has no memory for its Go trace: the tmpfs of '%s' is full", (int)pid, r->path);
-		else
+		} else {
 			res = -ENOENT;
+		}
 	}
 	flight_done(&f);
 	return res;

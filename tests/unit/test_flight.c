@@ -42,6 +42,19 @@ void *__wrap_malloc(size_t size)
 	return __real_malloc(size);
 }
 
+/* Ctrl-C, twice, at the moment when a file's first bytes are written. */
+static volatile sig_atomic_t hurry;
+static bool hurries;
+
+ssize_t __real_write(int fd, const void *data, size_t len);
+ssize_t __wrap_write(int fd, const void *data, size_t len);
+ssize_t __wrap_write(int fd, const void *data, size_t len)
+{
+	if (hurries && len == GO_HEADER && !memcmp(data, "go 1.", 5))
+		hurry = 2;
+	return __real_write(fd, data, len);
+}
+
 struct at {
 	struct mkregion m;
 	struct region *r;
@@ -49,7 +62,8 @@ struct at {
 	char dir[64];
 };
 
-static void at_open(struct at *a, uint32_t ring)
+/* dir: where the region is; NULL: nowhere that it could be found. */
+static void at_open_in(struct at *a, const char *dir, uint32_t ring)
 {
 	char via[40];
 	int fd;
@@ -57,13 +71,18 @@ static void at_open(struct at *a, uint32_t ring)
 	memset(a, 0, sizeof(*a));
 	snprintf(a->dir, sizeof(a->dir), "/tmp/gander-unit-XXXXXX");
 	assert_non_null(mkdtemp(a->dir));
-	mkregion_new(&a->m, NULL, ring + 2, 2);
+	mkregion_new(&a->m, dir, ring + 2, 2);
 	mkregion_flight(&a->m, 1, ring);
 	snprintf(via, sizeof(via), "/proc/self/fd/%d", a->m.fd);
 	fd = open(via, O_PATH | O_CLOEXEC);
 	assert_int_equal(region_open(&a->r, fd, -1, a->m.name, a->m.path, (uid_t)-1, true, NULL), 0);
 	flight_open(&a->f, a->r, a->dir, "made", 7);
 	flight_seek(&a->f, false);
+}
+
+static void at_open(struct at *a, uint32_t ring)
+{
+	at_open_in(a, NULL, ring);
 }
 
 static void at_done(struct at *a)
@@ -577,6 +596,54 @@ static void set_aside_for_two(void **state)
 		buf_done(&all);
 		at_done(&a);
 	}
+}
+
+/* Of a snapshot that is cut off what is missing is counted, and what was set aside stays for the next. */
+static void set_aside_and_cut_off(void **state)
+{
+	struct snapshot_opts so = { .npids = 1, .ctf_version = 1, .stop = &hurry };
+	const pid_t pid = getpid();
+	struct snapshot_result result;
+	struct err err = ERR_INIT;
+	struct buf first = BUF_INIT, all = BUF_INIT;
+	char dir[100], name[40];
+	struct gd_flight *g;
+	uint64_t cut;
+	struct at a;
+	int i;
+
+	at_open_in(&a, "/dev/shm", 6);
+	g = mkregion_ring(&a.m);
+	mkregion_chunk(&a.m, GD_CHUNK_START, 0, 0, "", 0);
+	generation(&a, 1, 100, &first);
+	cut = g->end;
+	buf_put(&all, first.data, first.len);
+	generation(&a, 2, 100, &all);
+	generation(&a, 3, 100, &all);
+	put_aside(&a);
+	so.pids = &pid;
+	so.dir = dir;
+	snprintf(name, sizeof(name), "made-%d.trace", (int)pid);
+	hurry = 2; /* before a whole generation was read: there is no snapshot, and it is said why */
+	snprintf(dir, sizeof(dir), "%s/none", a.dir);
+	assert_int_equal(snapshot_run(&so, &result, &err), -EINTR);
+	assert_non_null(strstr(err.text, "ended before"));
+	assert_int_equal(access(dir, F_OK), -1);
+	assert_int_equal(g->saved.state, GD_SAVED_READY);
+	for (i = 0; i < 2; i++) {
+		snprintf(dir, sizeof(dir), "%s/%d", a.dir, i);
+		hurry = 0;
+		hurries = !i;
+		assert_int_equal(snapshot_run(&so, &result, NULL), 0);
+		hurries = false;
+		assert_int_equal(result.go.generations, i ? 3 : 1);
+		assert_int_equal(result.go.lost_bytes, i ? 0 : g->saved.end - cut);
+		expect_file(dir, name, i ? &all : &first);
+		assert_int_equal(g->saved.state, i ? GD_SAVED_TAKEN : GD_SAVED_READY);
+	}
+	buf_done(&first);
+	buf_done(&all);
+	at_done(&a);
 }
 
 /* What was overwritten is told although nothing comes behind it, or what comes counts anew. */
@@ -1154,6 +1221,7 @@ int main(void)
 		cmocka_unit_test(a_ring_without_end),
 		cmocka_unit_test(a_generation_without_end),
 		cmocka_unit_test(set_aside_for_two),
+		cmocka_unit_test(set_aside_and_cut_off),
 		cmocka_unit_test(what_no_number_tells),
 		cmocka_unit_test(asks),
 		cmocka_unit_test(wakes),
