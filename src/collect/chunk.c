@@ -43,7 +43,7 @@ static void remove_tree(const char *path)
 
 void recording_remove(const char *dir)
 {
-	static const char *const parts[] = { "ctf", "gander.json", ".reserve", "chunk-000001", "snapshot-000001" };
+	static const char *const parts[] = { "ctf", "go", "gander.json", ".reserve", "chunk-000001", "snapshot-000001" };
 	char path[4200];
 	unsigned i;
 

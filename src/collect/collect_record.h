@@ -157,6 +157,7 @@ unsigned record_fly(struct record *rec);                               /* reads 
 unsigned record_http(struct record *rec);                              /* the same over HTTP */
 void record_http_found(struct record *rec);                            /* waits until each has been found, or has not */
 void record_http_end(struct record *rec);                              /* ends them */
+void record_http_drop(struct record *rec);                             /* the same of a recording that does not begin: waits for nothing, says nothing */
 uint64_t fly_bytes(const struct record *rec);                          /* of all Go traces and of what was set aside, on disk */
 void fly_before_rotate(struct record *rec);
 void fly_after_rotate(struct record *rec);

@@ -251,6 +251,14 @@ void record_http_end(struct record *rec)
 		http_end(rec, 0);
 }
 
+void record_http_drop(struct record *rec)
+{
+	while (rec->nhttp) {
+		go_http_close(rec->http[--rec->nhttp]);
+		free(rec->http[rec->nhttp]);
+	}
+}
+
 void fly_bare(struct record *rec, pid_t pid)
 {
 	struct err err = ERR_INIT;

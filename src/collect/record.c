@@ -485,7 +485,8 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 		res = record_attach(rec, o->pids[i], err);
 	if (res == 0 && o->all)
 		record_scan(rec, FIND_ALL);
-	record_http_found(rec);
+	if (res == 0)
+		record_http_found(rec);
 	if (res == 0 && o->npids && !rec->nprog && !rec->nhttp && !o->all && !o->cmd && !rec->seen) {
 		res = rec->failed ? err_set(err, -ENOSPC, "%s", rec->why) : err_set(err, -ENOENT, "nothing can be recorded%s", o->go || o->kernel_groups ? "" : " (--kernel, and --go where /debug/pprof is served, need no events)");
 	}
@@ -498,7 +499,7 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 	if (res < 0) {
 		while (rec->nprog)
 			program_free(rec->prog[--rec->nprog]);
-		record_http_end(rec);
+		record_http_drop(rec);
 		kernelview_done(rec);
 		recording_remove(o->dir);
 		goto out;
