@@ -2,6 +2,7 @@
 #ifndef GANDER_CLI_CLI_H
 #define GANDER_CLI_CLI_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/opt.h"
 
@@ -21,7 +22,8 @@ int cli_usage(const struct err *err); /* the same for a mistake on the command l
 
 /* To stdout, for what is longer than its buffer, or has to be seen now: why they fail is told at the end, when it would be forgotten. */
 void cli_put(const char *text, size_t len);
-bool cli_flush(void); /* false: nobody reads it, or the disk is full */
+void cli_put_json(struct buf *b); /* all of it, as a line; b is empty afterwards. What found no memory is told at the end, too */
+bool cli_flush(void);             /* false: nobody reads it, or the disk is full */
 
 extern const struct verb *const cli_verbs[];    /* NULL-terminated: the table in main.c */
 extern const struct verb *const cli_go_verbs[]; /* those of gander go: the table in verb_go.c */

@@ -193,8 +193,9 @@ static int run(int argc, char **argv)
 	json_arr_end(&j);
 	json_obj_end(&j);
 	if (a.json && r >= 0)
-		printf("%s\n", out.data);
-	buf_done(&out);
+		cli_put_json(&out);
+	else
+		buf_done(&out);
 	free(ms.m);
 	gorun_done(&g);
 	if (r == -ENOENT)

@@ -769,9 +769,7 @@ static int count_all(struct gander_gotrace *t, bool as_json, struct gowhere *whe
 	}
 	json_obj_end(&j);
 	json_obj_end(&j);
-	buf_putc(&out, '\n');
-	cli_put(out.data, out.len);
-	buf_done(&out);
+	cli_put_json(&out);
 	return r;
 }
 

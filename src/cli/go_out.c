@@ -284,8 +284,5 @@ void go_out_print(const struct result *r, bool as_json, bool stacks)
 	json_obj(&j);
 	go_out_json(r, &j);
 	json_obj_end(&j);
-	buf_putc(&out, '\n');
-	if (out.data)
-		cli_put(out.data, out.len);
-	buf_done(&out);
+	cli_put_json(&out);
 }

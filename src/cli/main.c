@@ -1,4 +1,4 @@
-/* gander: one binary, familiar verbs. This file is the table of verbs and nothing else. */
+/* gander: one binary, familiar verbs. This file is the table of verbs, and what they share: how they print, how they fail. */
 #include "base/near.h"
 #include "cli/cli.h"
 
@@ -115,6 +115,16 @@ void cli_put(const char *text, size_t len)
 {
 	if (len && fwrite(text, 1, len, stdout) != len && !put_errno)
 		put_errno = errno;
+}
+
+void cli_put_json(struct buf *b)
+{
+	buf_putc(b, '\n');
+	if (!buf_failed(b))
+		cli_put(b->data, b->len);
+	else if (!put_errno)
+		put_errno = ENOMEM;
+	buf_done(b);
 }
 
 bool cli_flush(void)

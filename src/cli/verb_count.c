@@ -124,10 +124,7 @@ static void print_json(const struct count_row *v, unsigned n, const struct count
 	}
 	json_arr_end(&j);
 	json_obj_end(&j);
-	buf_putc(&b, '\n');
-	if (!buf_failed(&b))
-		cli_put(b.data, b.len);
-	buf_done(&b);
+	cli_put_json(&b);
 }
 
 static void on_table(void *arg, const struct count_table *t, uint64_t elapsed, bool final)

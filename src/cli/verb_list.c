@@ -415,10 +415,7 @@ static int run(int argc, char **argv)
 		for (k = 0; k < f.n; k++)
 			json_one(&j, &f.v[k]);
 		json_arr_end(&j);
-		buf_putc(&b, '\n');
-		if (!buf_failed(&b))
-			cli_put(b.data, b.len);
-		buf_done(&b);
+		cli_put_json(&b);
 	} else {
 		print_text(&f);
 	}

@@ -245,10 +245,7 @@ static void summary_json(const char *dir, const struct record_result *r)
 		json_str(&j, r->why);
 	}
 	json_obj_end(&j);
-	buf_putc(&b, '\n');
-	if (!buf_failed(&b))
-		cli_put(b.data, b.len);
-	buf_done(&b);
+	cli_put_json(&b);
 }
 
 static int speak(void)

@@ -434,6 +434,18 @@ static void print_events(const struct report *p, FILE *out)
 	print_kinds(p, "EVENTS OF THE KERNEL", p->kind + own, p->nkinds - own, TOP, out);
 }
 
+/* Of a span, which has the name of its end: without that. */
+static const char *span_name(const struct kind *k, char to[256])
+{
+	size_t n;
+
+	snprintf(to, 256, "%s", k->name);
+	n = strlen(to);
+	if (n > 4 && !strcmp(to + n - 4, ".end"))
+		to[n - 4] = 0;
+	return to;
+}
+
 static void print_spans(struct report *p, FILE *out)
 {
 	struct kind **span = calloc(p->nkinds + 1, sizeof(*span));
@@ -454,11 +466,8 @@ static void print_spans(struct report *p, FILE *out)
 	}
 	for (i = 0; i < n && i < 20; i++) {
 		k = span[i];
-		snprintf(name, sizeof(name), "%s", k->name);
-		if (strlen(name) > 4 && !strcmp(name + strlen(name) - 4, ".end"))
-			name[strlen(name) - 4] = 0;
 		draw(hist, &k->time, 16);
-		fprintf(out, "  %-24s %7s %8s %8s %8s  %s\n", clean(name, 24), count_text(a, (double)k->time.count),
+		fprintf(out, "  %-24s %7s %8s %8s %8s  %s\n", clean(span_name(k, name), 24), count_text(a, (double)k->time.count),
 			duration_text(b, hist_lean_quantile(&k->time, 0.5)), duration_text(c, hist_lean_quantile(&k->time, 0.99)),
 			duration_text(d, k->time.max), hist);
 		if (k->begun > k->count)
@@ -625,7 +634,7 @@ static void print_text(struct report *p, FILE *out)
 	uint32_t programs = count_programs(p, &kernel);
 	char a[UNIT_TEXT], b[UNIT_TEXT], c[UNIT_TEXT];
 	const struct kind *span;
-	char name[240];
+	char name[256];
 	const char *state = str(p->manifest, "state"), *go_file = str(json_array_get(json_object_get(p->manifest, "go"), 0), "file");
 
 	fprintf(out, "%s: %s events of %u program%s%s, %s, %s a second\n", p->dir, count_text(a, (double)p->events), programs,
@@ -654,12 +663,8 @@ static void print_text(struct report *p, FILE *out)
 		fprintf(out, "\n");
 	}
 	span = most_of_time(p);
-	if (*go_file && span) {
-		snprintf(name, sizeof(name), "%s", span->name);
-		if (strlen(name) > 4 && !strcmp(name + strlen(name) - 4, ".end"))
-			name[strlen(name) - 4] = 0;
-		fprintf(out, "  gander why %s --span %s\n", p->dir, clean(name, sizeof(name)));
-	}
+	if (*go_file && span)
+		fprintf(out, "  gander why %s --span %s\n", p->dir, clean(span_name(span, name), sizeof(name)));
 }
 
 /* To a terminal of its width. */
@@ -699,7 +704,7 @@ static void json_problem(void *arg, const char *where, const char *text)
 	json_obj_end(j);
 }
 
-static int print_json(struct report *p)
+static void print_json(struct report *p)
 {
 	const struct gander_ctf_trace *t;
 	const struct kind *k;
@@ -795,14 +800,7 @@ static int print_json(struct report *p)
 	walk_problems(p, json_problem, &j);
 	json_arr_end(&j);
 	json_obj_end(&j);
-	buf_putc(&b, '\n');
-	if (buf_failed(&b)) {
-		buf_done(&b);
-		return -ENOMEM;
-	}
-	cli_put(b.data, b.len);
-	buf_done(&b);
-	return 0;
+	cli_put_json(&b);
 }
 
 static bool has_kernel(const struct report *p)
@@ -873,7 +871,9 @@ static int run(int argc, char **argv)
 	if (p.nthreads)
 		qsort(p.thread, p.nthreads, sizeof(*p.thread), by_busy);
 	pair_spans(&p);
-	if ((p.json ? print_json(&p) : print_page(&p)) < 0) {
+	if (p.json) {
+		print_json(&p);
+	} else if (print_page(&p) < 0) {
 		err_set(&err, -ENOMEM, "out of memory");
 		cli_fail(&err);
 		goto out;

@@ -56,10 +56,7 @@ static void print_json(const char *dir, const struct snapshot_result *r)
 	json_u64(&j, r->lost);
 	go_totals_json(&j, &r->go);
 	json_obj_end(&j);
-	buf_putc(&b, '\n');
-	if (!buf_failed(&b))
-		cli_put(b.data, b.len);
-	buf_done(&b);
+	cli_put_json(&b);
 }
 
 static int run(int argc, char **argv)

@@ -360,12 +360,12 @@ static int print_json(const struct why_run *w, const struct why_show *show, cons
 	json_key(&j, "outside");
 	json_u64(&j, w->outside);
 	json_obj_end(&j);
-	if (r < 0 || buf_failed(&out))
-		r = err_set(err, -ENOMEM, "out of memory");
-	else
-		printf("%s\n", out.data);
+	if (r == 0) {
+		cli_put_json(&out);
+		return 0;
+	}
 	buf_done(&out);
-	return r;
+	return err_set(err, -ENOMEM, "out of memory");
 }
 
 static int print(const struct why_run *w, struct err *err)

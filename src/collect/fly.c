@@ -468,7 +468,8 @@ uint64_t fly_bytes(const struct record *rec)
 	return t.bytes;
 }
 
-/* A chunk has what has come until now; the open generations go into the next. */
+/* A chunk has the generations that one more round finds whole: a round is bounded, for all events wait meanwhile. What is still open, or was not read in that
+ * time, goes into the next. */
 void fly_before_rotate(struct record *rec)
 {
 	if (rec->o->go && !overwrites(rec))
