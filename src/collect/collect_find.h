@@ -68,6 +68,8 @@ struct find_part {
 void find_begin(struct find_part *p, bool foreign);
 bool find_some(struct find *f, struct find_part *p);
 void find_end(struct find_part *p); /* also before it is through */
+/* One entry of a directory of find_dirs(), as find_some() would come upon it. -EAGAIN: its program is still making it. */
+int find_entry(struct find *f, const char *dir, const char *name);
 
 /* Processes by name: command name or the executable's last part. Returns their number, at most cap. */
 int find_named(const char *name, pid_t *pids, int cap, struct err *err);

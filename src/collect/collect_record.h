@@ -15,6 +15,7 @@
 #define HTTP_MAX        64 /* Go traces over HTTP at a time */
 #define SEARCHES_MAX    8  /* programs whose /debug/pprof is looked for at a time, beside those; each has so many sockets */
 #define SEARCH_SOCKETS  8
+#define FRESH_MAX       64   /* new files whose names are remembered; what is beyond that a scan finds */
 #define DEFAULT_PACKETS 512u /* of a program, at most */
 
 struct totals {
@@ -93,6 +94,18 @@ struct record {
 	void *run_room;        /* for packets that are written together; made when it is needed */
 	struct find_part part; /* of a scan for new programs that is under way */
 	bool scanning;
+	struct {
+		int wd;
+		char dir[64];
+	} watched[32];
+	int nwatched;
+	struct {
+		int dir; /* in watched[] */
+		char name[48];
+		uint64_t until_ns;
+	} fresh[FRESH_MAX]; /* files that have just been made */
+	unsigned nfresh;
+	uint64_t fresh_next_ns;
 	struct {                         /* conditions */
 		uint64_t quiet_until_ns; /* none holds before; 0: they are armed */
 		unsigned taken;
@@ -143,6 +156,10 @@ uint32_t record_context(const struct record_opts *o, unsigned language);
 void record_scan(struct record *rec, enum find_where where);
 void record_scan_begin(struct record *rec, bool foreign);
 void record_scan_part(struct record *rec); /* until rec->scanning is false */
+/* New files are told of by name (inotify), and are opened without waiting for a scan to come to them. */
+void record_watch(struct record *rec);
+void record_hear(struct record *rec);
+void record_scan_fresh(struct record *rec);
 int record_attach(struct record *rec, pid_t pid, struct err *err);
 void program_look(struct record *rec, struct program *p, uint32_t from);               /* at classes from this one on */
 unsigned program_drain(struct record *rec, struct program *p, uint64_t now, bool all); /* returns the whole packets */

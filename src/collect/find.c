@@ -377,8 +377,8 @@ int find_dirs(char dirs[][64], int cap)
 	return n;
 }
 
-/* Opens one candidate and files what it is. uid as in region_open(). */
-static void take(struct find *f, int opath_fd, int dirfd, const char *name, const char *path, uid_t uid, pid_t pid)
+/* Opens one candidate and files what it is. uid as in region_open(). -EAGAIN: its program is just starting. */
+static int take(struct find *f, int opath_fd, int dirfd, const char *name, const char *path, uid_t uid, pid_t pid)
 {
 	struct region *r = NULL;
 	struct err err = ERR_INIT;
@@ -391,11 +391,11 @@ static void take(struct find *f, int opath_fd, int dirfd, const char *name, cons
 	res = region_open(&r, opath_fd, dirfd, name, path, uid, f->writable, &err);
 
 	if (res == -EAGAIN)
-		return; /* its program is just starting */
+		return res;
 	v = add(f, res < 0 ? FOUND_REFUSED : FOUND_REGION, pid, st.st_uid, path);
 	if (!v) {
 		region_close(r);
-		return;
+		return 0;
 	}
 	v->code = res;
 	v->dev = st.st_dev;
@@ -404,6 +404,7 @@ static void take(struct find *f, int opath_fd, int dirfd, const char *name, cons
 	v->region = r;
 	if (r)
 		v->dead = region_dead(r);
+	return 0;
 }
 
 static struct mapping *mapped(struct mappings *m, dev_t dev, ino_t ino)
@@ -416,8 +417,8 @@ static struct mapping *mapped(struct mappings *m, dev_t dev, ino_t ino)
 	return NULL;
 }
 
-/* An entry of a directory of this mount namespace. m: what is mapped; only_mapped: nothing else. */
-static void take_entry(struct find *f, const char *dir, int fd, dev_t dev, const struct dirent *e, struct mappings *m, bool only_mapped)
+/* An entry of a directory of this mount namespace. ino: 0 when it is not known. m: what is mapped; only_mapped: nothing else. -EAGAIN as take(). */
+static int take_entry(struct find *f, const char *dir, int fd, dev_t dev, const char *name, ino_t ino, struct mappings *m, bool only_mapped)
 {
 	struct mapping *map;
 	struct stat st;
@@ -425,25 +426,25 @@ static void take_entry(struct find *f, const char *dir, int fd, dev_t dev, const
 	uid_t uid;
 	int file;
 
-	if (!region_name_ok(e->d_name, &uid))
-		return;
-	map = m ? mapped(m, dev, e->d_ino) : NULL;
+	if (!region_name_ok(name, &uid))
+		return 0;
+	map = m ? mapped(m, dev, ino) : NULL;
 	if (only_mapped && !map)
-		return;
+		return 0;
 	if (map)
 		map->seen = true;
-	if (f->known && f->known(f->known_arg, dev, e->d_ino))
-		return;
-	file = region_file(fd, e->d_name);
+	if (ino && f->known && f->known(f->known_arg, dev, ino))
+		return 0;
+	file = region_file(fd, name);
 	if (file < 0)
-		return;
+		return 0;
 	/* files of others are theirs, whatever they are called */
-	if (fstat(file, &st) < 0 || (geteuid() && uid != geteuid() && st.st_uid != geteuid())) {
+	if (fstat(file, &st) < 0 || (geteuid() && uid != geteuid() && st.st_uid != geteuid()) || (!ino && f->known && f->known(f->known_arg, dev, st.st_ino))) {
 		close(file);
-		return;
+		return 0;
 	}
-	snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
-	take(f, file, openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC), e->d_name, path, (uid_t)-1, map ? map->pid : 0);
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return take(f, file, openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC), name, path, (uid_t)-1, map ? map->pid : 0);
 }
 
 static DIR *begin_dir(const char *dir, int *fd, dev_t *dev)
@@ -467,7 +468,7 @@ static void scan_dir(struct find *f, const char *dir, struct mappings *m, bool o
 	DIR *d = begin_dir(dir, &fd, &dev);
 
 	while (d && (e = readdir(d)))
-		take_entry(f, dir, fd, dev, e, m, only_mapped);
+		take_entry(f, dir, fd, dev, e->d_name, e->d_ino, m, only_mapped);
 	if (d)
 		closedir(d);
 }
@@ -768,6 +769,7 @@ static bool some_processes(struct find *f, struct find_part *p)
 
 bool find_some(struct find *f, struct find_part *p)
 {
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + PART_NS;
 	struct dirent *e;
 	unsigned n, k;
 
@@ -777,12 +779,12 @@ bool find_some(struct find *f, struct find_part *p)
 			p->proc = NULL;
 		}
 	} else {
-		for (n = 0; n < PART_ENTRIES && p->at < p->ndirs; n++) {
+		for (n = 0; n < PART_ENTRIES && p->at < p->ndirs && (!n || clock_ns(CLOCK_MONOTONIC) < end); n++) {
 			if (!p->dir)
 				p->dir = begin_dir(p->dirs[p->at], &p->fd, &p->dev);
 			e = p->dir ? readdir(p->dir) : NULL;
 			if (e) {
-				take_entry(f, p->dirs[p->at], p->fd, p->dev, e, NULL, false);
+				take_entry(f, p->dirs[p->at], p->fd, p->dev, e->d_name, e->d_ino, NULL, false);
 				continue;
 			}
 			if (p->dir)
@@ -795,6 +797,24 @@ bool find_some(struct find *f, struct find_part *p)
 		if (f->v[k].kind == FOUND_REGION)
 			pid_by_header(&f->v[k]);
 	return p->proc || p->at < p->ndirs;
+}
+
+int find_entry(struct find *f, const char *dir, const char *name)
+{
+	int fd = open_dir(dir, device_of(dir)), res = 0;
+	unsigned k = f->n;
+	dev_t dev;
+	ino_t ino;
+
+	if (fd < 0)
+		return 0;
+	if (look_at(fd, &dev, &ino))
+		res = take_entry(f, dir, fd, dev, name, 0, NULL, false);
+	close(fd);
+	for (; k < f->n; k++)
+		if (f->v[k].kind == FOUND_REGION)
+			pid_by_header(&f->v[k]);
+	return res;
 }
 
 struct named_arg {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
@@ -25,7 +26,10 @@
 #define TRIES_MAX     20u
 #define REFUSED_TOLD  20u
 #define RETRY_NS      100000000ull
-#define PART_SHARE    4u /* looking for new programs takes a fifth of the time at most, however much there is to look through */
+#define FRESH_NS      100000000ull /* a new file is looked at so long: its program is still making it */
+#define FRESH_PART_NS 1000000ull
+#define HEAR_MOST     16u /* reads at a time: others make files, too */
+#define PART_SHARE    4u  /* looking for new programs takes a fifth of the time at most, however much there is to look through */
 
 struct clock_line *clock_of(struct record *rec, const struct region *r)
 {
@@ -639,6 +643,82 @@ void record_scan_part(struct record *rec)
 		rec->last_scan_ns = end;
 	}
 	rec->part_next_ns = end + PART_SHARE * (end - start);
+}
+
+void record_watch(struct record *rec)
+{
+	char dirs[32][64];
+	int n = find_dirs(dirs, 32), i, wd;
+
+	rec->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	for (i = 0; rec->inotify_fd >= 0 && i < n; i++) {
+		wd = inotify_add_watch(rec->inotify_fd, dirs[i], IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR);
+		if (wd < 0)
+			continue;
+		rec->watched[rec->nwatched].wd = wd;
+		memcpy(rec->watched[rec->nwatched++].dir, dirs[i], sizeof(dirs[i]));
+	}
+}
+
+/* Twice the same is one: the first look finds it, or it is looked for in a moment. */
+static void remember(struct record *rec, int wd, const char *name, uint64_t now)
+{
+	size_t len = strlen(name);
+	unsigned i;
+	uid_t uid;
+	int dir;
+
+	for (dir = 0; dir < rec->nwatched && rec->watched[dir].wd != wd; dir++)
+		;
+	if (dir == rec->nwatched || rec->nfresh == FRESH_MAX || len >= sizeof(rec->fresh->name) || !region_name_ok(name, &uid))
+		return;
+	for (i = 0; i < rec->nfresh; i++)
+		if (rec->fresh[i].dir == dir && !strcmp(rec->fresh[i].name, name))
+			return;
+	rec->fresh[rec->nfresh].dir = dir;
+	rec->fresh[rec->nfresh].until_ns = now + FRESH_NS;
+	memcpy(rec->fresh[rec->nfresh++].name, name, len + 1);
+}
+
+void record_hear(struct record *rec)
+{
+	_Alignas(struct inotify_event) char events[4096];
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	const struct inotify_event *e;
+	unsigned turn;
+	ssize_t n, at;
+
+	for (turn = 0; turn < HEAR_MOST && (n = read(rec->inotify_fd, events, sizeof(events))) > 0; turn++)
+		for (at = 0; at < n; at += (ssize_t)(sizeof(*e) + e->len)) {
+			e = (const struct inotify_event *)(events + at);
+			if (e->mask & (IN_CREATE | IN_MOVED_TO) && e->len)
+				remember(rec, e->wd, e->name, now);
+		}
+	rec->rescan_until_ns = now + FRESH_NS; /* whatever that does not find */
+}
+
+void record_scan_fresh(struct record *rec)
+{
+	struct find f = { .known = is_known, .known_arg = rec, .writable = true };
+	uint64_t start = clock_ns(CLOCK_MONOTONIC), now = start;
+	unsigned i, kept = 0;
+
+	if (!rec->nfresh || start < rec->fresh_next_ns)
+		return;
+	for (i = 0; i < rec->nfresh; i++) {
+		bool again = now - start >= FRESH_PART_NS;
+
+		if (!again)
+			again = find_entry(&f, rec->watched[rec->fresh[i].dir].dir, rec->fresh[i].name) == -EAGAIN && now < rec->fresh[i].until_ns;
+		if (again)
+			rec->fresh[kept++] = rec->fresh[i];
+		now = clock_ns(CLOCK_MONOTONIC);
+	}
+	rec->nfresh = kept;
+	consider_all(rec, &f, false);
+	find_done(&f);
+	now = clock_ns(CLOCK_MONOTONIC);
+	rec->fresh_next_ns = now + PART_SHARE * (now - start);
 }
 
 int record_attach(struct record *rec, pid_t pid, struct err *err)

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -29,17 +28,6 @@
 #define RESCAN_NS          2000000ull
 #define RESCAN_CHILDREN_NS 20000000ull
 #define RESCAN_ANYHOW_NS   5000000000ull
-#define RESCAN_AFTER_NS    100000000ull /* a new file is looked at so long: its program is still making it */
-
-static void watch(struct record *rec)
-{
-	char dirs[32][64];
-	int n = find_dirs(dirs, 32), i;
-
-	rec->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	for (i = 0; rec->inotify_fd >= 0 && i < n; i++)
-		inotify_add_watch(rec->inotify_fd, dirs[i], IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR);
-}
 
 static int apply_rules(struct record *rec, struct err *err)
 {
@@ -199,7 +187,6 @@ static void wait_for_more(struct record *rec, unsigned busy, uint64_t round_ns)
 		{ .fd = rec->cmd_pidfd, .events = POLLIN },
 	};
 	struct timespec ts;
-	char events[4096];
 
 	if (busy > 8)
 		rec->interval_ns = 0;
@@ -211,18 +198,15 @@ static void wait_for_more(struct record *rec, unsigned busy, uint64_t round_ns)
 		rec->interval_ns = longest_sleep(rec, round_ns);
 	if (rec->interval_ns > RESCAN_NS && (rec->o->all || rec->o->cmd) && rec->rescan_until_ns > clock_ns(CLOCK_MONOTONIC))
 		rec->interval_ns = RESCAN_NS; /* a program is starting */
-	if (rec->scanning && rec->interval_ns > RESCAN_NS)
+	if ((rec->scanning || rec->nfresh) && rec->interval_ns > RESCAN_NS)
 		rec->interval_ns = RESCAN_NS;
 	if (rec->cmd_done)
 		fds[2].fd = -1;
 	ts = (struct timespec) { .tv_nsec = (long)rec->interval_ns };
 	if (ppoll(fds, 3, &ts, NULL) <= 0)
 		return;
-	if (fds[0].revents) {
-		while (read(rec->inotify_fd, events, sizeof(events)) > 0)
-			;
-		rec->rescan_until_ns = clock_ns(CLOCK_MONOTONIC) + RESCAN_AFTER_NS;
-	}
+	if (fds[0].revents)
+		record_hear(rec);
 	if (fds[1].revents)
 		control_serve(rec->control_fd, answer, rec);
 	if (fds[2].revents)
@@ -233,6 +217,7 @@ static void look_for_new(struct record *rec, uint64_t now)
 {
 	uint64_t since = now - rec->last_scan_ns;
 
+	record_scan_fresh(rec);
 	if (now < rec->part_next_ns)
 		return;
 	if (rec->scanning) {
@@ -479,7 +464,7 @@ int record_run(const struct record_opts *o, struct record_result *result, struct
 	rec->control_fd = control_listen(rec->session_text, NULL);
 	if (rec->control_fd < 0)
 		rec->control_fd = -1;
-	watch(rec);
+	record_watch(rec);
 	res = kernelview_start(rec, err);
 	for (i = 0; i < o->npids && res == 0; i++)
 		res = record_attach(rec, o->pids[i], err);

@@ -766,6 +766,35 @@ def squatters():
 
 
 @case
+def many_dead():
+    """Regions of programs that have died, which nobody has removed: those that begin among them are recorded from their first event on, and the dead are let alone."""
+    if "COLLECT_ALONE" not in os.environ:
+        raise Skip("needs a /dev/shm of its own")
+    p = Program(1, 10)
+    path = next(x["path"] for x in json.loads(gander("list", "--json").stdout) if x.get("pid") == p.pid)
+    p.kill()
+    size = os.path.getsize(path)
+    with open(path, "rb") as f:
+        head = f.read(4096)
+    made = ["/dev/shm/gander.%d.%016x" % (os.geteuid(), i) for i in range(300)]
+    try:
+        for x in made:
+            with open(x, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as f:
+                f.write(head)
+                f.truncate(size)
+        d = new("amongdead")
+        r = gander("record", "-o", d, "--json", "-q", "--", "sh", "-c", "for i in 1 2 3 4 5; do GO=1 %s 1 1000 0 0 0; done" % EMITTER)
+        m = agree(d, json.loads(r.stdout.splitlines()[-1]), 5 * 1100)
+        same("its programs, and nobody else", len(m["programs"]), 5)
+        # a starting program looks at eight files, each fourth time, and removes what is dead
+        check("the dead are let alone", sum(map(os.path.exists, made)) >= len(made) - 5 * 8)
+    finally:
+        for x in made:
+            if os.path.exists(x):
+                os.unlink(x)
+
+
+@case
 def nothing_in_it():
     r = gander("record", "-o", new("void"), "--", "true")
     check("a program without events: it is said", "nothing that ran has gander events" in r.stderr, r.stderr)

@@ -7,7 +7,7 @@
 #include "collect/collect_channel.h"
 #include "collect/collect_clock.h"
 #include "collect/collect_find.h"
-#include "collect/collect_out.h"
+#include "collect/collect_record.h"
 #include "lib/mkregion.h"
 
 #include <fcntl.h>
@@ -641,6 +641,83 @@ static void the_clocks_line(void **state)
 	assert_true(l.error_ns < 2000);
 }
 
+#define DEAD 100u
+
+/* A program that is just beginning is taken by the name of its file, however many others lie about that a scan would look through first: they are not touched. */
+static void a_new_file_is_taken_by_its_name(void **state)
+{
+	static struct mkregion dead[DEAD];
+	static struct rule_list rules;
+	struct record_opts o = { .rules = &rules, .ctf_version = 1, .mode = GD_MODE_DISCARD };
+	char dir[] = "/tmp/gander-unit-XXXXXX", command[100];
+	struct record *rec = calloc(1, sizeof(*rec));
+	struct mkregion m;
+	unsigned i;
+
+	assert_non_null(rec);
+	assert_non_null(mkdtemp(dir));
+	snprintf(command, sizeof(command), "%s/ctf", dir);
+	assert_int_equal(mkdir(command, 0700), 0);
+	rec->o = &o;
+	snprintf(rec->dir, sizeof(rec->dir), "%s", dir);
+	memcpy(rec->session, session, 16);
+	clock_start(&rec->clock, false);
+	clock_start(&rec->mono, true);
+	for (i = 0; i < DEAD; i++) {
+		mkregion_new(&dead[i], "/dev/shm", 4, 1);
+		mkregion_die(&dead[i]);
+	}
+	record_watch(rec);
+	assert_true(rec->inotify_fd >= 0);
+	mkregion_new(&m, "/dev/shm", 8, 1);
+	mkregion_header(&m)->state = GD_STATE_BUILDING;
+	mkregion_declare(&m, "made.event", 6, 1);
+	mkregion_born(&m, 0, session, GD_MODE_DISCARD, 0, 4, 4);
+	record_hear(rec);
+	assert_in_range(rec->nfresh, 1, FRESH_MAX); /* others may begin here meanwhile */
+	for (i = 0; i < rec->nfresh; i++)
+		rec->fresh[i].until_ns = UINT64_MAX;
+	record_scan_fresh(rec);
+	assert_int_equal(rec->nprog, 0);
+	mkregion_header(&m)->state = GD_STATE_READY; /* it had not been finished: it is looked at again, nobody tells of it once more */
+	for (i = 0; i < 100000 && !rec->nprog && rec->nfresh; i++) {
+		rec->fresh_next_ns = 0;
+		record_scan_fresh(rec);
+	}
+	assert_int_equal(rec->nprog, 1);
+	assert_string_equal(rec->prog[0]->r->name, m.name);
+	assert_true(rec->prog[0]->born);
+	assert_in_range(rec->known.n, 1, DEAD / 2);
+	/* what was not heard of a scan finds, with all the rest */
+	record_scan_begin(rec, false);
+	while (rec->scanning)
+		record_scan_part(rec);
+	assert_in_range(rec->known.n, DEAD / 2, UINT32_MAX);
+	assert_int_equal(rec->nprog, 1);
+	/* names that are none are not remembered, nor more than there is room for */
+	rec->nfresh = 0;
+	for (i = 0; i < DEAD; i++) {
+		mkregion_done(&dead[i]);
+		mkregion_new(&dead[i], "/dev/shm", 4, 1);
+		mkregion_done(&dead[i]);
+	}
+	record_hear(rec);
+	assert_in_range(rec->nfresh, 1, FRESH_MAX);
+	for (i = 0; i < 100000 && rec->nfresh; i++) {
+		rec->fresh_next_ns = 0;
+		record_scan_fresh(rec);
+	}
+	assert_int_equal(rec->nfresh, 0); /* they are gone */
+	program_free(rec->prog[0]);
+	close(rec->inotify_fd);
+	map_done(&rec->known);
+	free(rec->problem);
+	free(rec);
+	mkregion_done(&m);
+	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+	assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -660,6 +737,7 @@ int main(void)
 		cmocka_unit_test(unfinished_classes_are_seen_later),
 		cmocka_unit_test(sizes_of_events),
 		cmocka_unit_test(the_clocks_line),
+		cmocka_unit_test(a_new_file_is_taken_by_its_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
