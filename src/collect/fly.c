@@ -438,6 +438,18 @@ void program_land(struct record *rec, struct program *p)
 	p->fl = NULL;
 }
 
+/* A short recording: it has not been asked. Its turn is waited for. */
+static void ask_late(struct record *rec, struct program *p, uint64_t begin)
+{
+	while (!rec->failed) {
+		fly_fail(rec, p, false);
+		if (p->go_settled || is_full(rec) || hurried(rec) || clock_ns(CLOCK_MONOTONIC) - begin >= LAST_GEN_NS)
+			return;
+		wait_a_little(rec);
+		record_http(rec);
+	}
+}
+
 void record_land(struct record *rec)
 {
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
@@ -447,7 +459,7 @@ void record_land(struct record *rec)
 		struct program *p = rec->prog[i];
 
 		if (rec->o->go && !p->go_settled && !p->ch.dead && !flight_offered(p->r) && p->r->head.language == GD_LANG_GO)
-			fly_fail(rec, p, false); /* a short recording: it has not been asked */
+			ask_late(rec, p, begin);
 		while (p->fl && !hurried(rec) && !p->ch.dead && flight_flying(p->fl) && flight_closed_ns(p->fl) < begin && !region_dead(p->r) &&
 		       clock_ns(CLOCK_MONOTONIC) - begin < LAST_GEN_NS && !rec->failed)
 			wait_a_little(rec);

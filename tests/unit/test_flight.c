@@ -1189,6 +1189,50 @@ static void a_search_takes_nobodys_place(void **state)
 	free(rec);
 }
 
+/* As many are looked for as can be, and say nothing: the next waits for its turn, and is looked for then. Also where the recording ends meanwhile. */
+static void each_has_its_turn(void **state)
+{
+	struct record_opts o = { .mode = GD_MODE_OVERWRITE, .go = true };
+	struct record *rec;
+	struct program p;
+	int port, ends;
+	unsigned i;
+	struct at a;
+
+	for (ends = 0; ends < 2; ends++) {
+		rec = calloc(1, sizeof(*rec));
+		assert_non_null(rec);
+		rec->o = &o;
+		at_open(&a, 4);
+		mkregion_header(&a.m)->flags &= ~GD_FLAG_FLIGHT;
+		a.r->head.language = GD_LANG_GO;
+		p = (struct program) { .r = a.r, .pid = getpid(), .ch.mode = GD_MODE_OVERWRITE };
+		port = listen_somewhere();
+		for (i = 0; i < SEARCHES_MAX; i++)
+			fly_bare(rec, getpid());
+		assert_int_equal(rec->nhttp, SEARCHES_MAX);
+		assert_int_equal(rec->nproblem, 0);
+		while (record_http(rec)) /* they are called: from now on it takes two seconds */
+			;
+		if (ends) {
+			rec->prog[rec->nprog++] = &p;
+			record_land(rec);
+			assert_true(p.go_settled);
+		} else {
+			fly_bare(rec, getpid());
+		}
+		assert_in_range(rec->nhttp, 1, SEARCHES_MAX); /* those before have been given up */
+		assert_int_equal(rec->nproblem, 1);
+		assert_non_null(strstr(rec->problem[0].text, "nor serves"));
+		record_http_drop(rec);
+		close(port);
+		at_done(&a);
+		buf_done(&rec->go_ended);
+		free(rec->problem);
+		free(rec);
+	}
+}
+
 static void what_cannot_be_written_is_lost(void **state)
 {
 	static const uint8_t batch[] = { 1, 1, 0, 0, 0 }; /* of generation 1, empty */
@@ -1217,6 +1261,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_written_is_lost),
 		cmocka_unit_test(so_many_ports_at_a_time),
 		cmocka_unit_test(a_search_takes_nobodys_place),
+		cmocka_unit_test(each_has_its_turn),
 		cmocka_unit_test(damage),
 		cmocka_unit_test(a_ring_without_end),
 		cmocka_unit_test(a_generation_without_end),
