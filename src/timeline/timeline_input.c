@@ -58,10 +58,10 @@ static bool is_inside(const char *file)
 	}
 }
 
-/* However often the manifests name it, it is read once. */
+/* However often the manifests name it, it is read once. Of any bytes: what the recording's directory is called is not looked at. */
 static bool is_new(json_t *seen, const char *path)
 {
-	return !json_object_get(seen, path) && json_object_set_new(seen, path, json_true()) == 0;
+	return !json_object_get(seen, path) && json_object_set_new_nocheck(seen, path, json_true()) == 0;
 }
 
 static int add_go(struct tl_input *in, json_t *seen, const char *dir, const json_t *o)

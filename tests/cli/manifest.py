@@ -75,6 +75,11 @@ def chunks(t, top):
         p, got, n = report(d, chunk + '/gander.json', trace)
         t.check(p.returncode == 3 and got == once, 'named %s: the same report' % name, (p.returncode, p.stderr, got.get('lost_by_reason'), got.get('goroutines_total')))
         t.check(n == opened, '... and opened as often', (n, opened))
+    put(d, dict(chunks=['chunk-000001']))
+    other = d + os.fsdecode(b'-\xe9')  # a name is bytes
+    os.rename(d, other)
+    p = util.run([gander, 'report', '--json', other], timeout=250, errors='surrogateescape')
+    t.check(p.returncode == 3 and json.loads(p.stdout)['goroutines_total'] == once['goroutines_total'], 'in a directory whose name is no UTF-8', (p.returncode, p.stderr, p.stdout[:300]))
 
 
 def traces(t, top):
