@@ -1215,6 +1215,7 @@ static void each_has_its_turn(void **state)
 		while (record_http(rec)) /* they are called: from now on it takes two seconds */
 			;
 		if (ends) {
+			usleep(300000); /* they end by so much before what is waited at most */
 			rec->prog[rec->nprog++] = &p;
 			record_land(rec);
 			assert_true(p.go_settled);
