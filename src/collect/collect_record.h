@@ -11,10 +11,10 @@
 #define PROGRAMS_MAX    4096
 #define PROBLEMS_MAX    1000
 #define KEPT_MAX        16
-#define EXEC_MAX        16 /* commands of snapshots that run at once */
-#define HTTP_MAX        64 /* Go traces over HTTP at a time */
-#define SEARCHES_MAX    8  /* programs whose /debug/pprof is looked for at a time, beside those; each has so many sockets */
-#define SEARCH_SOCKETS  8
+#define EXEC_MAX        16   /* commands of snapshots that run at once */
+#define HTTP_MAX        64   /* Go traces over HTTP at a time */
+#define SEARCHES_MAX    8    /* programs whose /debug/pprof is looked for at a time, beside those */
+#define SEARCH_SOCKETS  128  /* of theirs: one that is alone asks all of its ports at once */
 #define FRESH_MAX       64   /* new files whose names are remembered; what is beyond that a scan finds */
 #define DEFAULT_PACKETS 512u /* of a program, at most */
 

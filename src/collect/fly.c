@@ -84,7 +84,7 @@ static int fly_http(struct record *rec, pid_t pid, const char *comm, bool bare, 
 	h = malloc(sizeof(*h));
 	if (!h)
 		return err_set(err, -ENOMEM, "out of memory");
-	res = go_http_open(h, rec->dir, comm, pid, rec->o->go_url, SEARCH_SOCKETS, seconds, err);
+	res = go_http_open(h, rec->dir, comm, pid, rec->o->go_url, SEARCH_SOCKETS / (searches(rec) + 1), seconds, err);
 	if (res < 0) {
 		free(h);
 		return res;
@@ -176,6 +176,8 @@ unsigned record_http(struct record *rec)
 		struct go_http *h = rec->http[i];
 
 		h->no_place = is_full(rec);
+		if (h->at == GO_HTTP_FINDS)
+			go_http_probes(h, SEARCH_SOCKETS / searches(rec));
 		res = go_http_read(h, until, &err);
 		if (res < 0)
 			record_fail(rec, err.text);

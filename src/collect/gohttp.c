@@ -298,7 +298,7 @@ static int seek_begin(struct go_find *find, unsigned most, struct err *err)
 {
 	int i;
 
-	find->most = most && most < PORTS_MAX ? (int)most : PORTS_MAX;
+	find->most = most ? (int)most : PORTS_MAX;
 	find->probe = calloc((size_t)find->n, sizeof(*find->probe));
 	if (!find->probe)
 		return err_set(err, -ENOMEM, "out of memory");
@@ -334,6 +334,11 @@ static void seek_step(struct go_find *find, pid_t pid)
 		probe->fd = -1;
 		find->open--;
 	}
+}
+
+void go_http_probes(struct go_http *h, unsigned most)
+{
+	h->find->most = (int)most;
 }
 
 /* To the place that was found. */

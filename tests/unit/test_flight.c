@@ -1116,6 +1116,35 @@ static void so_many_ports_at_a_time(void **state)
 		close(port[i]);
 }
 
+/* One that is looked for alone is asked at all of its ports at once: however many say nothing, the one that does answers in time. */
+static void alone_all_ports_at_once(void **state)
+{
+	struct record_opts o = { .mode = GD_MODE_OVERWRITE, .go = true };
+	struct record *rec = calloc(1, sizeof(*rec));
+	int port[PORTS], fd, i, k, asked = 0;
+
+	assert_non_null(rec);
+	rec->o = &o;
+	for (i = 0; i < PORTS; i++)
+		port[i] = listen_somewhere();
+	fly_bare(rec, getpid());
+	assert_int_equal(rec->nhttp, 1);
+	record_http(rec);
+	for (k = 0; k < 3000 && asked < PORTS; k++, usleep(10000)) /* the calls of that one look are on their way */
+		for (i = 0; i < PORTS; i++)
+			while ((fd = accept4(port[i], NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+				asked++;
+				close(fd);
+			}
+	assert_int_equal(asked, PORTS);
+	record_http_drop(rec);
+	for (i = 0; i < PORTS; i++)
+		close(port[i]);
+	buf_done(&rec->go_ended);
+	free(rec->problem);
+	free(rec);
+}
+
 /* As many as can be are recorded over HTTP: another is looked for all the same, and called when one of them has ended. What they hold is bounded together, also
  * where nobody drains flight rings. */
 static void a_search_takes_nobodys_place(void **state)
@@ -1261,6 +1290,7 @@ int main(void)
 		cmocka_unit_test(the_last_is_lost),
 		cmocka_unit_test(what_cannot_be_written_is_lost),
 		cmocka_unit_test(so_many_ports_at_a_time),
+		cmocka_unit_test(alone_all_ports_at_once),
 		cmocka_unit_test(a_search_takes_nobodys_place),
 		cmocka_unit_test(each_has_its_turn),
 		cmocka_unit_test(damage),
