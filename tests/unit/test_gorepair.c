@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <dirent.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,11 @@ static int setup(void **state)
 	char path[512];
 	FILE *f;
 
+#ifdef __GLIBC__
+	/* Opening a trace takes megabytes, which would be given back to the kernel, and touched anew, thousands of times. */
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
+#endif
 	if (!dir)
 		return -1;
 	while ((d = readdir(dir)) && nfiles < 32) {
