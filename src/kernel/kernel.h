@@ -57,7 +57,7 @@ struct kernel_totals {
 	uint64_t late;          /* came so long after younger ones that their time had to be raised */
 	uint64_t gaps;          /* switches that the kernel did not report, told by who ran next */
 	uint64_t others;        /* left out: of other programs */
-	uint64_t overwritten;   /* flight recorder: dropped, and in no snapshot */
+	uint64_t overwritten;   /* flight recorder: in no snapshot, and dropped, or older than from_ns */
 	uint64_t from_ns;       /* flight recorder: before this something has been dropped. CLOCK_MONOTONIC */
 	unsigned cpus;
 };
