@@ -177,6 +177,15 @@ static int take_go(struct snap *s, struct region *r, pid_t pid, bool dead, bool 
 	return res;
 }
 
+/* Nobody has waited for it yet, or it has gone since it was looked for. */
+static bool has_ended(pid_t pid)
+{
+	char path[40], exe[8];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	return readlink(path, exe, sizeof(exe)) < 0 && errno == ENOENT;
+}
+
 /* A process without the flight package: its /debug/pprof is asked for what happens from now on. */
 static int take_http(struct snap *s, pid_t pid, struct err *err)
 {
@@ -207,7 +216,9 @@ static int take_http(struct snap *s, pid_t pid, struct err *err)
 		}
 		usleep(2000);
 	}
-	if (res == 0 && stopped(s) && !h.sink.nparts)
+	if (res == 0 && !h.sink.nparts && h.absent && has_ended(pid))
+		res = err_set(err, -ESRCH, "%s (%d) ended before its Go trace could be asked for", comm, (int)pid);
+	else if (res == 0 && stopped(s) && !h.sink.nparts)
 		res = err_set(err, -EINTR, "ended before a generation of the Go trace of %s (%d) had come", comm, (int)pid);
 	else if (res == 0 && h.absent) {
 		fly_neither(text, sizeof(text), comm, pid);
@@ -389,15 +400,6 @@ static int take_dead(struct snap *s, pid_t pid, struct err *err)
 	if (res == 0 && !n)
 		res = err_set(err, -ESRCH, "no process %d, and none of that number has left anything", (int)pid);
 	return res;
-}
-
-/* Nobody has waited for it yet, or it has gone since it was looked for. */
-static bool has_ended(pid_t pid)
-{
-	char path[40], exe[8];
-
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
-	return readlink(path, exe, sizeof(exe)) < 0 && errno == ENOENT;
 }
 
 static int take_pid(struct snap *s, pid_t pid, struct err *err)

@@ -569,7 +569,7 @@ def http(bare, tmp):
         inode = until(lambda: established(p.pid))
         p.kill()
         err = q.communicate(timeout=LONG)[1]
-        case(inode and q.returncode in (1, 3) and ("closed the connection" in err or traces(snap)), "a program that dies meanwhile is an error, or gives what came", err)
+        case(inode and q.returncode in (1, 3) and ("closed the connection" in err or "ended before its Go trace" in err or traces(snap)), "a program that dies meanwhile is an error, or gives what came", err)
 
 
 def established(pid):
