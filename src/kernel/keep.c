@@ -85,6 +85,31 @@ uint32_t keep_from(const struct keep_at *at, uint64_t time_ns)
 	return low;
 }
 
+/* How many of its events are older than what has been dropped. */
+static uint32_t passed(const struct keep *k, const struct keep_at *at)
+{
+	return at->piece->begin_ns < k->begin_ns ? keep_from(at, k->begin_ns) : 0;
+}
+
+void keep_take(struct keep *k, const struct keep_at *at)
+{
+	if (at->piece->taken)
+		return;
+	at->piece->taken = true;
+	k->dropped += passed(k, at);
+}
+
+uint64_t keep_overwritten(const struct keep *k)
+{
+	uint64_t n = k->dropped;
+	struct keep_at at;
+
+	for (keep_first(k, &at); keep_next(&at);)
+		if (!at.piece->taken)
+			n += passed(k, &at);
+	return n;
+}
+
 static void drop_oldest(struct keep *k)
 {
 	struct keep_block *b = k->oldest;

@@ -1322,24 +1322,10 @@ static int snapshot_pieces(struct snapshot *s, struct err *err)
 		p.data = at.bytes + at.at[from];
 		p.len = at.piece->len - at.at[from];
 		r = snapshot_packet(s, c, &p, n, err);
-		if (r < 0 || at.piece->taken)
-			continue;
-		at.piece->taken = true;
-		k->keep.dropped += keep_from(&at, k->keep.begin_ns);
+		if (r == 0)
+			keep_take(&k->keep, &at);
 	}
 	return r;
-}
-
-/* What is in no trace and will be in none: dropped, or older than what has been dropped of another CPU. */
-static uint64_t overwritten(const struct kernel *k)
-{
-	uint64_t n = k->keep.dropped;
-	struct keep_at at;
-
-	for (keep_first(&k->keep, &at); keep_next(&at);)
-		if (!at.piece->taken)
-			n += keep_from(&at, k->keep.begin_ns);
-	return n;
 }
 
 /* What has happened until now is in memory when this returns. */
@@ -1397,7 +1383,7 @@ int kernel_snapshot(struct kernel *k, const char *dir, uint64_t since_ns, uint64
 	t->late = k->total.late - k->told.late;
 	t->gaps = k->total.gaps - k->told.gaps;
 	t->others = k->total.others - k->told.others;
-	t->overwritten = overwritten(k);
+	t->overwritten = keep_overwritten(&k->keep);
 	k->told = k->total;
 out:
 	map_done(&s.ran);
@@ -1409,7 +1395,7 @@ void kernel_totals(const struct kernel *k, struct kernel_totals *t)
 	unsigned i;
 
 	*t = k->total;
-	t->overwritten = overwritten(k);
+	t->overwritten = keep_overwritten(&k->keep);
 	t->from_ns = k->keep.begin_ns;
 	for (i = 0; i < k->ncpus; i++)
 		t->lost += k->cpu[i].lost;

@@ -36,7 +36,7 @@ struct keep {
 	uint32_t nblocks, max_blocks;               /* with the spare one */
 	uint64_t period_ns;                         /* 0: as far as the bytes reach */
 	uint64_t begin_ns;                          /* from here on nothing has been dropped, of any CPU */
-	uint64_t dropped, dropped_bytes;            /* events that are in no trace */
+	uint64_t dropped, dropped_bytes;            /* without those that are in a trace */
 	uint64_t *lost_before;                      /* by CPU: the count up to where it begins */
 };
 
@@ -59,5 +59,10 @@ bool keep_next(struct keep_at *at); /* before the first too */
 uint64_t keep_time(const struct keep_at *at, uint32_t i);
 /* The first of its events that is not before a time; n when there is none. */
 uint32_t keep_from(const struct keep_at *at, uint64_t time_ns);
+
+/* The piece is in a trace, from k->begin_ns on. */
+void keep_take(struct keep *k, const struct keep_at *at);
+/* Events that are in no trace and will be in none: dropped, or older than what has been dropped of another CPU. */
+uint64_t keep_overwritten(const struct keep *k);
 
 #endif

@@ -144,6 +144,42 @@ static void what_was_taken_is_not_overwritten(void **state)
 	keep_done(&k);
 }
 
+/* Three CPUs, of which one has little to tell: what is older than what was dropped of the others is in no trace, though it is still held. Whatever is put, taken
+ * and dropped, each event is in a trace, counted or still to be taken. */
+static void each_event_is_taken_or_counted(void **state)
+{
+	uint64_t seed = 5, time[CPUS] = { BASE, BASE, BASE }, put = 0, taken = 0, open, before = 0, passed = 0;
+	struct keep k;
+	struct keep_at at;
+	struct made m;
+	unsigned i, c;
+
+	assert_int_equal(keep_init(&k, 0, 0, CPUS), 0);
+	for (i = 1; i <= 3000; i++) {
+		c = next_random(&seed) % 8 ? (unsigned)(next_random(&seed) % (CPUS - 1)) : CPUS - 1;
+		make(&m, c, &time[c], &seed);
+		put += m.piece.n;
+		assert_int_equal(keep_put(&k, &m.piece, m.event, m.bytes), 0);
+		free(m.bytes);
+		if (i % 250 == 0)
+			for (keep_first(&k, &at); keep_next(&at);) {
+				if (at.piece->taken || keep_from(&at, k.begin_ns) == at.piece->n)
+					continue;
+				taken += at.piece->n - keep_from(&at, k.begin_ns);
+				keep_take(&k, &at);
+				keep_take(&k, &at); /* twice is once */
+			}
+		for (open = 0, keep_first(&k, &at); keep_next(&at);)
+			open += at.piece->taken ? 0 : at.piece->n - keep_from(&at, k.begin_ns);
+		assert_int_equal(keep_overwritten(&k) + taken + open, put);
+		assert_true(keep_overwritten(&k) >= before);
+		before = keep_overwritten(&k);
+		passed += before > k.dropped;
+	}
+	assert_true(taken > 0 && k.dropped > 0 && passed > 0);
+	keep_done(&k);
+}
+
 /* Of a short period no more is held than it needs, though much went through; and a pause drops nothing by itself. */
 static void the_period_bounds_it_too(void **state)
 {
@@ -196,6 +232,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_newest_is_kept),
 		cmocka_unit_test(what_was_taken_is_not_overwritten),
+		cmocka_unit_test(each_event_is_taken_or_counted),
 		cmocka_unit_test(the_period_bounds_it_too),
 		cmocka_unit_test(what_is_too_large_is_refused),
 	};
