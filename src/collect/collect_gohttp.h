@@ -58,9 +58,9 @@ struct go_http {
 };
 
 /* Looks for a server of this process that has /debug/pprof (or takes url, when it is not NULL) and asks for so many seconds of its trace.
- * probes: so many of its ports are asked at once; 0: all. -ENOENT: it listens nowhere. */
-int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid, const char *url, unsigned probes, double seconds, struct err *err);
-void go_http_probes(struct go_http *h, unsigned most); /* while it finds: from now on; those that are being asked stay */
+ * -ENOENT: it listens nowhere. */
+int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid, const char *url, double seconds, struct err *err);
+void go_http_probes(struct go_http *h, unsigned most); /* while it finds: so many ports are asked at once (all, else); those that are being asked stay */
 /* Reads what has come, until then (CLOCK_MONOTONIC) at most. Returns 1 while there may be more, 0 at the end. */
 int go_http_read(struct go_http *h, uint64_t until_ns, struct err *err);
 /* Nothing more is awaited; answer.why says what is missing. */

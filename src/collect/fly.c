@@ -84,7 +84,7 @@ static int fly_http(struct record *rec, pid_t pid, const char *comm, bool bare, 
 	h = malloc(sizeof(*h));
 	if (!h)
 		return err_set(err, -ENOMEM, "out of memory");
-	res = go_http_open(h, rec->dir, comm, pid, rec->o->go_url, SEARCH_SOCKETS / (searches(rec) + 1), seconds, err);
+	res = go_http_open(h, rec->dir, comm, pid, rec->o->go_url, seconds, err);
 	if (res < 0) {
 		free(h);
 		return res;

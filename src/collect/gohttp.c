@@ -294,11 +294,11 @@ static void seek_free(struct go_find *find)
 	free(find);
 }
 
-static int seek_begin(struct go_find *find, unsigned most, struct err *err)
+static int seek_begin(struct go_find *find, struct err *err)
 {
 	int i;
 
-	find->most = most ? (int)most : PORTS_MAX;
+	find->most = PORTS_MAX;
 	find->probe = calloc((size_t)find->n, sizeof(*find->probe));
 	if (!find->probe)
 		return err_set(err, -ENOMEM, "out of memory");
@@ -358,7 +358,7 @@ static void go_call(struct go_http *h)
 	}
 }
 
-int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid, const char *url, unsigned probes, double seconds, struct err *err)
+int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid, const char *url, double seconds, struct err *err)
 {
 	char path[256] = GO_HTTP_PATH;
 	int res = 0;
@@ -374,7 +374,7 @@ int go_http_open(struct go_http *h, const char *dir, const char *comm, pid_t pid
 		h->find->n = 1;
 	} else {
 		h->find->n = places_of(pid, h->find->place, PORTS_MAX);
-		res = h->find->n ? seek_begin(h->find, probes, err) : err_set(err, -ENOENT, "process %d serves no /debug/pprof", (int)pid);
+		res = h->find->n ? seek_begin(h->find, err) : err_set(err, -ENOENT, "process %d serves no /debug/pprof", (int)pid);
 	}
 	if (res < 0) {
 		seek_free(h->find);

@@ -195,7 +195,7 @@ static int take_http(struct snap *s, pid_t pid, struct err *err)
 	int res;
 
 	proc_comm(pid, comm, sizeof(comm));
-	res = go_http_open(&h, s->rec.dir, comm, pid, s->o->go_url, 0, (double)length / 1e9, err);
+	res = go_http_open(&h, s->rec.dir, comm, pid, s->o->go_url, (double)length / 1e9, err);
 	if (res == -ENOENT) {
 		fly_neither(text, sizeof(text), comm, pid);
 		return err_set(err, -ENOENT, "%s", text);

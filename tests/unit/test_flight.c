@@ -1091,7 +1091,8 @@ static void so_many_ports_at_a_time(void **state)
 	for (i = 0; i < PORTS; i++)
 		port[i] = listen_somewhere();
 	before = descriptors();
-	assert_int_equal(go_http_open(&h, "/nonexistent", "made", getpid(), NULL, PROBES, 1, &err), 0);
+	assert_int_equal(go_http_open(&h, "/nonexistent", "made", getpid(), NULL, 1, &err), 0);
+	go_http_probes(&h, PROBES);
 	while (h.at == GO_HTTP_FINDS) {
 		for (k = 0; k < 20; k++)
 			assert_int_equal(go_http_read(&h, 0, &err), 1);
